@@ -1,0 +1,131 @@
+// What a pool may do: limits, timeouts, and how its sockets are set up.
+//
+// A plain struct with usable defaults: change what you need and give it to the pool, which checks
+// it once and keeps a copy. It is trivially destructible, so it may also be written in braces next
+// to a co_await with compilers that destroy other temporaries there twice (g++ 12).
+//
+//   conpool::pool_config config;
+//   config.max_connections_per_endpoint = 8;
+//   config.acquire_timeout = std::chrono::seconds(1);
+//   if (auto valid = conpool::validate(config); !valid) return valid.error();
+//
+// All limits hold for one endpoint on one shard, as shards share nothing: a runtime with 4 shards
+// may open 4 times as many connections. Durations are counted in milliseconds of the shard's clock.
+#pragma once
+
+#include <conpool/runtime/error.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace conpool {
+
+// How the pool knows that an idle connection is alive when it lends it.
+enum class validation_policy : std::uint8_t {
+  // A receive is posted on each idle connection; its end, its reset or a stray byte completes that
+  // receive, and the pool sees this before it lends, without a system call.
+  watch,
+  // Not at all: the caller's first read or write finds out. For measurements, and for protocols
+  // whose requests are safe to repeat.
+  none,
+};
+
+struct pool_config {
+  // Most connections to one endpoint: connecting, idle, leased and closing together.
+  // 1 to 65536, default 32.
+  std::uint32_t max_connections_per_endpoint = 32;
+
+  // Most idle connections kept for one endpoint; one that is returned beyond it is closed.
+  // 1 to max_connections_per_endpoint, or 0 for as many as that. Default 0. See idle_limit().
+  std::uint32_t max_idle_per_endpoint = 0;
+
+  // Most callers that may wait for a connection to one endpoint; the next gets errc::queue_full at
+  // once. 1 to 1048576, or 0 for 4 times max_connections_per_endpoint. Default 0.
+  // See waiter_limit().
+  std::uint32_t max_waiters_per_endpoint = 0;
+
+  // For one attempt to open a connection: resolve, connect and handshake together.
+  // 1 ms to 24 h, default 3 s.
+  std::chrono::milliseconds connection_timeout{3'000};
+
+  // For one acquire, from the call until it has a connection. A caller that gives up does not end
+  // the attempt to connect, so it may be shorter than connection_timeout. There is no "for ever".
+  // 1 ms to 24 h, default 5 s.
+  std::chrono::milliseconds acquire_timeout{5'000};
+
+  // For one read of a lease, until at least one byte has come. 1 ms to 24 h, default 30 s.
+  std::chrono::milliseconds read_timeout{30'000};
+
+  // For one write of a lease, until the kernel has taken all of it. 1 ms to 24 h, default 30 s.
+  std::chrono::milliseconds write_timeout{30'000};
+
+  // A connection that nobody used for so long is closed. Keep it below what the peer, and any
+  // firewall on the way, allows. 1 ms to 720 h, or 0 for never. Default 60 s.
+  std::chrono::milliseconds max_idle_time{60'000};
+
+  // A connection this old is closed as soon as it is idle, so that changes of DNS and of load
+  // balancers take effect; a lease is never cut short. 1 ms to 720 h, or 0 for never. Default 1 h.
+  std::chrono::milliseconds max_connection_lifetime{3'600'000};
+
+  // How idle connections are checked before they are lent. Default watch.
+  validation_policy validation = validation_policy::watch;
+
+  // Lend a connection again whose last lease ended with a write that was not followed by a read.
+  // Off by default: the answer may still be on its way, and the next user would take it for its
+  // own. Switch it on for protocols that are never answered. Default false.
+  bool reuse_unanswered = false;
+
+  // The rest is for TCP sockets, with or without TLS, and has no effect on Unix sockets.
+
+  // TCP_NODELAY: send small writes at once, do not wait for more. Default true.
+  bool tcp_nodelay = true;
+
+  // SO_KEEPALIVE: let the kernel ask silent peers whether they are there. It is what finds a peer
+  // that vanished without a FIN while its connection is idle. Default true.
+  bool tcp_keepalive = true;
+
+  // TCP_KEEPIDLE: silence before the first probe. The kernel counts in seconds.
+  // 1 s to 32767 s, in whole seconds, default 30 s.
+  std::chrono::milliseconds keepalive_idle{30'000};
+
+  // TCP_KEEPINTVL: time between two probes. 1 s to 32767 s, in whole seconds, default 5 s.
+  std::chrono::milliseconds keepalive_interval{5'000};
+
+  // TCP_KEEPCNT: unanswered probes until the connection is given up. With a tcp_user_timeout that
+  // one decides instead, once a probe is unanswered. 1 to 127, default 3.
+  std::uint32_t keepalive_probes = 3;
+
+  // TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged until the kernel gives the
+  // connection up. 1 ms to 24 h, or 0 for the kernel's own rule, about 15 minutes of
+  // retransmissions. Default 30 s.
+  std::chrono::milliseconds tcp_user_timeout{30'000};
+
+  // The limits with the meaning of 0 put in.
+  constexpr std::uint32_t idle_limit() const noexcept {
+    return max_idle_per_endpoint == 0 ? max_connections_per_endpoint : max_idle_per_endpoint;
+  }
+  constexpr std::uint32_t waiter_limit() const noexcept {
+    return max_waiters_per_endpoint == 0 ? 4 * max_connections_per_endpoint
+                                         : max_waiters_per_endpoint;
+  }
+
+  friend bool operator==(const pool_config&, const pool_config&) = default;
+};
+
+static_assert(std::is_trivially_destructible_v<pool_config>);
+
+// Checks every field, also those that another one switches off, and how they fit together. Fails
+// with errc::invalid_config, phase::configure; the subject is the name of a wrong field, the
+// detail its value, what is allowed, and why. Any thread, no system call.
+result<void> validate(const pool_config& config);
+
+// The policy's name, as parse_validation_policy() reads it: "watch", "none".
+const char* to_string(validation_policy value) noexcept;
+
+// For command lines and files. Fails with errc::invalid_config, phase::configure, subject
+// "validation"; the detail has the known names.
+result<validation_policy> parse_validation_policy(std::string_view text);
+
+}  // namespace conpool

@@ -1,0 +1,116 @@
+// One instance of a service on each shard of a runtime: sharded<pool>.
+//
+//   auto pools = sharded<pool>::create(*rt, config).value();    // outside of the shards
+//   rt->run([&]() -> task<void> {
+//     auto lease = co_await pools.local().acquire(endpoint);    // this shard's own pool
+//   });
+//   pool_stats sum = pools.totals();                            // outside; or on a shard:
+//   auto all = co_await pools.gather(&pool::totals);            // result<std::vector<pool_stats>>
+//
+// Each instance is made, used and destroyed on its own shard; nothing is shared on the way of an
+// acquire. Owned outside of the shards; it may outlive the runtime's threads (the instances were
+// closed by their shards then), but local() and gather() need them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <conpool/pool/pool.h>
+#include <conpool/runtime/runtime.h>
+#include <conpool/runtime/submit.h>
+
+namespace conpool {
+
+template <typename T>
+class sharded {
+ public:
+  // Runs T::create(shard&, arguments...) on each shard. From outside of the shards; blocks. Errors:
+  // the first one that a create returned.
+  template <typename... Args>
+  static result<sharded> create(runtime& home, const Args&... arguments) {
+    sharded made(home);
+    for (unsigned index = 0; index < home.size(); ++index) {
+      auto one = home.run_on(index, [&home, index, &arguments...]() -> task<result<T>> {
+        co_return T::create(home.at(index), arguments...);
+      });
+      if (!one) return fail(std::move(one.error()));
+      made.instances_.push_back(std::make_unique<T>(std::move(*one)));
+    }
+    return made;
+  }
+  sharded(sharded&&) noexcept = default;
+  sharded& operator=(sharded&&) = delete;
+  // From outside of the shards; blocks until each instance is destroyed on its shard.
+  ~sharded();
+
+  std::size_t size() const noexcept { return instances_.size(); }
+  // The instance of the shard that runs here.
+  T& local() noexcept {
+    CONPOOL_ASSERT(shard::current() != nullptr, "local() is for a shard's thread");
+    return *instances_[shard::current()->id()];
+  }
+  // The instance of shard `index`; to be used on that shard only.
+  T& on(unsigned index) noexcept { return *instances_[index]; }
+
+  // On a shard: calls function(T&) on every shard and gathers what it returns, in the shards'
+  // order. Errors: shard_stopped.
+  template <typename F>
+  auto gather(F function) -> task<result<std::vector<std::invoke_result_t<F&, T&>>>>;
+
+  // Everything summed up. From outside of the shards; blocks. Throws std::system_error after
+  // stop().
+  auto totals()
+    requires requires(T& one) { one.totals(); }
+  {
+    auto gathered = home_->run([this]() { return gather(&T::totals); });
+    auto sum = typename std::remove_cvref_t<decltype(gathered)>::value_type::value_type{};
+    using sum_type = decltype(sum);
+    if (!gathered) throw std::system_error(gathered.error().code());
+    for (const sum_type& one : *gathered) sum += one;
+    return sum;
+  }
+
+ private:
+  explicit sharded(runtime& home) : home_(&home), stopped_(home.stopped_flag()) {}
+
+  template <typename F>
+  static auto call(F function, T* instance) -> task<std::invoke_result_t<F&, T&>> {
+    co_return std::invoke(function, *instance);
+  }
+
+  runtime* home_;
+  std::shared_ptr<const std::atomic<bool>> stopped_;
+  std::vector<std::unique_ptr<T>> instances_;
+};
+
+template <typename T>
+sharded<T>::~sharded() {
+  for (unsigned index = 0; index < instances_.size(); ++index) {
+    std::unique_ptr<T> one = std::move(instances_[index]);
+    if (one == nullptr) continue;
+    // After the threads ended anyone may destroy it: its shard closed it.
+    if (stopped_->load(std::memory_order_acquire)) continue;
+    home_->run_on(index, [&one]() -> task<void> {
+      one.reset();
+      co_return;
+    });
+  }
+}
+
+template <typename T>
+template <typename F>
+auto sharded<T>::gather(F function) -> task<result<std::vector<std::invoke_result_t<F&, T&>>>> {
+  std::vector<std::invoke_result_t<F&, T&>> all;
+  for (unsigned index = 0; index < instances_.size(); ++index) {
+    T* const instance = instances_[index].get();
+    auto one = co_await submit_to(home_->at(index), &sharded::call<F>, function, instance);
+    if (!one) co_return fail(std::move(one.error()));
+    all.push_back(std::move(*one));
+  }
+  co_return std::move(all);
+}
+
+}  // namespace conpool

@@ -1,0 +1,22 @@
+// Assertions for programmers' errors: a wrong thread, a broken invariant, a misuse of the API.
+//
+// On in builds without NDEBUG, compiled out otherwise. Never reachable by a peer's or a user's
+// input: those get an error value. A failed assertion prints where and why, and aborts.
+//
+//   CONPOOL_ASSERT(in_flight_ == 0, "a socket was freed while the kernel still used it");
+#pragma once
+
+namespace conpool::detail {
+
+[[noreturn]] void assertion_failed(const char* condition, const char* message, const char* file,
+                                   int line) noexcept;
+
+}  // namespace conpool::detail
+
+#ifdef NDEBUG
+#define CONPOOL_ASSERT(condition, message) static_cast<void>(sizeof((condition) ? 1 : 0))
+#else
+#define CONPOOL_ASSERT(condition, message) \
+  ((condition) ? static_cast<void>(0)      \
+               : ::conpool::detail::assertion_failed(#condition, message, __FILE__, __LINE__))
+#endif

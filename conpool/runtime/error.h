@@ -1,0 +1,130 @@
+// Errors as values: what failed, in which phase, for which endpoint, after how many attempts.
+//
+// Every operation of conpool that can fail returns `result<T>`, a std::expected<T, error>. The
+// library throws nothing for what a peer, the kernel or a configuration can cause.
+//
+//   auto lease = co_await pool.acquire(endpoint);
+//   if (!lease) {
+//     log(lease.error().message());   // "connect to tcp://10.0.0.7:6379 failed after 2 attempts:
+//     co_return;                      //  Connection refused (ECONNREFUSED)"
+//   }
+//   if (lease.error() == conpool::errc::acquire_timeout) ...
+//
+// An error is 40 bytes; its text is built only when message() is asked for. It may be copied and
+// moved to other threads. `errc` is a std::error_code enumeration, so error::code() also compares
+// against std::error_condition and travels through code that knows only <system_error>.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace conpool {
+
+// The kinds of failure, each a distinct value of error_category().
+enum class errc : int {
+  invalid_config = 1,  // a configuration field is out of its range
+  invalid_endpoint,    // an endpoint's text cannot be parsed
+  invalid_argument,    // any other argument out of its range
+  ring_unavailable,    // io_uring is missing, forbidden or lacks what conpool needs
+  too_many_files,      // EMFILE or ENFILE: the process or the system is out of descriptors
+  out_of_memory,       // ENOMEM or ENOBUFS from the kernel
+  resolve_failed,      // the name does not exist, or no server could be asked
+  resolve_timeout,     // the name servers did not answer in time
+  connect_failed,      // refused, unreachable, reset during the handshake
+  connect_timeout,     // no answer within connection_timeout
+  acquire_timeout,     // no connection became free within acquire_timeout
+  queue_full,          // max_waiters_per_endpoint callers wait already
+  pool_closed,         // the pool was closed or destroyed
+  pool_paused,         // the pool is paused and the policy is to fail
+  breaker_open,        // the endpoint failed too often; a probe is under way
+  read_timeout,        // no bytes within the read timeout
+  write_timeout,       // the peer took no bytes within the write timeout
+  connection_closed,   // the peer closed, or the connection was closed on this side
+  connection_reset,    // the peer reset the connection, or the network lost it
+  io_failed,           // any other error of a read or a write
+  cancelled,           // the task was cancelled
+  deadline_exceeded,   // the task's own deadline passed (with_deadline)
+  shard_stopped,       // the shard or the runtime was stopped
+  unsupported,         // asked for something that this build or kernel does not have
+};
+
+// Where in its life the operation was.
+enum class phase : std::uint8_t {
+  none,
+  configure,
+  start,
+  acquire,
+  resolve,
+  connect,
+  handshake,
+  read,
+  write,
+  accept,
+  drain,
+};
+
+const std::error_category& error_category() noexcept;
+std::error_code make_error_code(errc code) noexcept;
+const char* to_string(phase value) noexcept;
+
+class [[nodiscard]] error {
+ public:
+  explicit error(errc code, conpool::phase where = conpool::phase::none,
+                 int system_errno = 0) noexcept;
+
+  // Adds what the error was about: an endpoint or a field, and a sentence that says more. Each
+  // returns the error, so that it can be built in one expression; each may allocate.
+  error&& about(std::string_view subject) &&;
+  error&& with_detail(std::string_view detail) &&;
+  error&& after_attempts(std::uint32_t attempts) && noexcept;
+
+  errc kind() const noexcept { return code_; }
+  std::error_code code() const noexcept { return make_error_code(code_); }
+  conpool::phase where() const noexcept { return phase_; }
+  // The errno value behind it, positive, 0 if there was none.
+  int system_errno() const noexcept { return errno_; }
+  // How often it was tried, 0 where trying again has no meaning.
+  std::uint32_t attempts() const noexcept { return attempts_; }
+  // The endpoint, name or field, empty if unknown. Valid as long as this error or a copy lives.
+  std::string_view subject() const noexcept;
+  std::string_view detail() const noexcept;
+
+  // One line for a person: what failed, where, after how many attempts, why.
+  std::string message() const;
+
+  friend bool operator==(const error& left, errc right) noexcept { return left.code_ == right; }
+
+ private:
+  struct text {
+    std::string subject;
+    std::string detail;
+  };
+  text& own_text();
+
+  errc code_;
+  conpool::phase phase_;
+  int errno_;
+  std::uint32_t attempts_ = 0;
+  std::shared_ptr<text> text_;
+};
+
+template <typename T>
+using result = std::expected<T, error>;
+
+// Shorthand for `std::unexpected(error(...))`.
+[[nodiscard]] inline std::unexpected<error> fail(error why) {
+  return std::unexpected<error>(std::move(why));
+}
+
+// The name of an errno value as errno(3) spells it ("ECONNREFUSED"), or "errno 999".
+std::string errno_name(int system_errno);
+
+}  // namespace conpool
+
+template <>
+struct std::is_error_code_enum<conpool::errc> : std::true_type {};

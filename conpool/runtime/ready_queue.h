@@ -1,0 +1,68 @@
+// What runs next on a shard: a FIFO of nodes, each embedded in what will run.
+//
+// Owned by the shard, used on its thread only. A completion, a timer or a mail puts work here and
+// returns; the turn runs it later. So nothing is ever resumed from within a harvest, the stack
+// stays flat, and the order is the order of arrival.
+//
+// The inline budget bounds how much runs without going through this queue: a task that finds its
+// bytes already there, or returns to a task that awaited it, goes on at once, at most
+// `inline_budget_max` times for each node run. It keeps one busy connection from starving the
+// others, and the stack bounded where the compiler makes no tail calls (sanitizers).
+#pragma once
+
+#include <cstddef>
+
+namespace conpool {
+
+struct ready_node {
+  using run_fn = void (*)(ready_node&) noexcept;
+  explicit ready_node(run_fn function) noexcept : run(function) {}
+  ready_node(const ready_node&) = delete;
+  ready_node& operator=(const ready_node&) = delete;
+
+  run_fn run;
+  ready_node* next_ready = nullptr;
+};
+
+class ready_queue {
+ public:
+  static constexpr unsigned inline_budget_max = 64;
+
+  bool empty() const noexcept { return head_ == nullptr; }
+
+  // A node may be queued once; it may be queued again from the moment it runs.
+  void push(ready_node& node) noexcept {
+    node.next_ready = nullptr;
+    *tail_ = &node;
+    tail_ = &node.next_ready;
+  }
+
+  // Runs the first node. Precondition: not empty.
+  void run_one() noexcept {
+    ready_node& node = *head_;
+    head_ = node.next_ready;
+    if (head_ == nullptr) tail_ = &head_;
+    inline_budget_ = inline_budget_max;
+    node.run(node);
+  }
+
+  // True if the running task may go on inline; false if it should pass through the queue.
+  bool spend_inline_budget() noexcept {
+    if (inline_budget_ == 0) return false;
+    --inline_budget_;
+    return true;
+  }
+
+  // The queue of the shard whose turn runs on this thread, null outside of a turn.
+  static ready_queue* current() noexcept { return current_; }
+
+ private:
+  friend class shard;
+  static inline thread_local constinit ready_queue* current_ = nullptr;
+
+  ready_node* head_ = nullptr;
+  ready_node** tail_ = &head_;
+  unsigned inline_budget_ = inline_budget_max;
+};
+
+}  // namespace conpool

@@ -1,0 +1,58 @@
+// The ring's socket calls that never wait: plain system calls, kept behind the same door.
+#include <conpool/runtime/ring.h>
+
+#include <cerrno>
+
+#include <unistd.h>
+
+namespace conpool {
+namespace {
+
+int code(int returned) noexcept {
+  return returned < 0 ? -errno : returned;
+}
+
+}  // namespace
+
+// Blocking on purpose: on a non-blocking descriptor io_uring answers EAGAIN instead of waiting.
+int ring::open_socket(int family) noexcept {
+  return code(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
+int ring::set_option(int fd, int level, int name, int value) noexcept {
+  return code(::setsockopt(fd, level, name, &value, sizeof value));
+}
+
+int ring::bind(int fd, const sockaddr* address, socklen_t length) noexcept {
+  return code(::bind(fd, address, length));
+}
+
+int ring::listen(int fd, int backlog) noexcept {
+  return code(::listen(fd, backlog));
+}
+
+int ring::local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept {
+  length = sizeof address;
+  return code(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length));
+}
+
+int ring::shutdown(int fd) noexcept {
+  return code(::shutdown(fd, SHUT_RDWR));
+}
+
+int ring::reset_on_close(int fd) noexcept {
+  const linger at_once{.l_onoff = 1, .l_linger = 0};
+  return code(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
+}
+
+int ring::peek(int fd) noexcept {
+  char byte;
+  return code(static_cast<int>(::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)));
+}
+
+// Linux frees the descriptor even when close(2) reports EINTR: there is nothing to retry.
+void ring::close(int fd) noexcept {
+  ::close(fd);
+}
+
+}  // namespace conpool

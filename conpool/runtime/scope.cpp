@@ -1,0 +1,20 @@
+#include <conpool/runtime/scope.h>
+
+#include <conpool/runtime/shard.h>
+
+namespace conpool {
+
+void scope::child_started(ready_node& node) noexcept {
+  home_->assert_owner();
+  ++running_;
+  home_->task_started();
+  home_->ready().push(node);
+}
+
+void scope::child_ended() noexcept {
+  home_->task_ended();
+  CONPOOL_ASSERT(running_ > 0, "a task ended twice");
+  if (--running_ == 0 && joiner_ != nullptr) std::exchange(joiner_, nullptr)->wake();
+}
+
+}  // namespace conpool

@@ -1,0 +1,185 @@
+#include <conpool/runtime/shard.h>
+
+#include <cerrno>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <conpool/runtime/resolver.h>
+#include <conpool/runtime/stream.h>
+
+namespace conpool {
+namespace {
+
+// The budgets of a turn: after them the loop submits and looks at the kernel again.
+constexpr unsigned ready_nodes_max = 128;
+constexpr auto ready_time_max = std::chrono::microseconds(500);
+constexpr unsigned clock_every_nodes = 32;
+constexpr std::size_t mails_max = 64;
+
+}  // namespace
+
+result<std::unique_ptr<shard>> shard::create(const shard_options& options) {
+  result<std::unique_ptr<conpool::ring>> made_ring = ring::create(options.ring);
+  if (!made_ring) return fail(made_ring.error());
+  std::unique_ptr<shard> made(new shard(options));
+  made->ring_ = std::move(*made_ring);
+  made->wake_fd_ = ::eventfd(0, EFD_CLOEXEC);
+  if (made->wake_fd_ < 0) return fail(error(errc::too_many_files, phase::start, errno));
+  return made;
+}
+
+shard::shard(const shard_options& options) noexcept
+    : options_(options),
+      clock_(options.clock != nullptr ? options.clock : &monotonic_clock()),
+      now_(clock_->now()),
+      timers_(now_),
+      wake_read_(*this),
+      tasks_(*this) {}
+
+shard::~shard() {
+  if (owner_ != std::thread::id{} && !stopped()) {
+    stop();
+    run();
+  }
+  if (wake_fd_ >= 0) ::close(wake_fd_);
+}
+
+result<void> shard::attach() {
+  if (owner_ == std::this_thread::get_id()) return {};
+  CONPOOL_ASSERT(owner_ == std::thread::id{}, "a shard belongs to the first thread that turned it");
+  if (result<void> enabled = ring_->enable(); !enabled) return enabled;
+  owner_ = std::this_thread::get_id();
+  now_ = clock_->now();
+  arm_wake_read();
+  return {};
+}
+
+void shard::arm_wake_read() noexcept {
+  ring_->read(wake_read_, wake_fd_,
+              std::as_writable_bytes(std::span<std::uint64_t>(&wake_read_.count, 1)));
+}
+
+void shard::woken(operation& op) noexcept {
+  shard& home = *static_cast<wake_read&>(op).home;
+  if (op.returned() > 0) home.arm_wake_read();  // otherwise it was cancelled by the stop
+}
+
+void shard::post(mail& item) noexcept {
+  if (!inbox_.push(item)) return;
+  // Exactly one sender is told to wake a sleeper. A shard does it through its own ring, without a
+  // system call of its own; any other thread writes to the eventfd.
+  shard* const sender = current_;
+  if (sender == this) return;
+  if (sender != nullptr) {
+    sender->ring_->wake(fd(), wake_fd_);
+    return;
+  }
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);
+}
+
+bool shard::run_once(duration max_wait) {
+  if (!attach()) return false;
+  // The turn's thread-local marks; put back at the end, so that one thread may turn several shards.
+  shard* const outer_shard = std::exchange(current_, this);
+  ready_queue* const outer_queue = std::exchange(ready_queue::current_, &ready_);
+
+  inbox_.awake();
+  now_ = clock_->now();
+  if (ring_->completions_pending()) ring_->harvest();
+  timers_.advance(now_);
+  inbox_.drain(mails_max);
+  run_ready();
+  if (stopping_ && only_wake_read_left()) ring_->cancel(wake_read_);
+  const bool over = stopped() && !wake_read_.in_flight();  // nothing to wait for any more
+
+  // What ends a turn: submit everything that was prepared, and wait if nothing is to be done.
+  duration wait = duration::zero();
+  bool more = !ready_.empty() || !inbox_.prepare_to_sleep();
+  if (!more && !over && !ring_->completions_pending()) {
+    wait = max_wait;
+    if (const std::optional<time_point> next = timers_.next_deadline()) {
+      wait = std::min(wait, std::max(duration::zero(), *next - now_));
+    }
+  }
+  if (wait > duration::zero()) {
+    wait_for_work(wait);
+  } else if (ring_->needs_enter()) {
+    ring_->enter(duration::zero());
+  }
+  more = more || ring_->completions_pending();
+
+  ready_queue::current_ = outer_queue;
+  current_ = outer_shard;
+  return more;
+}
+
+void shard::wait_for_work(duration wait) noexcept {
+  if (options_.busy_poll > duration::zero()) {
+    if (ring_->needs_enter()) ring_->enter(duration::zero());
+    const time_point give_up = clock_->now() + std::min<duration>(options_.busy_poll, wait);
+    do {
+      for (unsigned spin = 0; spin < 64; ++spin) {
+        if (ring_->completions_pending()) return;
+        __builtin_ia32_pause();
+      }
+    } while (clock_->now() < give_up);
+  }
+  ring_->enter(wait);
+}
+
+void shard::run_ready() noexcept {
+  const time_point started = now_;
+  for (unsigned nodes = 0; nodes < ready_nodes_max && !ready_.empty(); ++nodes) {
+    ready_.run_one();
+    if ((nodes + 1) % clock_every_nodes == 0 && clock_->now() - started > ready_time_max) return;
+  }
+}
+
+void shard::run() {
+  while (!stopped()) run_once(std::chrono::seconds(1));
+}
+
+void shard::stop() noexcept {
+  if (stopping_) return;
+  stopping_ = true;
+  if (owner_ == std::thread::id{}) return;  // never turned: nothing was started
+  assert_owner();
+  tasks_.cancel(errc::shard_stopped);
+  // A service may leave the list while it stops, but no other does.
+  for (auto it = services_.begin(); it != services_.end();) {
+    shard_service& service = *it++;
+    service.on_stop(service);
+  }
+  for (auto it = streams_.begin(); it != streams_.end();) {
+    stream& open = *it++;
+    open.begin_close();
+  }
+}
+
+bool shard::only_wake_read_left() const noexcept {
+  const std::size_t wake_read = wake_read_.in_flight() ? 1U : 0U;
+  return stopping_ && tasks_running_ == 0 && ready_.empty() && streams_.empty() &&
+         ring_->in_flight() == wake_read;
+}
+
+bool shard::stopped() const noexcept {
+  return only_wake_read_left() && !wake_read_.in_flight();
+}
+
+void shard::add_stream(stream& opened) noexcept {
+  assert_owner();
+  streams_.push_back(opened);
+}
+
+void shard::remove_stream(stream& closed) noexcept {
+  streams_.remove(closed);
+}
+
+resolver& shard::resolver() {
+  if (!resolver_) resolver_ = std::make_unique<conpool::resolver>(*this);
+  return *resolver_;
+}
+
+}  // namespace conpool

@@ -1,0 +1,221 @@
+// A shard: one thread's ring, clock, timers, ready queue and inbox, and the turn that drives them.
+//
+//   auto home = shard::create({}).value();
+//   home->spawn(serve);                                     // runs in the turns that follow
+//   while (!done) home->run_once(100ms);                    // the user's thread is the loop
+//
+// Any thread may create a shard. The first thread that turns it, or calls attach(), owns it for its
+// life; everything but post(), wake-ups and id() is for that thread, and asserted in debug builds.
+// Three ways to run it: the library's own thread (runtime.h), run_once() as above, or a foreign
+// loop that watches fd() level-triggered and next_deadline():
+//
+//   epoll_wait(..., timeout until home->next_deadline());
+//   while (home->run_once(0ms)) {}                          // true: there is more to do now
+//
+// A turn reads the clock once, harvests completions into the ready queue, fires timers, takes mail,
+// runs ready tasks within a budget, and ends with one enter that submits all that was prepared and
+// waits. The destructor stops the shard: tasks are cancelled and joined, sockets closed, and
+// nothing is freed that the kernel still uses.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include <conpool/runtime/clock.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/intrusive_list.h>
+#include <conpool/runtime/mailbox.h>
+#include <conpool/runtime/ready_queue.h>
+#include <conpool/runtime/ring.h>
+#include <conpool/runtime/scope.h>
+#include <conpool/runtime/task.h>
+#include <conpool/runtime/timers.h>
+#include <conpool/runtime/wait_point.h>
+
+namespace conpool {
+
+class resolver;
+class stream;
+
+struct shard_options {
+  ring_options ring{};
+  // Position among the shards of a runtime; 0 for one that stands alone.
+  unsigned id = 0;
+  // Where time comes from; null is CLOCK_MONOTONIC. Not owned, must outlive the shard.
+  clock_source* clock = nullptr;
+  // How long to spin on the completion queue before sleeping; costs a core, saves the wake-up.
+  std::chrono::microseconds busy_poll{0};
+};
+
+// Something that lives on a shard and has to let go of the kernel when the shard stops.
+class shard_service : public list_hook<shard_service> {
+ public:
+  using stop_fn = void (*)(shard_service&) noexcept;
+  explicit shard_service(stop_fn function) noexcept : on_stop(function) {}
+  stop_fn on_stop;
+};
+
+class shard {
+ public:
+  // Any thread. Errors: those of ring::create.
+  static result<std::unique_ptr<shard>> create(const shard_options& options = {});
+  // On the owner's thread, outside of its turns; turns until everything has ended.
+  ~shard();
+  shard(const shard&) = delete;
+  shard& operator=(const shard&) = delete;
+
+  // The shard whose turn runs on this thread, null outside of a turn.
+  static shard* current() noexcept { return current_; }
+
+  // Makes the calling thread the owner, as the first run_once would. Errors: ring_unavailable.
+  result<void> attach();
+
+  // One turn; waits at most `max_wait` for something to do if there is nothing. Returns true if
+  // there is more to do at once.
+  bool run_once(duration max_wait);
+  // Turns until stop() was called and everything has ended.
+  void run();
+
+  // For foreign loops: the descriptor that becomes readable when a turn has something to do, and
+  // the moment at which a turn is due even if it does not. Valid after a turn returned false.
+  int fd() const noexcept { return ring_->fd(); }
+  std::optional<time_point> next_deadline() const noexcept { return timers_.next_deadline(); }
+
+  // Runs function(arguments...), a task, in the turns that follow. It belongs to the shard, and is
+  // cancelled when the shard stops.
+  template <typename F, typename... Args>
+  void spawn(F function, Args... arguments) {
+    tasks_.spawn(std::move(function), std::move(arguments)...);
+  }
+
+  // Any thread: delivers `item` on this shard in one of its next turns, and wakes it if it sleeps.
+  void post(mail& item) noexcept;
+
+  // Begins to stop: cancels all tasks, closes what is open. The turns that follow complete it.
+  void stop() noexcept;
+  bool stopping() const noexcept { return stopping_; }
+  // True once nothing runs and the kernel has nothing of this shard's any more.
+  bool stopped() const noexcept;
+
+  // The first exception that left a spawned task, taken out; null if there is none.
+  std::exception_ptr take_exception() noexcept { return tasks_.take_exception(); }
+
+  // The time of this turn. Monotonic; read from the clock once a turn.
+  time_point now() const noexcept { return now_; }
+  unsigned id() const noexcept { return options_.id; }
+
+  class sleep_awaiter;
+  // Waits; result<void>: errc::cancelled, deadline_exceeded or shard_stopped if it ended early.
+  sleep_awaiter sleep_for(duration time) noexcept;
+  sleep_awaiter sleep_until(time_point moment) noexcept;
+  class yield_awaiter;
+  // Lets all other ready tasks run first.
+  yield_awaiter yield() noexcept;
+
+  // --- For the parts of the library.
+  conpool::ring& ring() noexcept { return *ring_; }
+  timer_wheel& timers() noexcept { return timers_; }
+  ready_queue& ready() noexcept { return ready_; }
+  // Created at first use.
+  conpool::resolver& resolver();
+  void add_service(shard_service& service) noexcept { services_.push_back(service); }
+  void remove_service(shard_service& service) noexcept { services_.remove(service); }
+  void add_stream(stream& opened) noexcept;
+  void remove_stream(stream& closed) noexcept;
+  void task_started() noexcept { ++tasks_running_; }
+  void task_ended() noexcept { --tasks_running_; }
+  void assert_owner() const noexcept {
+    CONPOOL_ASSERT(is_owner(), "a shard, or something of it, was used on another thread");
+  }
+  bool is_owner() const noexcept { return owner_ == std::this_thread::get_id(); }
+
+ private:
+  explicit shard(const shard_options& options) noexcept;
+
+  void run_ready() noexcept;
+  void wait_for_work(duration wait) noexcept;
+  bool only_wake_read_left() const noexcept;
+  void arm_wake_read() noexcept;
+  static void woken(operation& op) noexcept;
+
+  static inline thread_local constinit shard* current_ = nullptr;
+
+  struct wake_read : operation {
+    explicit wake_read(shard& owner) noexcept : operation(&shard::woken), home(&owner) {}
+    shard* home;
+    std::uint64_t count = 0;
+  };
+
+  shard_options options_;
+  clock_source* clock_;
+  std::unique_ptr<conpool::ring> ring_;
+  std::thread::id owner_;
+  time_point now_;
+  ready_queue ready_;
+  timer_wheel timers_;
+  mailbox inbox_;
+  int wake_fd_ = -1;  // an eventfd: threads without a ring wake the shard through it
+  wake_read wake_read_;
+  bool stopping_ = false;
+  std::size_t tasks_running_ = 0;
+  scope tasks_;
+  intrusive_list<stream, list_hook<shard>> streams_;
+  intrusive_list<shard_service, list_hook<shard_service>> services_;
+  std::unique_ptr<conpool::resolver> resolver_;
+};
+
+class shard::sleep_awaiter : public wait_point {
+ public:
+  sleep_awaiter(shard& home, time_point until) noexcept
+      : wait_point(home, &sleep_awaiter::interrupt, errc{}), until_(until) {}
+  bool await_ready() const noexcept { return false; }
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return park(handle, context_of(handle), until_);
+  }
+  result<void> await_resume() const noexcept {
+    if (interrupted()) return fail(error(interrupted_by()));
+    return {};
+  }
+
+ private:
+  static void interrupt(wait_point& self, errc) noexcept {
+    static_cast<sleep_awaiter&>(self).wake();
+  }
+  time_point until_;
+};
+
+class shard::yield_awaiter : public ready_node {
+ public:
+  explicit yield_awaiter(shard& home) noexcept : ready_node(&yield_awaiter::go_on), home_(&home) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> handle) noexcept {
+    handle_ = handle;
+    home_->ready_.push(*this);
+  }
+  void await_resume() const noexcept {}
+
+ private:
+  static void go_on(ready_node& node) noexcept {
+    static_cast<yield_awaiter&>(node).handle_.resume();
+  }
+  shard* home_;
+  std::coroutine_handle<> handle_;
+};
+
+inline shard::sleep_awaiter shard::sleep_until(time_point moment) noexcept {
+  return sleep_awaiter(*this, moment);
+}
+inline shard::sleep_awaiter shard::sleep_for(duration time) noexcept {
+  return sleep_awaiter(*this, now_ + time);
+}
+inline shard::yield_awaiter shard::yield() noexcept {
+  return yield_awaiter(*this);
+}
+
+}  // namespace conpool

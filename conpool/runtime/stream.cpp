@@ -1,0 +1,392 @@
+#include <conpool/runtime/stream.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace conpool {
+namespace {
+
+// What a failed read or write means to its caller.
+errc classify(int system_errno) noexcept {
+  switch (system_errno) {
+    case ECONNRESET:
+    case EPIPE:
+    case ETIMEDOUT:  // retransmission, keepalive or TCP_USER_TIMEOUT gave up
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return errc::connection_reset;
+    case ENOMEM:
+    case ENOBUFS:
+      return errc::out_of_memory;
+    case ECANCELED:
+    case EBADF:
+      return errc::connection_closed;
+    default:
+      return errc::io_failed;
+  }
+}
+
+}  // namespace
+
+stream::stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
+               event_fn on_unread, event_fn on_closed) noexcept
+    : operation(&stream::posted_receive_done),
+      home_(&home),
+      name_(name),
+      timeouts_(timeouts),
+      on_unread_(on_unread),
+      on_closed_(on_closed),
+      fd_(fd) {
+  home.add_stream(*this);
+}
+
+stream::~stream() {
+  CONPOOL_ASSERT(fd_ < 0 && operations_ == 0, "a stream was freed before it was closed");
+}
+
+error stream::describe(errc why, phase where, int system_errno) const {
+  error made(why, where, system_errno);
+  if (name_ == nullptr) return made;
+  return std::move(made).about(*name_);
+}
+
+void stream::post_receive() noexcept {
+  CONPOOL_ASSERT((conditions_ & (has_data | reading | closing)) == 0, "no receive can be posted");
+  ++operations_;
+  home_->ring().receive_posted(*this, fd_);
+}
+
+void stream::posted_receive_done(operation& op) noexcept {
+  auto& self = static_cast<stream&>(op);
+  const int code = op.returned();
+  if (code > 0) {
+    if (op.socket_nonempty()) {
+      self.mark(more_data);
+    } else {
+      self.clear(more_data);
+    }
+    self.hold_buffer();
+  } else if (code == 0) {
+    self.mark(ended);
+  } else if (code != -ENOBUFS && (self.conditions_ & closing) == 0) {
+    self.fail_with(code);
+  }
+  if (read_awaiter* const reader = self.reader_) {
+    // Straight into the reader's memory; only what it has no room for keeps the buffer.
+    if (code > 0) reader->filled_ += self.take_unread(reader->into_.subspan(reader->filled_));
+    if (code == 0) reader->at_end_ = true;
+    if ((self.conditions_ & closing) != 0) {
+      reader->finish(-ECANCELED);
+    } else if (code == 0 || (code < 0 && code != -ENOBUFS) || reader->filled_ >= reader->minimum_) {
+      reader->finish(code < 0 ? code : 0);
+    } else {
+      reader->receive_more();
+    }
+  } else if ((self.conditions_ & closing) == 0) {
+    // -ENOBUFS without a reader: something arrived, the owner has to look what it is.
+    self.on_unread_(self);
+  }
+  self.operation_ended();
+}
+
+void stream::hold_buffer() noexcept {
+  held_buffer_ = operation::buffer_id();
+  const auto received = home_->ring().buffer(held_buffer_, static_cast<std::size_t>(returned()));
+  data_ = received.data();
+  size_ = static_cast<std::uint32_t>(received.size());
+  mark(has_data);
+}
+
+std::size_t stream::take_unread(std::span<std::byte> into) noexcept {
+  const std::size_t count = std::min<std::size_t>(into.size(), size_);
+  if (count > 0) std::memcpy(into.data(), data_, count);
+  data_ += count;
+  size_ -= static_cast<std::uint32_t>(count);
+  bytes_received_ += count;
+  clear(unanswered);
+  if (size_ == 0) drop_unread();
+  return count;
+}
+
+void stream::drop_unread() noexcept {
+  if ((conditions_ & has_data) == 0) return;
+  clear(has_data);
+  data_ = nullptr;
+  size_ = 0;
+  home_->ring().recycle_buffer(held_buffer_);
+}
+
+void stream::fail_with(int code) noexcept {
+  mark(failed);
+  if (failure_ == 0) failure_ = -code;
+}
+
+void stream::begin_close() noexcept {
+  if ((conditions_ & closing) != 0) return;
+  // Without the shutdown no FIN leaves while the kernel still holds an operation on the socket; and
+  // closing the descriptor would not end the operation. So: shut down, cancel, wait, close.
+  if (operations_ != 0) home_->ring().shutdown(fd_);
+  end_operations();
+}
+
+void stream::begin_reset() noexcept {
+  if ((conditions_ & closing) != 0) return;
+  home_->ring().reset_on_close(fd_);
+  end_operations();
+}
+
+void stream::end_operations() noexcept {
+  home_->assert_owner();
+  mark(closing);
+  drop_unread();
+  if (operations_ == 0) {
+    finish_close();
+    return;
+  }
+  if (operation::in_flight()) home_->ring().cancel(*this);
+  if (reader_ != nullptr) home_->ring().cancel(*reader_);
+  if (writer_ != nullptr) home_->ring().cancel(*writer_);
+  if (connector_ != nullptr) home_->ring().cancel(*connector_);
+}
+
+void stream::operation_ended() noexcept {
+  CONPOOL_ASSERT(operations_ > 0, "more operations ended than were started");
+  if (--operations_ == 0 && (conditions_ & closing) != 0) finish_close();
+}
+
+void stream::finish_close() noexcept {
+  home_->ring().close(fd_);
+  fd_ = -1;
+  home_->remove_stream(*this);
+  on_closed_(*this);  // may free this
+}
+
+// --- read
+
+bool stream::read_awaiter::await_ready() noexcept {
+  stream& source = *source_;
+  if ((source.conditions_ & (reading | closing)) != 0) {
+    misused_ = (source.conditions_ & reading) != 0;
+    code_ = -ECANCELED;
+    return true;
+  }
+  if ((source.conditions_ & has_data) != 0) filled_ = source.take_unread(into_);
+  if (filled_ < minimum_ && filled_ < into_.size()) {
+    if ((source.conditions_ & (ended | failed)) == 0) return false;
+    at_end_ = (source.conditions_ & ended) != 0;
+    code_ = at_end_ ? 0 : -source.failure_;
+    return true;
+  }
+  // Bytes were there; now and then give the others their turn all the same.
+  ready_queue* const queue = ready_queue::current();
+  return queue == nullptr || queue->spend_inline_budget();
+}
+
+bool stream::read_awaiter::begin(std::coroutine_handle<> handle, context* where) noexcept {
+  stream& source = *source_;
+  if (!park(handle, where, home().now() + timeout_)) {
+    source.mark(broken_off);
+    code_ = -ECANCELED;
+    return false;
+  }
+  source.mark(reading);
+  source.reader_ = this;
+  if (filled_ >= minimum_ || filled_ == into_.size()) {
+    finish(0);
+  } else if (!source.receive_posted()) {
+    receive_more();
+  }
+  return true;
+}
+
+void stream::read_awaiter::receive_more() noexcept {
+  ++source_->operations_;
+  source_->home_->ring().receive(*this, source_->fd_, into_.subspan(filled_));
+}
+
+void stream::read_awaiter::received(operation& op) noexcept {
+  auto& self = static_cast<read_awaiter&>(op);
+  stream& source = *self.source_;
+  const int code = op.returned();
+  if (code > 0) {
+    const auto count = static_cast<std::size_t>(code);
+    self.filled_ += count;
+    source.bytes_received_ += count;
+    source.clear(unanswered);
+    if (op.socket_nonempty()) {
+      source.mark(more_data);
+    } else {
+      source.clear(more_data);
+    }
+    if (self.filled_ < self.minimum_ && !self.wait_point::interrupted() &&
+        (source.conditions_ & closing) == 0) {
+      --source.operations_;
+      self.receive_more();
+      return;
+    }
+    self.finish(self.filled_ < self.minimum_ ? -ECANCELED : 0);
+  } else if (code == 0) {
+    if ((source.conditions_ & closing) == 0) self.at_end_ = true;
+    source.mark(ended);
+    self.finish(self.at_end_ ? 0 : -ECANCELED);
+  } else {
+    if (code != -ECANCELED) source.fail_with(code);
+    self.finish(code);
+  }
+  source.operation_ended();
+}
+
+// The stream may be freed before the task runs: after this only the awaiter is looked at.
+void stream::read_awaiter::finish(int code) noexcept {
+  code_ = code;
+  source_->clear(reading);
+  source_->reader_ = nullptr;
+  if (wait_point::interrupted()) source_->mark(stream::broken_off);
+  if ((source_->conditions_ & closing) != 0) source_ = nullptr;
+  wake();
+}
+
+void stream::read_awaiter::interrupt(wait_point& waiting, errc) noexcept {
+  auto& self = static_cast<read_awaiter&>(waiting);
+  if (self.operation::in_flight()) {
+    // The kernel may be writing into the caller's memory: wait for its answer.
+    self.source_->home_->ring().cancel(self);
+  } else {
+    // The posted receive stays: it has no memory of the caller's.
+    self.finish(-ECANCELED);
+  }
+}
+
+result<std::size_t> stream::read_awaiter::await_resume() {
+  if (filled_ >= minimum_ || filled_ == into_.size()) return filled_;
+  if (at_end_ && minimum_ <= 1) return std::size_t{0};
+  errc why = code_ == 0 ? errc::connection_closed : classify(-code_);
+  if (misused_) why = errc::invalid_argument;
+  if (code_ == -ECANCELED && wait_point::interrupted()) why = interrupted_by();
+  const int system_errno = code_ == -ECANCELED ? 0 : -code_;
+  if (source_ == nullptr) return fail(error(why, phase::read, system_errno));
+  error made = source_->describe(why, phase::read, system_errno);
+  if (misused_) return fail(std::move(made).with_detail("another read is under way"));
+  if (filled_ > 0) {
+    return fail(std::move(made).with_detail("after " + std::to_string(filled_) + " of " +
+                                            std::to_string(minimum_) + " bytes"));
+  }
+  return fail(std::move(made));
+}
+
+// --- write
+
+bool stream::write_awaiter::begin(std::coroutine_handle<> handle, context* where) noexcept {
+  stream& sink = *source_;
+  if ((sink.conditions_ & (writing | closing)) != 0) {
+    misused_ = (sink.conditions_ & writing) != 0;
+    code_ = -ECANCELED;
+    return false;
+  }
+  if (!park(handle, where, home().now() + timeout_)) {
+    // Nothing was sent, but the caller's exchange is broken off.
+    sink.mark(stream::broken_off);
+    code_ = -ECANCELED;
+    return false;
+  }
+  sink.mark(writing);
+  sink.mark(unanswered);
+  sink.writer_ = this;
+  ++sink.operations_;
+  sink.home_->ring().send(*this, sink.fd_, from_);
+  return true;
+}
+
+void stream::write_awaiter::sent(operation& op) noexcept {
+  auto& self = static_cast<write_awaiter&>(op);
+  stream& sink = *self.source_;
+  const int code = op.returned();
+  if (code > 0) {
+    self.done_ += static_cast<std::size_t>(code);
+    sink.bytes_sent_ += static_cast<std::size_t>(code);
+    if (self.done_ < self.from_.size() && !self.wait_point::interrupted() &&
+        (sink.conditions_ & closing) == 0) {
+      sink.home_->ring().send(self, sink.fd_, self.from_.subspan(self.done_));
+      return;
+    }
+    self.finish(self.done_ < self.from_.size() ? -ECANCELED : 0);
+  } else {
+    if (code != -ECANCELED) sink.fail_with(code == 0 ? -EPIPE : code);
+    self.finish(code == 0 ? -EPIPE : code);
+  }
+  sink.operation_ended();
+}
+
+void stream::write_awaiter::finish(int code) noexcept {
+  code_ = code;
+  source_->clear(writing);
+  source_->writer_ = nullptr;
+  if (code != 0 && wait_point::interrupted()) source_->mark(stream::broken_off);
+  if ((source_->conditions_ & closing) != 0) source_ = nullptr;
+  wake();
+}
+
+void stream::write_awaiter::interrupt(wait_point& waiting, errc) noexcept {
+  auto& self = static_cast<write_awaiter&>(waiting);
+  self.source_->home_->ring().cancel(self);
+}
+
+result<void> stream::write_awaiter::await_resume() {
+  if (done_ == from_.size() && code_ == 0) return {};
+  errc why = classify(-code_);
+  if (misused_) why = errc::invalid_argument;
+  if (code_ == -ECANCELED && wait_point::interrupted()) why = interrupted_by();
+  const int system_errno = code_ == -ECANCELED ? 0 : -code_;
+  if (source_ == nullptr) return fail(error(why, phase::write, system_errno));
+  error made = source_->describe(why, phase::write, system_errno);
+  if (misused_) return fail(std::move(made).with_detail("another write is under way"));
+  return fail(std::move(made).with_detail("after " + std::to_string(done_) + " of " +
+                                          std::to_string(from_.size()) + " bytes"));
+}
+
+// --- connect
+
+bool stream::connect_awaiter::begin(std::coroutine_handle<> handle, context* where) noexcept {
+  stream& source = *source_;
+  if ((source.conditions_ & closing) != 0 || !park(handle, where, deadline_)) {
+    code_ = -ECANCELED;
+    return false;
+  }
+  source.connector_ = this;
+  ++source.operations_;
+  source.home_->ring().connect(*this, source.fd_, address_, length_);
+  return true;
+}
+
+void stream::connect_awaiter::connected(operation& op) noexcept {
+  auto& self = static_cast<connect_awaiter&>(op);
+  stream& source = *self.source_;
+  self.code_ = op.returned();
+  source.connector_ = nullptr;
+  if (self.code_ < 0 && self.code_ != -ECANCELED) source.fail_with(self.code_);
+  if ((source.conditions_ & closing) != 0) {
+    self.source_ = nullptr;
+    if (self.code_ == 0) self.code_ = -ECANCELED;
+  }
+  self.wake();
+  source.operation_ended();
+}
+
+void stream::connect_awaiter::interrupt(wait_point& waiting, errc) noexcept {
+  auto& self = static_cast<connect_awaiter&>(waiting);
+  self.source_->home_->ring().cancel(self);
+}
+
+result<void> stream::connect_awaiter::await_resume() {
+  if (code_ == 0) return {};
+  errc why = errc::connect_failed;
+  if (code_ == -ECANCELED) why = interrupted() ? interrupted_by() : errc::connection_closed;
+  // The kernel's own give-up after its SYN retries reads the same to a caller as ours.
+  if (code_ == -ETIMEDOUT) why = errc::connect_timeout;
+  const int system_errno = code_ == -ECANCELED ? 0 : -code_;
+  if (source_ == nullptr) return fail(error(why, phase::connect, system_errno));
+  return fail(source_->describe(why, phase::connect, system_errno));
+}
+
+}  // namespace conpool

@@ -1,0 +1,274 @@
+// A connected (or connecting) stream socket on a shard: reads, writes, the posted receive, close.
+//
+// The base of the pool's connections and of `socket`; users meet it through those. Lives on the
+// heap, because the kernel may use it after its owner let go: begin_close() returns at once, and
+// on_closed is called when the descriptor is closed and nothing is in flight any more; only then
+// may the memory be freed. Used on its shard's thread only.
+//
+// The posted receive: post_receive() asks for bytes without offering memory. It is the idle watch
+// (the end of the stream, a reset or a stray byte completes it) and the first receive of whoever
+// reads next; the bytes are copied once, from the shard's buffer into the reader's memory. Further
+// receives of the same response go straight into the reader's memory.
+//
+// At most one read and one write at a time. Both end by their deadline, with an error.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/intrusive_list.h>
+#include <conpool/runtime/operation.h>
+#include <conpool/runtime/shard.h>
+#include <conpool/runtime/wait_point.h>
+
+namespace conpool {
+
+// How long one read or write may take. Each wait has an end; 30 s unless said otherwise.
+struct io_timeouts {
+  duration read = std::chrono::seconds(30);
+  duration write = std::chrono::seconds(30);
+};
+
+class stream : public list_hook<shard>, private operation {
+ public:
+  class read_awaiter;
+  class write_awaiter;
+  class connect_awaiter;
+
+  // Why a connection may not be lent again; a bit set, 0 for a clean one.
+  enum condition : std::uint32_t {
+    has_data = 1U << 0,    // received bytes wait to be read
+    more_data = 1U << 1,   // the kernel said that bytes were left after the last receive
+    reading = 1U << 2,     // a read is under way
+    writing = 1U << 3,     // a write is under way
+    ended = 1U << 4,       // the peer closed its side
+    failed = 1U << 5,      // a read or write failed
+    broken_off = 1U << 6,  // a read or write was ended by its deadline or a cancellation
+    discarded = 1U << 7,   // the user or a protocol asked for it to be closed
+    closing = 1U << 8,     // begin_close() was called
+    unanswered = 1U << 9,  // the last thing that happened was a write
+  };
+
+  stream(const stream&) = delete;
+  stream& operator=(const stream&) = delete;
+
+  shard& home() const noexcept { return *home_; }
+  int fd() const noexcept { return fd_; }
+  std::uint32_t conditions() const noexcept { return conditions_; }
+  bool closed() const noexcept { return fd_ < 0; }
+  // Bytes handed over by reads and writes, since the stream was opened.
+  std::uint64_t bytes_received() const noexcept { return bytes_received_; }
+  std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
+  // What failed it: a positive errno, 0 if nothing did.
+  int failure() const noexcept { return failure_; }
+
+  // Connects; the address must stay valid until it returns. result<void>: connect_failed,
+  // connect_timeout at `deadline`, cancelled and the like. After an error only close is left.
+  connect_awaiter connect(const sockaddr* address, socklen_t length, time_point deadline) noexcept;
+
+  // Reads what is there, at least one byte. result<size_t>: the count, 0 at the end of the stream;
+  // connection_reset, connection_closed (closed on this side), read_timeout, cancelled and the
+  // like. `into` must stay valid until it returns.
+  read_awaiter read(std::span<std::byte> into) noexcept;
+  read_awaiter read(std::span<char> into) noexcept;
+  // Fills all of `into`; the end of the stream before that is connection_closed.
+  read_awaiter read_exactly(std::span<std::byte> into) noexcept;
+  read_awaiter read_exactly(std::span<char> into) noexcept;
+  // Writes all of `from`. result<void>: connection_reset, write_timeout, cancelled and the like.
+  // After an error some of it may have been sent. `from` must stay valid until it returns.
+  write_awaiter write(std::span<const std::byte> from) noexcept;
+  write_awaiter write(std::string_view from) noexcept;
+
+  // For parsers that know best: at least `minimum` bytes, within `timeout`.
+  read_awaiter read_some(std::span<std::byte> into, std::size_t minimum, duration timeout) noexcept;
+
+  bool receive_posted() const noexcept { return operation::in_flight(); }
+  // Precondition: connected, no bytes wait, no read is under way, none posted.
+  void post_receive() noexcept;
+
+  // Ends all that is in flight, then closes the descriptor. Idempotent.
+  void begin_close() noexcept;
+  // The same with a reset instead of an orderly end (SO_LINGER 0): the peer sees ECONNRESET, and
+  // nothing stays in TIME_WAIT.
+  void begin_reset() noexcept;
+
+  // What a user or a protocol knows and the stream does not: after mark(discarded) a pooled
+  // connection is closed instead of lent again.
+  void mark(condition what) noexcept { conditions_ |= what; }
+  void clear(condition what) noexcept { conditions_ &= ~std::uint32_t{what}; }
+
+ protected:
+  using event_fn = void (*)(stream&) noexcept;
+  // `name` is what errors say it is about; null or valid as long as the stream.
+  // `timeouts` must be valid as long as the stream, too. `on_unread`: the posted receive completed
+  // and nobody was reading. `on_closed`: see above. Both are called from within a harvest, or from
+  // begin_close().
+  stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
+         event_fn on_unread, event_fn on_closed) noexcept;
+  ~stream();
+
+ private:
+  static void posted_receive_done(operation& op) noexcept;
+  void hold_buffer() noexcept;
+  std::size_t take_unread(std::span<std::byte> into) noexcept;
+  void drop_unread() noexcept;
+  void fail_with(int code) noexcept;
+  void operation_ended() noexcept;
+  void end_operations() noexcept;
+  void finish_close() noexcept;
+  error describe(errc why, phase where, int system_errno) const;
+
+  shard* home_;
+  const std::string* name_;
+  const io_timeouts* timeouts_;
+  event_fn on_unread_;
+  event_fn on_closed_;
+  read_awaiter* reader_ = nullptr;
+  write_awaiter* writer_ = nullptr;
+  connect_awaiter* connector_ = nullptr;
+  const std::byte* data_ = nullptr;
+  std::uint64_t bytes_received_ = 0;
+  std::uint64_t bytes_sent_ = 0;
+  int fd_;
+  std::uint32_t conditions_ = 0;
+  std::uint32_t size_ = 0;
+  int failure_ = 0;
+  std::uint16_t held_buffer_ = 0;
+  std::uint8_t operations_ = 0;  // in flight: posted receive, read, write, connect
+};
+
+// Suspends unless the bytes are there; resumed by the turn that harvested the last of them.
+class stream::read_awaiter : public wait_point, private operation {
+ public:
+  bool await_ready() noexcept;
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return begin(handle, context_of(handle));
+  }
+  result<std::size_t> await_resume();
+
+ private:
+  friend class stream;
+  read_awaiter(stream& source, std::span<std::byte> into, std::size_t minimum,
+               duration timeout) noexcept
+      : wait_point(source.home(), &read_awaiter::interrupt, errc::read_timeout),
+        operation(&read_awaiter::received),
+        source_(&source),
+        into_(into),
+        minimum_(minimum),
+        timeout_(timeout) {}
+
+  bool begin(std::coroutine_handle<> handle, context* where) noexcept;
+  void receive_more() noexcept;
+  void finish(int code) noexcept;
+  static void received(operation& op) noexcept;
+  static void interrupt(wait_point& self, errc why) noexcept;
+
+  stream* source_;  // null once the stream may be gone
+  std::span<std::byte> into_;
+  std::size_t minimum_;
+  std::size_t filled_ = 0;
+  duration timeout_;
+  int code_ = 0;  // 0, or the negative errno that ended it
+  bool at_end_ = false;
+  bool misused_ = false;
+};
+
+// Suspends unless there is nothing to write; resumed when the kernel has taken all bytes.
+class stream::write_awaiter : public wait_point, private operation {
+ public:
+  bool await_ready() noexcept {
+    return from_.empty() && (source_->conditions_ & (writing | closing)) == 0;
+  }
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return begin(handle, context_of(handle));
+  }
+  result<void> await_resume();
+
+ private:
+  friend class stream;
+  write_awaiter(stream& sink, std::span<const std::byte> from, duration timeout) noexcept
+      : wait_point(sink.home(), &write_awaiter::interrupt, errc::write_timeout),
+        operation(&write_awaiter::sent),
+        source_(&sink),
+        from_(from),
+        timeout_(timeout) {}
+
+  bool begin(std::coroutine_handle<> handle, context* where) noexcept;
+  void finish(int code) noexcept;
+  static void sent(operation& op) noexcept;
+  static void interrupt(wait_point& self, errc why) noexcept;
+
+  stream* source_;
+  std::span<const std::byte> from_;
+  std::size_t done_ = 0;
+  duration timeout_;
+  int code_ = 0;
+  bool misused_ = false;
+};
+
+// Suspends until the connection stands or has failed.
+class stream::connect_awaiter : public wait_point, private operation {
+ public:
+  bool await_ready() const noexcept { return false; }
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return begin(handle, context_of(handle));
+  }
+  result<void> await_resume();
+
+ private:
+  friend class stream;
+  connect_awaiter(stream& socket, const sockaddr* address, socklen_t length,
+                  time_point deadline) noexcept
+      : wait_point(socket.home(), &connect_awaiter::interrupt, errc::connect_timeout),
+        operation(&connect_awaiter::connected),
+        source_(&socket),
+        address_(address),
+        length_(length),
+        deadline_(deadline) {}
+
+  bool begin(std::coroutine_handle<> handle, context* where) noexcept;
+  static void connected(operation& op) noexcept;
+  static void interrupt(wait_point& self, errc why) noexcept;
+
+  stream* source_;
+  const sockaddr* address_;
+  socklen_t length_;
+  time_point deadline_;
+  int code_ = 0;
+};
+
+inline stream::read_awaiter stream::read_some(std::span<std::byte> into, std::size_t minimum,
+                                              duration timeout) noexcept {
+  return read_awaiter(*this, into, minimum, timeout);
+}
+inline stream::read_awaiter stream::read(std::span<std::byte> into) noexcept {
+  return read_awaiter(*this, into, 1, timeouts_->read);
+}
+inline stream::read_awaiter stream::read(std::span<char> into) noexcept {
+  return read(std::as_writable_bytes(into));
+}
+inline stream::read_awaiter stream::read_exactly(std::span<std::byte> into) noexcept {
+  return read_awaiter(*this, into, into.size(), timeouts_->read);
+}
+inline stream::read_awaiter stream::read_exactly(std::span<char> into) noexcept {
+  return read_exactly(std::as_writable_bytes(into));
+}
+inline stream::write_awaiter stream::write(std::span<const std::byte> from) noexcept {
+  return write_awaiter(*this, from, timeouts_->write);
+}
+inline stream::write_awaiter stream::write(std::string_view from) noexcept {
+  return write(std::as_bytes(std::span<const char>(from)));
+}
+inline stream::connect_awaiter stream::connect(const sockaddr* address, socklen_t length,
+                                               time_point deadline) noexcept {
+  return connect_awaiter(*this, address, length, deadline);
+}
+
+}  // namespace conpool

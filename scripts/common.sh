@@ -1,0 +1,30 @@
+# Shared by scripts/bench and scripts/test, which source it. Each defines
+# `failed STEP ADVICE`, which says that a step failed and what to do, and ends the script.
+
+root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+
+# install GROUP...: the packages, see scripts/deps.
+install() {
+  "$root/scripts/deps" "$@" ||
+    failed "installing packages" "See the message above; then run this again."
+}
+
+# configure DIR OPTION...: makes the build folder. One that was made with the same
+# options is kept (ninja itself notices a changed meson.build); another is made anew.
+configure() {
+  local dir=$1 stamp=$1/conpool-options made_with
+  shift
+  made_with="$(meson --version) ${CXX:-} $root $*"
+  if [[ -f $dir/build.ninja && -f $stamp && $(<"$stamp") == "$made_with" ]]; then
+    return
+  fi
+  rm -rf "$dir"
+  meson setup "$dir" "$root" "$@" ||
+    failed "configuring" "Meson's message is above, its log is $dir/meson-logs/meson-log.txt."
+  printf '%s\n' "$made_with" >"$stamp"
+}
+
+# compile DIR
+compile() {
+  ninja -C "$1" || failed "building" "The compiler's message is above."
+}

@@ -1,0 +1,376 @@
+#!/usr/bin/env python3
+"""conpool's own style check: what a compiler or clang-tidy does not see.
+
+  scripts/tidy.py [ROOT]     prints `file:line: message [rule]` and exits 1 if it found any
+
+It reads conpool/, tests/, bench/ and examples/, the build files and scripts, and the C++ in
+README.md. A line is excepted from a rule by a comment at its end, which must give a reason:
+
+  // tidy: allow RULE (reason)
+
+tests/tidy_test.py shows each rule on tiny inputs.
+"""
+
+import pathlib
+import re
+import sys
+
+COLUMNS_MAX = 100
+FILE_LINES_MAX = 600
+FUNCTION_LINES_MAX = 70
+SOURCE_FOLDERS = ("conpool", "tests", "bench", "examples")
+
+# (rule, files it is for, files it is not for, pattern, what to use instead)
+BANNED = [
+    ("stop-token", r"", r"$^", r"\bstd::(stop_token|stop_source|stop_callback)\b",
+     "cancellation travels in the shard's context, conpool/runtime/context.h"),
+    ("format", r"", r"$^", r"\bstd::(v?format\w*|print|println)\b|#\s*include\s*<(format|print)>",
+     "g++ 12 has none: append to a std::string, or fmt outside conpool/"),
+    ("locks", r"^conpool/pool/", r"$^",
+     r"\bstd::(mutex|\w+_mutex|lock_guard|unique_lock|scoped_lock|shared_lock)\b",
+     "a pool belongs to one shard: it needs no lock"),
+    ("atomic-rmw", r"^conpool/pool/", r"$^",
+     r"(\.|->)(fetch_\w+|compare_exchange_\w+|exchange)\s*\(|\bstd::atomic_(fetch|exchange)\w*",
+     "a pool belongs to one shard: a plain integer will do"),
+    ("sleep", r"^tests/", r"$^",
+     r"\bthis_thread::sleep_\w+|(?<![\w.>:])(?:::)?(?:u|nano)?sleep\s*\((?!\s*\))",
+     "time in tests is the shard's clock: advance it, or wait for the event"),
+    ("std-function", r"^conpool/", r"$^", r"\bstd::function\b",
+     "a template parameter, or a function pointer and a context: no allocation"),
+    ("exit", r"^conpool/", r"/assert\.cpp$",
+     r"(?<![\w.>])(?<!void )(?:std::|::)?(?:_exit|exit|quick_exit|abort)\s*\(",
+     "CONPOOL_ASSERT for what cannot be, an error value for what can"),
+    ("stdout", r"^conpool/", r"/assert\.cpp$",
+     r"\b(printf|fprintf|vprintf|vfprintf|puts|fputs|perror)\s*\(|\bstd::(cout|cerr|clog)\b",
+     "a library does not print: return it, or count it"),
+]
+
+# (rule, files it is for, files it is not for, included path, why)
+INCLUDES = [
+    ("layers", r"^conpool/runtime/", r"$^", r"conpool/(pool|tls)/|conpool/conpool\.h",
+     "runtime/ knows nothing of pool/ and tls/"),
+    ("layers", r"^conpool/tls/", r"$^", r"conpool/pool/|conpool/conpool\.h",
+     "tls/ knows nothing of pool/"),
+    ("layers", r"^conpool/", r"$^", r"(tests|bench|examples)/",
+     "the library knows nothing of what uses it"),
+    ("liburing", r"^conpool/", r"^conpool/runtime/ring(\.cpp|_\w+\.(h|cpp))$", r"liburing",
+     "the kernel is behind one door: only conpool/runtime/ring.cpp and ring_* include liburing"),
+    ("c-ares", r"^conpool/", r"^conpool/runtime/resolver(_\w+)?\.cpp$", r"ares",
+     "only conpool/runtime/resolver.cpp includes c-ares"),
+    ("openssl", r"^conpool/", r"^conpool/tls/", r"openssl/",
+     "only conpool/tls/ includes BoringSSL"),
+    ("libraries", r"^conpool/", r"$^", r"(fmt|CLI|nlohmann|gtest|benchmark)/",
+     "the library itself uses liburing, c-ares and BoringSSL only"),
+]
+
+INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([^>\"]+)[>\"]")
+ALLOW = re.compile(r"//.*\btidy: allow ([\w-]+) \([^)]+\)")
+TOKEN = re.compile(
+    r"""//[^\n]* | /\*.*?\*/ | R"(?P<d>[^\s()\\]{0,16})\(.*?\)(?P=d)"
+      | "(?:\\.|[^"\\\n])*" | (?<![0-9a-zA-Z_])'(?:\\.|[^'\\\n])+'""", re.S | re.X)
+
+
+def blank(text):
+    """Spaces for all but the line ends: positions stay what they were."""
+    return re.sub(r"[^\n]", " ", text)
+
+
+def strip(text):
+    """The code without comments and without what is in string and character literals."""
+
+    def replace(match):
+        found = match.group()
+        if found[0] == "/":
+            return blank(found)
+        return '"' + blank(found[1:-1]) + '"'
+
+    return TOKEN.sub(replace, text)
+
+
+def strip_preprocessor(code):
+    return re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", lambda match: blank(match.group()), code,
+                  flags=re.M)
+
+
+def line_of(text, position):
+    return text.count("\n", 0, position) + 1
+
+
+# --- functions ------------------------------------------------------------------------------
+
+NOT_A_FUNCTION = re.compile(
+    r"^\s*(template\s*<.*>\s*)?(inline\s+)?(namespace|class|struct|union|enum|extern|concept)\b",
+    re.S)
+
+
+def closing(code, opening):
+    depth = 0
+    for position in range(opening, len(code)):
+        if code[position] == "{":
+            depth += 1
+        elif code[position] == "}":
+            depth -= 1
+            if depth == 0:
+                return position
+    return None
+
+
+def functions(code):
+    """(first, last) position of every function that is not inside another one."""
+    code = strip_preprocessor(code)
+    head = 0
+    position = 0
+    while position < len(code):
+        here = code[position]
+        if here in ";}":
+            head = position + 1
+        elif here == "{":
+            before = code[head:position]
+            end = closing(code, position)
+            if end is None:
+                return
+            if NOT_A_FUNCTION.match(before) or "(" not in before:
+                if "(" not in before and before.rstrip().endswith(("=", ",")):
+                    position = end  # an initializer
+                else:
+                    head = position + 1  # go inside
+            elif re.match(r"\s*[,{]", code[end + 1:]):
+                position = end  # a member's initializer: the body comes later
+            else:
+                start = head + len(before) - len(before.lstrip())
+                if not before.rstrip().endswith("="):
+                    yield start, end
+                position = end
+                head = end + 1
+        position += 1
+
+
+# --- co_await -------------------------------------------------------------------------------
+
+AWAIT = re.compile(r"\bco_await\b")
+AWAIT_FORM = re.compile(
+    r"^((const )?auto ?&{0,2} ?\w+ = |[\w.:*>\[\]-]+ = |co_return )?co_await\b")
+LAMBDA = re.compile(r"(?<![\w\])])\s*\[[^\[\]]*\]\s*(\(|\{|<|mutable\b)")
+BLOCK_BEFORE = re.compile(
+    r"([);{}:\]]|\b(else|do|try|noexcept|const|mutable|override|final)|\)[^;{}()]*->[^;{}]*|^)\s*$")
+CONTROL = re.compile(r"^(?:else\b|(?:if(?: constexpr)?|while|for|switch)\s*(?=\())\s*")
+
+
+def statement_start(code, position):
+    depth = 0
+    for at in range(position - 1, -1, -1):
+        here = code[at]
+        if here in ")}":
+            if here == "}" and depth == 0:
+                return at + 1
+            depth += 1
+        elif here == "(":
+            depth = max(depth - 1, 0)
+        elif here == "{":
+            if depth > 0:
+                depth -= 1
+            elif BLOCK_BEFORE.search(code[max(0, at - 400):at]):
+                return at + 1
+        elif here == ";" and depth == 0:
+            return at + 1
+    return 0
+
+
+def statement_end(code, start):
+    depth = 0
+    for at in range(start, len(code)):
+        here = code[at]
+        before = code[start:at]
+        if here == "{" and depth == 0 and before.strip() and BLOCK_BEFORE.search(before):
+            return at
+        if here in "({":
+            depth += 1
+        elif here in ")}":
+            depth -= 1
+            if depth < 0:
+                return at
+        elif here == ";" and depth == 0:
+            return at
+    return len(code)
+
+
+def without_control(statement):
+    """Without leading labels, `if (...)`, `else` and the like; None if a condition awaits."""
+    while True:
+        statement = statement.lstrip()
+        label = re.match(r"(case\b[^:;{}]*(::[^:;{}]*)*|default\s*):(?!:)", statement)
+        control = CONTROL.match(statement)
+        if label:
+            statement = statement[label.end():]
+        elif control:
+            rest = statement[control.end():]
+            if not rest.startswith("("):
+                statement = rest
+                continue
+            depth = 0
+            for at, here in enumerate(rest):
+                depth += {"(": 1, ")": -1}.get(here, 0)
+                if depth == 0:
+                    break
+            if AWAIT.search(rest[:at + 1]):
+                return None
+            statement = rest[at + 1:]
+        else:
+            return statement
+
+
+def await_error(statement):
+    """What is wrong with a statement that awaits, for g++ 12; None if nothing is."""
+    rest = without_control(statement)
+    if rest is None:
+        return "co_await in a condition: bind the result to a local first"
+    rest = re.sub(r"\[\[[^\[\]]*\]\]", "", rest)  # attributes
+    rest = re.sub(r"\s+", " ", rest).strip()
+    if len(AWAIT.findall(rest)) > 1:
+        return "more than one co_await in a statement"
+    if "?" in rest:
+        return "co_await and a conditional operator in one statement: use if and else"
+    if LAMBDA.search(rest):
+        return "co_await and a lambda in one statement: name the lambda first"
+    if "{" in rest:
+        return "co_await and a braced initializer in one statement: name the object first"
+    if not AWAIT_FORM.match(rest):
+        return ("co_await only as `auto x = co_await f(names);`, `x = co_await ...;`, "
+                "`co_await ...;` or `co_return co_await ...;`")
+    return None
+
+
+def await_errors(code):
+    code = strip_preprocessor(code)
+    seen = set()
+    for match in AWAIT.finditer(code):
+        if re.search(r"\boperator\s*$", code[:match.start()]):
+            continue
+        start = statement_start(code, match.start())
+        if start in seen:
+            continue
+        seen.add(start)
+        message = await_error(code[start:statement_end(code, start)])
+        if message:
+            yield line_of(code, match.start()), message
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def check_text(path, text):
+    """Rules for any text: source, build files, scripts."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if "\t" in line:
+            yield number, "tab", "a tab: indent with spaces"
+        if line != line.rstrip():
+            yield number, "trailing-space", "space at the end of the line"
+        if len(line) > COLUMNS_MAX and not path.endswith(".md"):
+            yield number, "columns", f"{len(line)} columns, at most {COLUMNS_MAX}"
+    if text and not text.endswith("\n"):
+        yield text.count("\n") + 1, "last-newline", "no newline at the end of the file"
+
+
+def check_source(path, text):
+    """Rules for one .h or .cpp file."""
+    code = strip(text)
+    lines = text.split("\n")
+    code_lines = code.split("\n")
+    if len(lines) - 1 > FILE_LINES_MAX:
+        yield 1, "file-lines", f"{len(lines) - 1} lines, at most {FILE_LINES_MAX}: split it"
+
+    for number, line in enumerate(lines, 1):
+        if re.search(r"\b(FIXME|TODO|XXX)\b", line):
+            yield number, "leftover", "a leftover note: do it, or write an issue"
+        include = INCLUDE.match(line)
+        if include:
+            for rule, only, but, pattern, why in INCLUDES:
+                if (re.match(pattern, include.group(1)) and re.search(only, path)
+                        and not re.search(but, path)):
+                    yield number, rule, f"includes {include.group(1)}: {why}"
+        for rule, only, but, pattern, instead in BANNED:
+            subject = line if include else code_lines[number - 1]
+            found = re.search(pattern, subject)
+            if found and re.search(only, path) and not re.search(but, path):
+                yield number, rule, f"`{found.group().strip()}`: {instead}"
+
+    if path.startswith("conpool/") and path.endswith(".h"):
+        if not text.startswith("//"):
+            yield 1, "header-comment", "a header opens with a // comment: what it is, who owns it"
+    if path.endswith(".h") and not re.search(r"^#pragma once$", text, re.M):
+        yield 1, "pragma-once", "no #pragma once"
+
+    for start, end in functions(code):
+        length = line_of(code, end) - line_of(code, start) + 1
+        if length > FUNCTION_LINES_MAX:
+            yield (line_of(code, start), "function-lines",
+                   f"a function of {length} lines, at most {FUNCTION_LINES_MAX}")
+    for number, message in await_errors(code):
+        yield number, "co-await", message
+
+
+def check_readme(text):
+    """The C++ in ``` blocks of a Markdown page obeys the same rules of co_await and columns."""
+    for block in re.finditer(r"^```cpp\n(.*?)^```", text, re.M | re.S):
+        before = text.count("\n", 0, block.start(1))
+        for number, line in enumerate(block.group(1).split("\n"), before + 1):
+            if len(line) > COLUMNS_MAX:
+                yield number, "columns", f"{len(line)} columns, at most {COLUMNS_MAX}"
+        for number, message in await_errors(strip(block.group(1))):
+            yield before + number, "co-await", message
+
+
+def allowed(text, number, rule):
+    lines = text.split("\n")
+    match = ALLOW.search(lines[number - 1]) if number <= len(lines) else None
+    return match is not None and match.group(1) == rule
+
+
+def check(path, text):
+    """All errors of one file, as (path, line, rule, message)."""
+    errors = list(check_text(path, text))
+    if path.endswith((".h", ".cpp")):
+        errors += check_source(path, text)
+    elif path.endswith(".md"):
+        errors += check_readme(text)
+    return [(path, number, rule, message) for number, rule, message in sorted(errors)
+            if not allowed(text, number, rule)]
+
+
+def orphans(path, builds):
+    """Whether a source is named in a meson.build of its folder or one above.
+
+    `builds` maps a folder to the text of its meson.build. Examples are named without .cpp.
+    """
+    parts = path.split("/")
+    for depth in range(1, len(parts)):
+        build = builds.get("/".join(parts[:depth]), "")
+        name = "/".join(parts[depth:])
+        if f"'{name}'" in build or f"'{name.removesuffix('.cpp')}'" in build:
+            return []
+    return [(path, 1, "orphan", f"not named in {parts[0]}/meson.build")]
+
+
+def main(root):
+    root = pathlib.Path(root)
+    sources = sorted(file for folder in SOURCE_FOLDERS for file in (root / folder).rglob("*")
+                     if file.suffix in (".h", ".cpp"))
+    builds = {str(file.parent.relative_to(root)): file.read_text()
+              for folder in SOURCE_FOLDERS for file in (root / folder).rglob("meson.build")}
+    others = [root / "meson.build", root / "meson_options.txt", root / "README.md"]
+    others += (root / folder / "meson.build" for folder in builds)
+    others += sorted((root / "docs").glob("*.md")) + sorted((root / "scripts").glob("*"))
+
+    errors = []
+    for file in [*sources, *(file for file in others if file.is_file())]:
+        path = str(file.relative_to(root))
+        errors += check(path, file.read_text())
+        if file.suffix == ".cpp" or (file.suffix == ".h" and path.startswith("conpool/")):
+            errors += orphans(path, builds)
+    for path, number, rule, message in errors:
+        print(f"{path}:{number}: {message} [{rule}]")
+    return int(bool(errors))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent.parent))
