@@ -76,6 +76,10 @@ task<result<connection*>> endpoint_pool::connect_to(socket_address to, time_poin
   } else {
     connected = co_await fresh->connect(to.data(), to.size(), deadline);
   }
+  if (connected && (fresh->conditions() & stream::closing) != 0) {
+    // It stood, and before this ran its shard began to stop and closed it.
+    connected = fail(error(errc::shard_stopped, phase::connect).about(endpoint_.text()));
+  }
   if (connected) co_return fresh;
   fresh->begin_close();  // nothing is in flight any more: it is closed when this returns
   CONPOOL_ASSERT(fresh->closed(), "a failed connect left an operation in flight");

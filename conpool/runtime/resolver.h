@@ -38,7 +38,7 @@ namespace conpool {
 namespace detail {
 class resolver_channel;
 struct resolver_answer;
-struct resolver_question;
+class resolver_question;
 }  // namespace detail
 
 struct resolver_options {

@@ -205,24 +205,24 @@ void resolver_channel::ask(const char* name, resolver_question& question) noexce
     question.on_answer(question, {fail(describe(failed_))});
     return;
   }
-  struct call {
-    static void answered(void* argument, int status, int, ares_addrinfo* found) noexcept {
-      auto& [channel, asker] = *static_cast<call*>(argument);
-      resolver_answer answer = status == ARES_SUCCESS && found != nullptr
-                                   ? copy_answer(*found)
-                                   : resolver_answer{fail(channel->describe(status))};
-      if (found != nullptr) ares_freeaddrinfo(found);
-      asker->on_answer(*asker, std::move(answer));
-      delete static_cast<call*>(argument);
-    }
-    resolver_channel* channel;
-    resolver_question* asker;
-  };
+  question.asked_ = this;
   ares_addrinfo_hints hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;  // one entry an address, not one for each kind of socket
-  ares_getaddrinfo(channel_, name, nullptr, &hints, &call::answered, new call{this, &question});
+  ares_getaddrinfo(channel_, name, nullptr, &hints, &resolver_channel::answered, &question);
   arm_timer();
+}
+
+void resolver_channel::answered(void* asker, int status, int, ares_addrinfo* found) noexcept {
+  auto& question = *static_cast<resolver_question*>(asker);
+  resolver_answer answer;
+  if (status == ARES_SUCCESS && found != nullptr) {
+    answer = copy_answer(*found);
+  } else {
+    answer.addresses = fail(question.asked_->describe(status));
+  }
+  if (found != nullptr) ares_freeaddrinfo(found);
+  question.on_answer(question, std::move(answer));
 }
 
 void resolver_channel::cancel_all() noexcept {

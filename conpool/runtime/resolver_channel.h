@@ -22,6 +22,7 @@
 #include <conpool/runtime/intrusive_list.h>
 #include <conpool/runtime/timers.h>
 
+struct ares_addrinfo;
 struct ares_channeldata;
 struct ares_socket_functions;
 
@@ -40,11 +41,18 @@ struct resolver_answer {
   duration time_to_live{};
 };
 
+class resolver_channel;
+
 // Whoever asked: the base of what waits for an answer.
-struct resolver_question {
+class resolver_question {
+ public:
   using answered_fn = void (*)(resolver_question&, resolver_answer&&) noexcept;
   explicit resolver_question(answered_fn function) noexcept : on_answer(function) {}
   answered_fn on_answer;
+
+ private:
+  friend class resolver_channel;
+  resolver_channel* asked_ = nullptr;
 };
 
 class resolver_channel : private timer_node {
@@ -64,6 +72,7 @@ class resolver_channel : private timer_node {
  private:
   class watched_socket;
 
+  static void answered(void* asker, int status, int timeouts, ares_addrinfo* found) noexcept;
   static const ares_socket_functions& socket_functions() noexcept;
   static int open_socket(int family, int type, int protocol, void* self) noexcept;
   static int close_socket(int fd, void* self) noexcept;

@@ -4,6 +4,10 @@
 
 namespace conpool {
 
+scope::scope(shard& home) noexcept : home_(&home) {
+  context_.attach(&home.root_context());
+}
+
 void scope::child_started(ready_node& node) noexcept {
   home_->assert_owner();
   ++running_;

@@ -29,7 +29,8 @@ namespace conpool {
 
 class scope {
  public:
-  explicit scope(shard& home) noexcept : home_(&home) {}
+  // Cancelled with the shard when that stops.
+  explicit scope(shard& home) noexcept;
   ~scope() { CONPOOL_ASSERT(running_ == 0, "a scope was destroyed before its tasks were joined"); }
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;

@@ -123,6 +123,7 @@ class shard {
   ready_queue& ready() noexcept { return ready_; }
   // Created at first use.
   conpool::resolver& resolver();
+  context& root_context() noexcept { return root_context_; }
   void add_service(shard_service& service) noexcept { services_.push_back(service); }
   void remove_service(shard_service& service) noexcept { services_.remove(service); }
   void add_stream(stream& opened) noexcept;
@@ -163,6 +164,7 @@ class shard {
   wake_read wake_read_;
   bool stopping_ = false;
   std::size_t tasks_running_ = 0;
+  context root_context_;  // above those of all scopes; cancelled by stop()
   scope tasks_;
   intrusive_list<stream, list_hook<shard>> streams_;
   intrusive_list<shard_service, list_hook<shard_service>> services_;

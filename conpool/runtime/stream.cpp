@@ -75,7 +75,7 @@ void stream::posted_receive_done(operation& op) noexcept {
   if (read_awaiter* const reader = self.reader_) {
     // Straight into the reader's memory; only what it has no room for keeps the buffer.
     if (code > 0) reader->filled_ += self.take_unread(reader->into_.subspan(reader->filled_));
-    if (code == 0) reader->at_end_ = true;
+    if (code == 0 && (self.conditions_ & closing) == 0) reader->at_end_ = true;
     if ((self.conditions_ & closing) != 0) {
       reader->finish(-ECANCELED);
     } else if (code == 0 || (code < 0 && code != -ENOBUFS) || reader->filled_ >= reader->minimum_) {

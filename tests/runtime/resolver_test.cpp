@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <coroutine>
 #include <exception>
-#include <filesystem>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +20,7 @@
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/scope.h>
 #include <conpool/runtime/shard.h>
+#include <tests/support/descriptors.h>
 #include <tests/support/dns_server.h>
 #include <tests/support/run.h>
 
@@ -30,13 +29,9 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::dns_server;
+using test::open_descriptors;
 using answer = result<std::vector<socket_address>>;
 using pending = std::shared_ptr<std::optional<answer>>;
-
-std::size_t open_descriptors() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
-}
 
 std::string text_of(const answer& got) {
   if (!got) return got.error().message();

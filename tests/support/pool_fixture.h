@@ -27,6 +27,16 @@
 
 namespace conpool::test {
 
+// created = connecting + idle + active + closing + closed
+inline ::testing::AssertionResult add_up(const pool_stats& sum) {
+  const std::uint64_t there = sum.connecting + sum.idle + sum.active + sum.closing + sum.closed();
+  if (sum.created == there) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure()
+         << "created " << sum.created << ", but connecting " << sum.connecting << " + idle "
+         << sum.idle << " + active " << sum.active << " + closing " << sum.closing << " + closed "
+         << sum.closed();
+}
+
 class pool_fixture : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -108,16 +118,6 @@ class pool_fixture : public ::testing::Test {
   void pass(duration time) {
     clock_.advance(time);
     settle();
-  }
-
-  // created = connecting + idle + active + closing + closed
-  static ::testing::AssertionResult add_up(const pool_stats& sum) {
-    const std::uint64_t there = sum.connecting + sum.idle + sum.active + sum.closing + sum.closed();
-    if (sum.created == there) return ::testing::AssertionSuccess();
-    return ::testing::AssertionFailure()
-           << "created " << sum.created << ", but connecting " << sum.connecting << " + idle "
-           << sum.idle << " + active " << sum.active << " + closing " << sum.closing << " + closed "
-           << sum.closed();
   }
 
  private:

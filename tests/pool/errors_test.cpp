@@ -1,0 +1,208 @@
+// What goes wrong outside: each a distinct error that names the endpoint, the phase and the cause.
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <conpool/conpool.h>
+
+#include "support/pool_fixture.h"
+
+namespace conpool::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+class pool_errors : public pool_fixture {
+ protected:
+  // What an acquire of `text` comes back with; time passes a second a round until it does.
+  error failure_of(const std::string& text) {
+    const endpoint to = endpoint::parse(text).value();
+    error got(errc::invalid_argument);
+    bool ended = false;
+    start(
+        [&]() -> task<void> {
+          auto one = co_await backends().acquire(to);
+          if (!one) got = std::move(one.error());
+        },
+        ended);
+    for (int seconds = 0; seconds < 60 && !ended; ++seconds) {
+      settle();
+      if (!ended) pass(1s);
+    }
+    EXPECT_TRUE(ended) << text;
+    return got;
+  }
+  static bool says(const error& what, const std::string& part) {
+    return what.message().find(part) != std::string::npos;
+  }
+};
+
+// A loopback port where nothing listens: bound, so that nobody else takes it, and never listened
+// on.
+class silent_port {
+ public:
+  explicit silent_port(int backlog = -1) {
+    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const socket_address any = socket_address::ip("127.0.0.1", 0).value();
+    EXPECT_EQ(::bind(fd_, any.data(), any.size()), 0);
+    if (backlog >= 0) {
+      EXPECT_EQ(::listen(fd_, backlog), 0);
+    }
+    sockaddr_storage at{};
+    socklen_t length = sizeof at;
+    ::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &length);
+    address_ = socket_address::from(reinterpret_cast<sockaddr*>(&at), length).value();
+  }
+  ~silent_port() {
+    for (const int fd : fillers_) ::close(fd);
+    ::close(fd_);
+  }
+  silent_port(const silent_port&) = delete;
+  silent_port& operator=(const silent_port&) = delete;
+
+  // Fills the accept queue, so that further connects get no answer: a black hole on loopback.
+  void fill() {
+    for (int i = 0; i < 4; ++i) {
+      const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+      static_cast<void>(::connect(fd, address_.data(), address_.size()));
+      fillers_.push_back(fd);
+    }
+  }
+  std::string text() const { return "tcp://" + address_.to_string(); }
+
+ private:
+  int fd_ = -1;
+  socket_address address_;
+  std::vector<int> fillers_;
+};
+
+TEST_F(pool_errors, refused_says_where_how_often_and_why) {
+  const silent_port nobody;
+  const error got = failure_of(nobody.text());
+  EXPECT_EQ(got, errc::connect_failed);
+  EXPECT_EQ(got.where(), phase::connect);
+  EXPECT_EQ(got.system_errno(), ECONNREFUSED);
+  EXPECT_EQ(got.attempts(), 1U);
+  EXPECT_TRUE(says(got, nobody.text())) << got.message();
+  EXPECT_TRUE(says(got, "ECONNREFUSED")) << got.message();
+  EXPECT_EQ(totals().connect_failures, 1U);
+  EXPECT_EQ(totals().closed(close_reason::connect_failed), 1U);
+}
+
+TEST_F(pool_errors, T17_a_black_hole_ends_at_the_connection_timeout) {
+  silent_port hole(0);
+  hole.fill();
+  const error got = failure_of(hole.text());
+  EXPECT_EQ(got, errc::connect_timeout);
+  EXPECT_EQ(got.where(), phase::connect);
+  EXPECT_TRUE(says(got, hole.text())) << got.message();
+  EXPECT_EQ(totals().connect_timeouts, 1U);
+}
+
+TEST_F(pool_errors,
+       T10_a_caller_more_impatient_than_the_connect_gets_acquire_timeout_with_the_cause) {
+  pool_config config;
+  config.acquire_timeout = 1s;
+  config.max_connections_per_endpoint = 1;
+  configure(config);
+  silent_port hole(0);
+  hole.fill();
+  const error first = failure_of(hole.text());
+  EXPECT_EQ(first, errc::acquire_timeout);
+  EXPECT_TRUE(says(first, "1 connecting")) << first.message();
+  pass(5s);  // the connect fails by itself; later timeouts tell of it
+  const error second = failure_of(hole.text());
+  EXPECT_EQ(second, errc::acquire_timeout);
+  EXPECT_TRUE(says(second, "last failed connect")) << second.message();
+}
+
+TEST_F(pool_errors, a_name_that_does_not_exist_fails_in_the_resolve_phase) {
+  // RFC 6761: names under .invalid never exist, whatever the resolver says or whether it answers.
+  const error got = failure_of("tcp://no-such-host.invalid:80");
+  EXPECT_TRUE(got == errc::resolve_failed || got == errc::resolve_timeout) << got.message();
+  EXPECT_EQ(got.where(), phase::resolve);
+  EXPECT_TRUE(says(got, "no-such-host.invalid")) << got.message();
+  EXPECT_EQ(totals().resolve_failures, 1U);
+}
+
+TEST_F(pool_errors, too_many_open_files_is_its_own_error_and_passes) {
+  const endpoint to = server().at();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit tight = before;
+  // The lowest free number is the first that a new socket would get.
+  const int next = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
+  ASSERT_GE(next, 0);
+  ::close(next);
+  tight.rlim_cur = static_cast<rlim_t>(next);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  const error got = failure_of(to.text());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(got, errc::too_many_files);
+  EXPECT_TRUE(says(got, "EMFILE")) << got.message();
+  EXPECT_TRUE(says(got, to.text())) << got.message();
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto one = co_await backends().acquire(to);
+    CO_ASSERT_OK(one);
+  }));
+}
+
+TEST_F(pool_errors, T14_a_failed_connect_fails_one_waiter_and_the_others_go_on) {
+  const silent_port nobody;
+  const endpoint to = endpoint::parse(nobody.text()).value();
+  pool_config config;
+  config.max_connections_per_endpoint = 1;
+  config.max_waiters_per_endpoint = 8;
+  configure(config);
+  int failed = 0;
+  scope all(home());
+  for (int i = 0; i < 5; ++i) {
+    all.spawn([&]() -> task<void> {
+      auto one = co_await backends().acquire(to);
+      if (!one && one.error() == errc::connect_failed) ++failed;
+    });
+  }
+  ASSERT_TRUE(run([&]() -> task<void> { co_await all.join(); }));
+  EXPECT_EQ(failed, 5);
+  EXPECT_EQ(totals().created, 5U) << "one connect for each, none for nobody";
+}
+
+TEST_F(pool_errors, tls_is_refused_with_a_clear_error) {
+  const error got = failure_of("tls://127.0.0.1:443");
+  EXPECT_EQ(got, errc::unsupported);
+  EXPECT_TRUE(says(got, "TLS")) << got.message();
+}
+
+TEST_F(pool_errors, a_wrong_configuration_is_refused_by_name) {
+  pool_config config;
+  config.max_connections_per_endpoint = 0;
+  const auto made = pool::create(home(), config);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error(), errc::invalid_config);
+  EXPECT_EQ(made.error().subject(), "max_connections_per_endpoint");
+}
+
+TEST_F(pool_errors, localhost_resolves_and_connects) {
+  const std::string at = server().at().text();
+  const endpoint to = endpoint::parse("localhost" + at.substr(at.rfind(':'))).value();
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto one = co_await backends().acquire(to);
+    CO_ASSERT_OK(one);
+  }));
+}
+
+TEST_F(pool_errors, a_unix_socket_that_is_not_there_names_its_path) {
+  const error got = failure_of("unix:/nowhere/conpool.sock");
+  EXPECT_EQ(got, errc::connect_failed);
+  EXPECT_EQ(got.system_errno(), ENOENT);
+  EXPECT_TRUE(says(got, "unix:/nowhere/conpool.sock")) << got.message();
+}
+
+}  // namespace
+}  // namespace conpool::test
