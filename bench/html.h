@@ -1,0 +1,15 @@
+// The report as one HTML page that needs nothing else: the table, and a chart of the latencies,
+// drawn as SVG on a logarithmic axis. Light or dark as the reader's system is.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include <bench/machine.h>
+#include <bench/run.h>
+
+namespace conpool::bench {
+
+std::string to_html(const machine_info& machine, std::span<const run_report> runs);
+
+}  // namespace conpool::bench

@@ -1,0 +1,90 @@
+// conpool-micro: what the parts of the pool cost, with Google Benchmark.
+//
+//   conpool-micro [--benchmark_filter=NAME] [any other --benchmark_ option]
+//
+// A filter that is the name of a benchmark (`acquire_hit`), or of a family with arguments
+// (`dial_batch`), runs just that one or that family; any other is a regular expression. With
+// CONPOOL_MICRO_ITERATIONS=N in the environment every benchmark makes exactly N iterations, so that
+// an instruction counter can take the difference of two runs. Exit status: 0; 1 if a benchmark
+// failed or none was chosen; 2 for bad arguments.
+
+#include <benchmark/benchmark.h>
+
+#include <cstdio>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include <bench/micro/cpus.h>
+#include <bench/micro/measured_run.h>
+#include <bench/micro/micro.h>
+
+namespace conpool::micro {
+namespace {
+
+struct entry {
+  const char* name;
+  void (*function)(benchmark::State&);
+  std::initializer_list<std::int64_t> arguments;
+};
+
+constexpr std::initializer_list<std::int64_t> none{};
+constexpr std::initializer_list<std::int64_t> dial_sizes{1, 16, 64, 256};
+constexpr std::initializer_list<std::int64_t> request_connections{1, 16, 64};
+
+const entry entries[] = {
+    {"acquire_hit", &acquire_hit, none},
+    {"acquire_hit_16_endpoints", &acquire_hit_16_endpoints, none},
+    {"acquire_hit_unvalidated", &acquire_hit_unvalidated, none},
+    {"baseline_peek_syscall", &baseline_peek_syscall, none},
+    {"baseline_mutex_pool", &baseline_mutex_pool, none},
+    {"dial_batch", &dial_batch, dial_sizes},
+    {"request_pooled", &request_pooled, request_connections},
+    {"floor_request_bare_ring", &floor_request_bare_ring, request_connections},
+};
+
+void register_all() {
+  for (const entry& each : entries) {
+    auto* const registered = benchmark::RegisterBenchmark(each.name, each.function);
+    for (const std::int64_t argument : each.arguments) registered->Arg(argument);
+  }
+}
+
+// Google Benchmark searches its filter anywhere in a name: "acquire_hit" would also run
+// "acquire_hit_unvalidated". A name means itself.
+std::string anchored(const std::string& filter) {
+  for (const entry& each : entries) {
+    const std::string name = each.name;
+    if (filter == name) return "^" + name + "(/|$)";
+    for (const std::int64_t argument : each.arguments) {
+      if (filter == name + "/" + std::to_string(argument)) return "^" + filter + "$";
+    }
+  }
+  return filter;
+}
+
+}  // namespace
+}  // namespace conpool::micro
+
+int main(int argc, char** argv) {
+  namespace micro = conpool::micro;
+  std::vector<char*> arguments(argv, argv + argc);
+  // See measured_run.h: one run of one batch, and no suffix in the names.
+  std::string once = "--benchmark_min_time=0";
+  if (micro::exact_iterations()) arguments.push_back(once.data());
+  int count = static_cast<int>(arguments.size());
+  arguments.push_back(nullptr);
+  benchmark::Initialize(&count, arguments.data());
+  if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
+
+  micro::pin_to_client_cpu();
+  micro::register_all();
+  const std::string filter = benchmark::GetBenchmarkFilter();
+  const std::size_t run = benchmark::RunSpecifiedBenchmarks(micro::anchored(filter));
+  benchmark::Shutdown();
+  if (run == 0) {
+    std::fprintf(stderr, "conpool-micro: no benchmark matches \"%s\"\n", filter.c_str());
+    return 1;
+  }
+  return micro::any_failed() ? 1 : 0;
+}

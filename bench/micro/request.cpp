@@ -1,0 +1,92 @@
+// request_pooled/N: N clients, each acquires, sends 64 bytes, reads their echo and gives back. To
+// be read beside floor_request_bare_ring/N.
+
+#include <functional>
+#include <vector>
+
+#include <bench/micro/echo_peer.h>
+#include <bench/micro/measured_run.h>
+#include <bench/micro/micro.h>
+#include <bench/micro/ping_pong.h>
+#include <bench/micro/pool_client.h>
+
+namespace conpool::micro {
+namespace {
+
+struct exchange {
+  std::uint64_t sequence = 0;
+  message out{};
+  message in{};
+};
+
+// What the clients of one run share.
+struct workload {
+  std::int64_t to_begin = 0;
+  std::size_t clients_running = 0;
+  std::string failure;
+};
+
+task<result<void>> request(pool& from, const endpoint_handle& to, exchange& one) {
+  auto lent = co_await from.acquire(to);
+  if (!lent) co_return fail(lent.error());
+  lease& backend = *lent;
+  fill(one.out, ++one.sequence);
+  auto sent = co_await backend->write(std::string_view(one.out.data(), one.out.size()));
+  if (!sent) co_return fail(sent.error());
+  auto count = co_await backend->read_exactly(std::span<char>(one.in));
+  if (!count) co_return fail(count.error());
+  co_return result<void>();
+}
+
+task<void> keep_asking(pool_client& client, const endpoint_handle& to, exchange& one,
+                       workload& work) {
+  while (work.to_begin > 0 && work.failure.empty()) {
+    --work.to_begin;
+    auto done = co_await request(client.pool(), to, one);
+    if (!done) {
+      work.failure = done.error().message();
+    } else if (one.in != one.out) {
+      work.failure = "the answer is not the echo of the request";
+    }
+  }
+  if (--work.clients_running == 0) client.end_run();
+}
+
+void run_requests(pool_client& client, const endpoint_handle& to,
+                  std::vector<exchange>& exchanges, workload& work, std::int64_t requests) {
+  work.to_begin = requests;
+  work.clients_running = exchanges.size();
+  for (exchange& one : exchanges) {
+    client.home().spawn(keep_asking, std::ref(client), std::cref(to), std::ref(one),
+                        std::ref(work));
+  }
+  client.run();
+}
+
+}  // namespace
+
+void request_pooled(benchmark::State& state) {
+  const auto connections = static_cast<std::size_t>(state.range(0));
+  echo_peer peer;
+  pool_config config;
+  config.max_connections_per_endpoint = static_cast<std::uint32_t>(connections);
+  pool_client client(config);
+  const endpoint_handle to = client.handle_of(peer);
+  client.fill(to, connections);
+  std::vector<exchange> exchanges(connections);
+  workload work;
+  run_requests(client, to, exchanges, work, warm_up_requests(connections));
+  const std::uint64_t hits_before = client.pool().totals().hits;
+
+  measured_run run(state);
+  run.count_ring(client.home().ring(), "request");
+  run.begin();
+  run_requests(client, to, exchanges, work, run.iterations());
+  run.end();
+  if (!work.failure.empty()) return run.fail(work.failure);
+  const std::uint64_t hits = client.pool().totals().hits - hits_before;
+  if (hits != static_cast<std::uint64_t>(run.iterations())) return run.fail("not all were hits");
+  state.counters["hits"] = static_cast<double>(hits);
+}
+
+}  // namespace conpool::micro

@@ -1,0 +1,54 @@
+// One run of the harness, fully decided: where to, how many, how large, for how long.
+//
+// Made once from the command line (options.h), then only read, by every shard.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <bench/presets.h>
+#include <conpool/pool/config.h>
+#include <conpool/pool/endpoint.h>
+
+namespace conpool::bench {
+
+enum class wire_protocol : std::uint8_t {
+  echo,   // the peer sends every byte back
+  redis,  // a request is a SET and then a GET of the same key
+};
+
+const char* to_string(wire_protocol value) noexcept;
+
+struct run_plan {
+  std::string name;  // of the preset, or "custom"
+  wire_protocol protocol = wire_protocol::echo;
+  validation_policy validation = validation_policy::watch;
+
+  // The servers to use; if there are none, so many embedded ones.
+  std::vector<endpoint> endpoints;
+  unsigned servers = 1;
+
+  unsigned shards = 1;
+  unsigned server_shards = 1;        // for the embedded servers, in a runtime of their own
+  std::uint32_t clients = 1;         // over all shards, one after the other...
+  std::uint32_t parallel = 1;        // ...but so many at once
+  std::uint64_t messages = 1;        // for each client; not used with a duration
+  std::uint32_t message_bytes = 64;  // what comes back, and is compared
+  std::uint32_t pool_size = 1;       // connections to one endpoint, on one shard
+
+  // If not 0, each of the parallel clients goes on for so long.
+  std::chrono::nanoseconds duration{0};
+  // If not 0, requests are due at this rate, all clients together, and not as fast as they can.
+  double rate_per_s = 0;
+
+  bool timed() const noexcept { return duration.count() > 0; }
+  // How many requests it will make; 0 if its duration decides.
+  std::uint64_t requests() const noexcept { return timed() ? 0 : clients * messages; }
+};
+
+// A preset as it stands.
+run_plan plan_of(const preset& load);
+
+}  // namespace conpool::bench

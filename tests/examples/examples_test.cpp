@@ -1,0 +1,202 @@
+// Each example is run as a user would run it: its exit status and what it prints.
+//
+// The programs are in the folder that CONPOOL_EXAMPLES names; Meson sets it.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/redis_server.h"
+
+namespace conpool::test {
+namespace {
+
+constexpr std::string_view page = "<p>as good as any</p>";
+
+// A program under way; what it prints on both outputs is kept together.
+class program {
+ public:
+  explicit program(const std::string& name, const std::string& argument = "") {
+    const char* const folder = std::getenv("CONPOOL_EXAMPLES");
+    if (folder == nullptr) {
+      ADD_FAILURE() << "CONPOOL_EXAMPLES is not set: run this by `meson test examples`";
+      return;
+    }
+    const std::string path = std::string(folder) + "/" + name;
+    std::array<int, 2> outputs;
+    EXPECT_EQ(::pipe2(outputs.data(), O_CLOEXEC), 0);
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, outputs[1], STDOUT_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, outputs[1], STDERR_FILENO);
+    std::vector<char*> arguments{const_cast<char*>(path.c_str())};
+    if (!argument.empty()) arguments.push_back(const_cast<char*>(argument.c_str()));
+    arguments.push_back(nullptr);
+    const int code =
+        ::posix_spawn(&child_, path.c_str(), &actions, nullptr, arguments.data(), environ);
+    EXPECT_EQ(code, 0) << path;
+    if (code != 0) child_ = -1;
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::close(outputs[1]);
+    output_ = outputs[0];
+  }
+  ~program() {
+    if (child_ > 0) finish();
+    if (output_ >= 0) ::close(output_);
+  }
+  program(const program&) = delete;
+  program& operator=(const program&) = delete;
+
+  // Reads all it prints, and waits for its end. Its exit status; -1 if a signal ended it.
+  int finish() {
+    std::array<char, 4096> chunk;
+    for (;;) {
+      const ssize_t count = ::read(output_, chunk.data(), chunk.size());
+      if (count <= 0) break;
+      printed_.append(chunk.data(), static_cast<std::size_t>(count));
+    }
+    int status = -1;
+    if (child_ > 0) ::waitpid(child_, &status, 0);
+    child_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  const std::string& printed() const { return printed_; }
+  bool prints(std::string_view text) const { return printed_.find(text) != printed_.npos; }
+
+ private:
+  pid_t child_ = -1;
+  int output_ = -1;
+  std::string printed_;
+};
+
+// Answers one HTTP request on the loopback, on this thread.
+class tiny_http_server {
+ public:
+  tiny_http_server() : door_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    EXPECT_EQ(::bind(door_, reinterpret_cast<const sockaddr*>(&address), length), 0);
+    EXPECT_EQ(::listen(door_, 1), 0);
+    ::getsockname(door_, reinterpret_cast<sockaddr*>(&address), &length);
+    port_ = ntohs(address.sin_port);
+    const timeval patience{20, 0};  // a client that never comes fails the test
+    ::setsockopt(door_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  }
+  ~tiny_http_server() { ::close(door_); }
+
+  std::string at() const { return "127.0.0.1:" + std::to_string(port_); }
+
+  // Returns the request.
+  std::string serve_one() const {
+    const int peer = ::accept(door_, nullptr, nullptr);
+    EXPECT_GE(peer, 0) << "nobody came";
+    if (peer < 0) return "";
+    std::string request;
+    std::array<char, 1024> chunk;
+    while (request.find("\r\n\r\n") == request.npos) {
+      const ssize_t count = ::recv(peer, chunk.data(), chunk.size(), 0);
+      if (count <= 0) break;
+      request.append(chunk.data(), static_cast<std::size_t>(count));
+    }
+    const std::string answer = "HTTP/1.0 200 OK\r\n\r\n" + std::string(page);
+    EXPECT_EQ(::send(peer, answer.data(), answer.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(answer.size()));
+    ::close(peer);
+    return request;
+  }
+
+ private:
+  int door_;
+  std::uint16_t port_ = 0;
+};
+
+// A port of the loopback where nobody listens: bound, and so nobody else's, but not listening.
+class closed_port {
+ public:
+  closed_port() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<const sockaddr*>(&address), length), 0);
+    ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length);
+    at_ = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  }
+  ~closed_port() { ::close(fd_); }
+  const std::string& at() const { return at_; }
+
+ private:
+  int fd_;
+  std::string at_;
+};
+
+TEST(examples, echo_prints_three_answers_and_the_counts) {
+  program echo("echo");
+  EXPECT_EQ(echo.finish(), 0) << echo.printed();
+  EXPECT_TRUE(echo.prints("hello\nhello\nhello\n")) << echo.printed();
+  EXPECT_TRUE(echo.prints("0 active, 1 idle, 0 waiting")) << echo.printed();
+  EXPECT_TRUE(echo.prints("1 opened, 0 closed, 2 hits, 1 misses, hit ratio 0.67"))
+      << echo.printed();
+}
+
+TEST(examples, own_loop_has_every_request_answered) {
+  program own_loop("own_loop");
+  EXPECT_EQ(own_loop.finish(), 0) << own_loop.printed();
+  EXPECT_TRUE(own_loop.prints("1000 answered, 0 failed")) << own_loop.printed();
+  EXPECT_TRUE(own_loop.prints(" 4 connections, hit ratio 1.00")) << own_loop.printed();
+}
+
+TEST(examples, http_get_prints_the_page) {
+  const tiny_http_server server;
+  program http_get("http_get", server.at());
+  const std::string request = server.serve_one();
+  EXPECT_EQ(http_get.finish(), 0) << http_get.printed();
+  EXPECT_TRUE(request.starts_with("GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n")) << request;
+  EXPECT_TRUE(http_get.prints(page)) << http_get.printed();
+}
+
+TEST(examples, http_get_says_why_it_could_not_connect) {
+  const closed_port nobody;
+  program http_get("http_get", nobody.at());
+  EXPECT_EQ(http_get.finish(), 1);
+  EXPECT_EQ(http_get.printed(), "connect " + nobody.at() +
+                                    ": connect failed after 1 attempt: Connection refused "
+                                    "(ECONNREFUSED)\n");
+}
+
+TEST(examples, redis_gets_what_it_set_over_one_connection) {
+  const redis_server server;
+  program redis("redis", server.at().text());
+  EXPECT_EQ(redis.finish(), 0) << redis.printed();
+  EXPECT_TRUE(redis.prints("PING -> +PONG\n")) << redis.printed();
+  EXPECT_TRUE(redis.prints("GET conpool:example -> $5 hello\n")) << redis.printed();
+  EXPECT_TRUE(redis.prints("3 requests over 1 connection(s)\n")) << redis.printed();
+}
+
+TEST(examples, redis_says_why_it_could_not_connect) {
+  const closed_port nobody;
+  program redis("redis", nobody.at());
+  EXPECT_EQ(redis.finish(), 1);
+  EXPECT_TRUE(redis.prints("connect " + nobody.at() + ": connect failed")) << redis.printed();
+}
+
+TEST(examples, redis_refuses_an_endpoint_that_is_none) {
+  program redis("redis", "redis://localhost");
+  EXPECT_EQ(redis.finish(), 1);
+  EXPECT_TRUE(redis.prints("invalid endpoint")) << redis.printed();
+}
+
+}  // namespace
+}  // namespace conpool::test
