@@ -14,8 +14,7 @@ namespace {
 
 constexpr std::size_t idle_connections = 8;
 
-task<void> acquire_and_release(pool_client& client, const endpoint_handle& to,
-                               measured_run& run) {
+task<void> acquire_and_release(pool_client& client, const endpoint_handle& to, measured_run& run) {
   pool& from = client.pool();
   run.begin();
   for (std::int64_t i = 0; i < run.iterations(); ++i) {

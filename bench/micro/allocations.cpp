@@ -26,16 +26,28 @@ void* allocate(std::size_t bytes, std::size_t alignment) {
 
 namespace conpool::micro {
 
-std::uint64_t thread_allocations() noexcept { return allocations; }
+std::uint64_t thread_allocations() noexcept {
+  return allocations;
+}
 
 }  // namespace conpool::micro
 
 // The array and nothrow forms of the standard library end in these.
-void* operator new(std::size_t bytes) { return allocate(bytes); }
+void* operator new(std::size_t bytes) {
+  return allocate(bytes);
+}
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return allocate(bytes, static_cast<std::size_t>(alignment));
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}

@@ -31,8 +31,7 @@ namespace {
 
 constexpr unsigned setup_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
                                  IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
-                                 IORING_SETUP_R_DISABLED | IORING_SETUP_CLAMP |
-                                 IORING_SETUP_CQSIZE;
+                                 IORING_SETUP_R_DISABLED | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
 constexpr unsigned sq_entries = 1024;
 constexpr unsigned cq_entries = 8192;
 constexpr unsigned buffer_count = 256;

@@ -31,7 +31,11 @@ void pin_to(int position) noexcept {
 
 }  // namespace
 
-void pin_to_client_cpu() noexcept { pin_to(0); }
-void pin_to_peer_cpu() noexcept { pin_to(1); }
+void pin_to_client_cpu() noexcept {
+  pin_to(0);
+}
+void pin_to_peer_cpu() noexcept {
+  pin_to(1);
+}
 
 }  // namespace conpool::micro

@@ -35,7 +35,9 @@ std::optional<std::int64_t> exact_iterations() {
   return parsed;
 }
 
-bool any_failed() noexcept { return failed_any; }
+bool any_failed() noexcept {
+  return failed_any;
+}
 
 measured_run::measured_run(benchmark::State& state) noexcept
     : state_(state), iterations_(exact_iterations().value_or(state.max_iterations)) {}

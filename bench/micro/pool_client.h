@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
+#include <bench/micro/echo_peer.h>
 #include <conpool/pool/pool.h>
 #include <conpool/runtime/shard.h>
-#include <bench/micro/echo_peer.h>
 
 namespace conpool::micro {
 

@@ -26,25 +26,24 @@ struct workload {
   std::string failure;
 };
 
-task<result<void>> request(pool& from, const endpoint_handle& to, exchange& one) {
-  auto lent = co_await from.acquire(to);
-  if (!lent) co_return fail(lent.error());
-  lease& backend = *lent;
-  fill(one.out, ++one.sequence);
-  auto sent = co_await backend->write(std::string_view(one.out.data(), one.out.size()));
-  if (!sent) co_return fail(sent.error());
-  auto count = co_await backend->read_exactly(std::span<char>(one.in));
-  if (!count) co_return fail(count.error());
-  co_return result<void>();
-}
-
 task<void> keep_asking(pool_client& client, const endpoint_handle& to, exchange& one,
                        workload& work) {
   while (work.to_begin > 0 && work.failure.empty()) {
     --work.to_begin;
-    auto done = co_await request(client.pool(), to, one);
-    if (!done) {
-      work.failure = done.error().message();
+    auto backend = co_await client.pool().acquire(to);
+    if (!backend) {
+      work.failure = backend.error().message();
+      break;
+    }
+    fill(one.out, ++one.sequence);
+    auto sent = co_await (*backend)->write(std::string_view(one.out.data(), one.out.size()));
+    if (!sent) {
+      work.failure = sent.error().message();
+      break;
+    }
+    auto count = co_await (*backend)->read_exactly(std::span<char>(one.in));
+    if (!count) {
+      work.failure = count.error().message();
     } else if (one.in != one.out) {
       work.failure = "the answer is not the echo of the request";
     }
@@ -52,8 +51,8 @@ task<void> keep_asking(pool_client& client, const endpoint_handle& to, exchange&
   if (--work.clients_running == 0) client.end_run();
 }
 
-void run_requests(pool_client& client, const endpoint_handle& to,
-                  std::vector<exchange>& exchanges, workload& work, std::int64_t requests) {
+void run_requests(pool_client& client, const endpoint_handle& to, std::vector<exchange>& exchanges,
+                  workload& work, std::int64_t requests) {
   work.to_begin = requests;
   work.clients_running = exchanges.size();
   for (exchange& one : exchanges) {

@@ -7,6 +7,7 @@
 // once more, so one that died meanwhile is not lent either.
 #pragma once
 
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -17,20 +18,49 @@
 
 namespace conpool {
 
-class acquire_awaiter : public wait_point, public waiter_hook {
+// A caller in the queue of an endpoint.
+class acquire_waiter : public wait_point, public waiter_hook {
  public:
-  acquire_awaiter(endpoint_pool& from, duration timeout) noexcept
-      : wait_point(from.home(), &acquire_awaiter::interrupt, errc::acquire_timeout),
-        from_(&from),
-        timeout_(timeout) {
-    run = &acquire_awaiter::deliver;
+  explicit acquire_waiter(endpoint_pool& from) noexcept
+      : wait_point(from.home(), &acquire_waiter::interrupt, errc::acquire_timeout), from_(&from) {
+    run = &acquire_waiter::deliver;
   }
+
+  // Joins the queue. False if it must not wait: it was refused, or its context is cancelled.
+  bool begin(std::coroutine_handle<> handle, context* where, duration timeout) noexcept;
+  result<lease> take() noexcept;
+
+ private:
+  friend class endpoint_pool;
+
+  void hand(connection& reserved) noexcept;
+  void fail_with(error why) noexcept;
+  void schedule() noexcept;
+  static void deliver(ready_node& node) noexcept;
+  static void interrupt(wait_point& self, errc why) noexcept;
+
+  endpoint_pool* from_;
+  connection* connection_ = nullptr;
+  bool scheduled_ = false;  // on the ready queue
+  std::optional<error> failure_;
+};
+
+// Suspends only if it has to wait. What waiting needs is constructed only then.
+class [[nodiscard]] acquire_awaiter {
+ public:
+  // A timeout of 0 is the pool's acquire_timeout.
+  acquire_awaiter(endpoint_pool& from, duration timeout) noexcept
+      : from_(&from), timeout_(timeout) {}
   // An acquire that fails at once.
-  acquire_awaiter(shard& home, error why) noexcept
-      : wait_point(home, &acquire_awaiter::interrupt, errc::acquire_timeout),
-        from_(nullptr),
-        timeout_(0),
-        failure_(std::move(why)) {}
+  explicit acquire_awaiter(error why) noexcept
+      : from_(nullptr), timeout_(0), state_(state::refused), refused_(std::move(why)) {}
+  ~acquire_awaiter() {
+    if (state_ == state::direct) [[likely]]
+      return;
+    destroy();
+  }
+  acquire_awaiter(const acquire_awaiter&) = delete;
+  acquire_awaiter& operator=(const acquire_awaiter&) = delete;
 
   bool await_ready() noexcept {
     if (from_ == nullptr) [[unlikely]]
@@ -40,29 +70,30 @@ class acquire_awaiter : public wait_point, public waiter_hook {
   }
   template <typename Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
-    return begin(handle, context_of(handle));
+    state_ = state::waited;
+    new (&waiter_) acquire_waiter(*from_);
+    return waiter_.begin(handle, context_of(handle), timeout_);
   }
   result<lease> await_resume() {
     if (connection_ != nullptr) [[likely]]
       return lease(*connection_);
-    return fail(std::move(*failure_));
+    if (state_ == state::refused) return fail(std::move(refused_));
+    return waiter_.take();
   }
 
  private:
-  friend class endpoint_pool;
+  void destroy() noexcept;
 
-  bool begin(std::coroutine_handle<> handle, context* where) noexcept;
-  void hand(connection& reserved) noexcept;
-  void fail_with(error why) noexcept;
-  void schedule() noexcept;
-  static void deliver(ready_node& node) noexcept;
-  static void interrupt(wait_point& self, errc why) noexcept;
+  enum class state : std::uint8_t { direct, waited, refused };
 
   endpoint_pool* from_;
   connection* connection_ = nullptr;
   duration timeout_;
-  bool scheduled_ = false;  // on the ready queue
-  std::optional<error> failure_;
+  state state_ = state::direct;
+  union {
+    acquire_waiter waiter_;
+    error refused_;
+  };
 };
 
 }  // namespace conpool

@@ -19,7 +19,7 @@
 
 namespace conpool {
 
-class acquire_awaiter;
+class acquire_waiter;
 class endpoint_pool;
 
 struct idle_tag {};
@@ -55,7 +55,7 @@ class connection final : public stream, public list_hook<idle_tag>, public list_
   static void fully_closed(stream& source) noexcept;
 
   endpoint_pool* owner_;
-  acquire_awaiter* reserved_for_ = nullptr;
+  acquire_waiter* reserved_for_ = nullptr;
   time_point created_at_{};
   time_point retire_at_ = time_point::max();
   time_point last_used_{};

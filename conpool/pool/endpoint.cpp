@@ -72,7 +72,7 @@ std::string shown(std::string_view text) {
   for (const char c : text) {
     std::string piece(1, c);
     if (c == '\\') {
-      piece = "\\\\";
+      piece.push_back(c);
     } else if (is_control(c) || !is_ascii(c)) {
       const auto byte = static_cast<unsigned char>(c);
       piece = {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
@@ -84,7 +84,10 @@ std::string shown(std::string_view text) {
 }
 
 std::string quoted(std::string_view text) {
-  return "'" + shown(text) + "'";
+  std::string out(1, '\'');
+  out += shown(text);
+  out += '\'';
+  return out;
 }
 
 // RFC 3986: a letter, then letters, digits, '+', '-' and '.'.

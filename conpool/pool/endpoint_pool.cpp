@@ -27,6 +27,10 @@ connection::connection(endpoint_pool& owner, shard& home, int fd, std::uint64_t 
       owner_(&owner),
       id_(id) {}
 
+const endpoint& connection::peer() const noexcept {
+  return owner_->peer();
+}
+
 void connection::arrived_unread(stream& source) noexcept {
   auto& self = static_cast<connection&>(source);
   self.owner_->something_arrived(self);
@@ -93,13 +97,13 @@ std::optional<error> endpoint_pool::refusal() noexcept {
                    "max_waiters_per_endpoint, or send less");
 }
 
-void endpoint_pool::join_queue(acquire_awaiter& waiter) noexcept {
+void endpoint_pool::join_queue(acquire_waiter& waiter) noexcept {
   waiters_.push_back(waiter);
   ++counts_.waiting;
   pump();
 }
 
-void endpoint_pool::leave_queue(acquire_awaiter& waiter) noexcept {
+void endpoint_pool::leave_queue(acquire_waiter& waiter) noexcept {
   waiters_.remove(waiter);
   --counts_.waiting;
 }
@@ -120,7 +124,7 @@ error endpoint_pool::ended_early(errc why) noexcept {
 
 // Precondition: clean, counted in no state but `active`, a waiter is there.
 void endpoint_pool::reserve(connection& clean) noexcept {
-  acquire_awaiter& first = waiters_.pop_front();
+  acquire_waiter& first = waiters_.pop_front();
   --counts_.waiting;
   clean.state_ = connection::state::reserved;
   clean.reserved_for_ = &first;
@@ -203,6 +207,17 @@ void endpoint_pool::place(connection& clean) noexcept {
 
 // --- the idle watch
 
+void endpoint_pool::watch(connection& clean) noexcept {
+  // With a server's greeting unread there is nothing to post: its reader looks at the socket.
+  if (clean.receive_posted() || (clean.conditions() & stream::has_data) != 0) return;
+  clean.post_receive();
+}
+
+void endpoint_pool::watch_idle(connection& clean) noexcept {
+  watch(clean);
+  if (!timer_node::armed()) arm_expiry();
+}
+
 // From within a harvest: the posted receive of a connection has completed and nobody reads.
 void endpoint_pool::something_arrived(connection& source) noexcept {
   using state = connection::state;
@@ -225,7 +240,7 @@ void endpoint_pool::something_arrived(connection& source) noexcept {
     // Bytes on a connection that was never lent are a server's greeting: the first lease reads it.
     if (waiting > 0 && source.uses_ == 0) return;
   }
-  if (acquire_awaiter* const waiter = std::exchange(source.reserved_for_, nullptr)) {
+  if (acquire_waiter* const waiter = std::exchange(source.reserved_for_, nullptr)) {
     waiter->connection_ = nullptr;
     waiters_.push_front(*waiter);  // it was first before
     ++counts_.waiting;
@@ -296,7 +311,7 @@ void endpoint_pool::shut_down(errc why) noexcept {
   for (auto it = members_.begin(); it != members_.end();) {
     connection& one = *it++;
     if (one.state_ != connection::state::reserved) continue;
-    acquire_awaiter& waiter = *std::exchange(one.reserved_for_, nullptr);
+    acquire_waiter& waiter = *std::exchange(one.reserved_for_, nullptr);
     waiter.connection_ = nullptr;
     waiter.fail_with(error(why, phase::acquire).about(endpoint_.text()));
     close_connection(one, close_reason::pool_closed);

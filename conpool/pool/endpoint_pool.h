@@ -33,7 +33,7 @@
 
 namespace conpool {
 
-class acquire_awaiter;
+class acquire_waiter;
 class pool_core;
 class core_pointer;
 
@@ -66,7 +66,7 @@ class endpoint_pool : private timer_node {
 
   // The other half of the hit path.
   void give_back(connection& returned) noexcept {
-    if (((returned.conditions() & dirty_) == 0) & waiters_.empty() & (counts_.idle < idle_limit_))
+    if ((returned.conditions() & dirty_) == 0 && waiters_.empty() && counts_.idle < idle_limit_)
         [[likely]] {
       home_->assert_owner();
       const time_point now = home_->now();
@@ -80,11 +80,11 @@ class endpoint_pool : private timer_node {
     give_back_slowly(returned);
   }
 
-  // For acquire_awaiter. Why a caller may not queue up, nothing if it may.
+  // For acquire_waiter. Why a caller may not queue up, nothing if it may.
   std::optional<error> refusal() noexcept;
   // Queues a caller and begins a connect if one is needed.
-  void join_queue(acquire_awaiter& waiter) noexcept;
-  void leave_queue(acquire_awaiter& waiter) noexcept;
+  void join_queue(acquire_waiter& waiter) noexcept;
+  void leave_queue(acquire_waiter& waiter) noexcept;
   // A connection was reserved for a waiter that did not take it: the next one gets it.
   void take_back(connection& reserved) noexcept;
   // Called when the waiter takes what was reserved for it.
@@ -116,17 +116,12 @@ class endpoint_pool : private timer_node {
     clean.state_ = connection::state::idle;
     ++counts_.idle;
     idle_.push_front(clean);
-    watch(clean);
-    if (!timer_node::armed()) [[unlikely]]
-      arm_expiry();
+    // Nothing more to do if the lease read nothing: then the receive of last time still waits.
+    if (clean.receive_posted() && timer_node::armed()) return;
+    watch_idle(clean);
   }
-
-  static void watch(connection& clean) noexcept {
-    // Nothing to do if the lease read nothing: then the receive of last time still waits. With a
-    // server's greeting unread there is no need: its reader looks at the socket afterwards.
-    if (clean.receive_posted() || (clean.conditions() & stream::has_data) != 0) return;
-    clean.post_receive();
-  }
+  void watch_idle(connection& clean) noexcept;
+  static void watch(connection& clean) noexcept;
 
   connection* take_idle_slowly() noexcept;
   void give_back_slowly(connection& returned) noexcept;
@@ -158,7 +153,7 @@ class endpoint_pool : private timer_node {
   // What the hit path touches comes first.
   intrusive_list<connection, list_hook<idle_tag>> idle_;  // front: last used, back: coldest
   shard* home_;
-  intrusive_list<acquire_awaiter, waiter_hook> waiters_;
+  intrusive_list<acquire_waiter, waiter_hook> waiters_;
   pool_counts counts_;
   std::uint32_t idle_limit_;   // 0 once it was shut down
   std::uint32_t dirty_ = ~0U;  // the conditions that keep a connection from being lent again
@@ -173,9 +168,5 @@ class endpoint_pool : private timer_node {
   std::optional<socket_address> fixed_address_;                // nothing to resolve
   std::optional<error> last_error_;
 };
-
-inline const endpoint& connection::peer() const noexcept {
-  return owner_->peer();
-}
 
 }  // namespace conpool

@@ -41,7 +41,9 @@ class [[nodiscard]] lease {
   bool reused() const noexcept { return operator->()->uses_ > 1; }
 
   // Gives it back now; the lease is empty then. Idempotent.
-  void release() noexcept;
+  void release() noexcept {
+    if (connection_ != nullptr) give_back(*std::exchange(connection_, nullptr));
+  }
   // Closes it instead of giving it back: for what the pool cannot know, as a protocol error.
   void discard() noexcept {
     if (connection_ == nullptr) return;
@@ -51,7 +53,10 @@ class [[nodiscard]] lease {
 
  private:
   friend class acquire_awaiter;
+  friend class acquire_waiter;
   explicit lease(connection& lent) noexcept : connection_(&lent) {}
+
+  static void give_back(connection& lent) noexcept;
 
   connection* connection_ = nullptr;
 };

@@ -27,12 +27,12 @@ acquire_awaiter pool::acquire(const endpoint& to) {
 
 acquire_awaiter pool::acquire(const endpoint& to, duration timeout) {
   if (core_->closed()) [[unlikely]] {
-    return acquire_awaiter(home(), error(core_->closed_because(), phase::acquire).about(to.text()));
+    return acquire_awaiter(error(core_->closed_because(), phase::acquire).about(to.text()));
   }
   if (to.transport() == transport::tls) [[unlikely]] {
-    return acquire_awaiter(home(), error(errc::unsupported, phase::acquire)
-                                       .about(to.text())
-                                       .with_detail("TLS is not part of this version yet"));
+    return acquire_awaiter(error(errc::unsupported, phase::acquire)
+                               .about(to.text())
+                               .with_detail("TLS is not part of this version yet"));
   }
   return acquire_awaiter(core_->at(to), timeout);
 }

@@ -64,7 +64,7 @@ class pool {
   acquire_awaiter acquire(const endpoint& to);
   acquire_awaiter acquire(const endpoint& to, duration timeout);
   acquire_awaiter acquire(const endpoint_handle& to) noexcept {
-    return acquire_awaiter(*to.place_, to.place_->acquire_timeout());
+    return acquire_awaiter(*to.place_, duration::zero());
   }
   acquire_awaiter acquire(const endpoint_handle& to, duration timeout) noexcept {
     return acquire_awaiter(*to.place_, timeout);

@@ -30,6 +30,13 @@ using duration = std::chrono::nanoseconds;
 using time_point = std::chrono::steady_clock::time_point;
 static_assert(std::is_same_v<time_point::duration, duration>);
 
+// `from` plus `by`, or the last moment there is: duration::max() means never, and must not
+// overflow.
+constexpr time_point saturating_add(time_point from, duration by) noexcept {
+  if (by > duration::zero() && from > time_point::max() - by) return time_point::max();
+  return from + by;
+}
+
 // Where a shard takes its time from. Readings never go back.
 class clock_source {
  public:

@@ -24,7 +24,7 @@ class [[nodiscard]] timeout_awaiter : private timer_node {
   template <typename Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     inner_.attach(context_of(parent));
-    home_->timers().arm(*this, home_->now() + time_);
+    home_->timers().arm(*this, saturating_add(home_->now(), time_));
     work_.handle().promise().start_from(parent, &inner_);
     return work_.handle();
   }

@@ -40,7 +40,6 @@ void store_release(unsigned* word, unsigned value) noexcept {
 
 struct ring::kernel {
   io_uring uring{};
-  unsigned sq_tail = 0;  // prepared; *uring.sq.ktail is what the kernel may take
   // Entries that found no place even after a flush, oldest first. Empty in ordinary life: the
   // kernel takes the whole queue unless it is out of memory.
   std::deque<io_uring_sqe> backlog;
@@ -102,7 +101,10 @@ result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
   made->cq_tail_ = uring.cq.ktail;
   made->sq_flags_ = uring.sq.kflags;
   made->cq_head_ = *uring.cq.khead;
-  made->kernel_->sq_tail = *uring.sq.ktail;
+  made->sqes_ = uring.sq.sqes;
+  made->sq_mask_ = *uring.sq.kring_entries - 1;
+  made->sq_tail_ = *uring.sq.ktail;
+  made->sq_full_at_ = made->sq_tail_ + *uring.sq.kring_entries;
   // Entry i of the queue is always submission i: the indirection is never used.
   for (unsigned i = 0; i < *uring.sq.kring_entries; ++i) uring.sq.array[i] = i;
   if (result<void> registered = made->register_buffers(options); !registered) {
@@ -175,16 +177,20 @@ void ring::recycle_buffer(std::uint16_t id) noexcept {
 }
 
 io_uring_sqe* ring::next_entry() noexcept {
+  // Only an enter moves the kernel's head, so the copy taken after the last one is exact.
+  if (sq_tail_ != sq_full_at_) [[likely]] {
+    io_uring_sqe* const entry = &sqes_[sq_tail_++ & sq_mask_];
+    std::memset(entry, 0, sizeof *entry);
+    return entry;
+  }
+  return next_entry_slowly();
+}
+
+io_uring_sqe* ring::next_entry_slowly() noexcept {
   kernel& k = *kernel_;
-  const unsigned entries = *k.uring.sq.kring_entries;
   if (k.backlog.empty()) {
-    if (k.sq_tail - load_acquire(k.uring.sq.khead) == entries) flush();
-    if (k.sq_tail - load_acquire(k.uring.sq.khead) < entries) {
-      io_uring_sqe* entry = &k.uring.sq.sqes[k.sq_tail & (entries - 1)];
-      ++k.sq_tail;
-      std::memset(entry, 0, sizeof *entry);
-      return entry;
-    }
+    flush();
+    if (sq_tail_ != sq_full_at_) return next_entry();
   }
   // Order matters (a cancel must find what it is aimed at), so all queue up behind the first.
   k.backlog.emplace_back(io_uring_sqe{});
@@ -305,7 +311,7 @@ int ring::enter_kernel(unsigned submit, unsigned min_complete, unsigned flags,
     extra = &argument;
     extra_bytes = sizeof argument;
   }
-  store_release(k.uring.sq.ktail, k.sq_tail);
+  store_release(k.uring.sq.ktail, sq_tail_);
   const int code = io_uring_enter2(static_cast<unsigned>(k.enter_fd), submit, min_complete, flags,
                                    static_cast<sigset_t*>(extra), extra_bytes);
   // EINTR and ETIME end a wait; EBUSY and EAGAIN leave entries queued for the next enter, and
@@ -313,23 +319,27 @@ int ring::enter_kernel(unsigned submit, unsigned min_complete, unsigned flags,
   CONPOOL_ASSERT(code >= 0 || code == -EINTR || code == -ETIME || code == -EBUSY ||
                      code == -EAGAIN || code == -ENOMEM,
                  "io_uring_enter failed: wrong thread, or a broken ring");
-  if (code > 0) statistics_.submissions += static_cast<unsigned>(code);
+  if (code > 0) {
+    statistics_.submissions += static_cast<unsigned>(code);
+    ++statistics_.submitting_enters;
+  }
+  // While entries are kept aside the queue counts as full: order matters, they go first.
+  const unsigned head = load_acquire(k.uring.sq.khead);
+  sq_full_at_ = k.backlog.empty() ? head + sq_mask_ + 1 : sq_tail_;
   return code;
 }
 
 void ring::flush() noexcept {
   kernel& k = *kernel_;
   ++statistics_.flushes;
-  enter_kernel(k.sq_tail - load_acquire(k.uring.sq.khead), 0, 0, duration::zero());
+  enter_kernel(sq_tail_ - load_acquire(k.uring.sq.khead), 0, 0, duration::zero());
 }
 
 void ring::refill_from_backlog() noexcept {
   kernel& k = *kernel_;
-  const unsigned entries = *k.uring.sq.kring_entries;
-  while (!k.backlog.empty()) {
-    if (k.sq_tail - load_acquire(k.uring.sq.khead) == entries) return;
-    k.uring.sq.sqes[k.sq_tail & (entries - 1)] = k.backlog.front();
-    ++k.sq_tail;
+  const unsigned full_at = load_acquire(k.uring.sq.khead) + sq_mask_ + 1;
+  while (!k.backlog.empty() && sq_tail_ != full_at) {
+    sqes_[sq_tail_++ & sq_mask_] = k.backlog.front();
     k.backlog.pop_front();
   }
 }
@@ -338,7 +348,7 @@ void ring::enter(duration wait) noexcept {
   kernel& k = *kernel_;
   if (!k.backlog.empty()) [[unlikely]]
     refill_from_backlog();
-  const unsigned submit = k.sq_tail - load_acquire(k.uring.sq.khead);
+  const unsigned submit = sq_tail_ - load_acquire(k.uring.sq.khead);
   // With entries kept aside there is more to submit: do not sleep on it.
   const bool block = wait > duration::zero() && k.backlog.empty();
   enter_kernel(submit, block ? 1 : 0, IORING_ENTER_GETEVENTS, wait);
@@ -346,8 +356,7 @@ void ring::enter(duration wait) noexcept {
 
 bool ring::needs_enter() const noexcept {
   const kernel& k = *kernel_;
-  if (k.sq_tail != *k.uring.sq.ktail || !k.backlog.empty()) return true;
-  if (k.sq_tail != load_acquire(k.uring.sq.khead)) return true;
+  if (sq_tail_ != load_acquire(k.uring.sq.khead) || !k.backlog.empty()) return true;
   return (load_acquire(sq_flags_) & pending_flags) != 0;
 }
 
@@ -394,6 +403,11 @@ unsigned ring::harvest() noexcept {
       continue;
     }
     if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) ++statistics_.overflows;
+    // The kernel may set TASKRUN just after this thread ran the work that it announces; then no
+    // enter clears it again, and completions would seem pending for ever. Cleared before the enter
+    // that runs whatever is there, it cannot be lost: the kernel sets it after adding work, and
+    // again if it left some.
+    std::atomic_ref<unsigned>(*sq_flags_).fetch_and(~IORING_SQ_TASKRUN, std::memory_order_acq_rel);
     enter_kernel(0, 0, IORING_ENTER_GETEVENTS, duration::zero());
   }
   statistics_.completions += total;

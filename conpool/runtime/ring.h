@@ -49,13 +49,14 @@ struct ring_options {
 
 // Counted from the ring's creation; read on the owner's thread.
 struct ring_statistics {
-  std::uint64_t enters = 0;         // io_uring_enter calls, all kinds
-  std::uint64_t waits = 0;          // of these, calls that were allowed to block
-  std::uint64_t submissions = 0;    // entries handed to the kernel
-  std::uint64_t completions = 0;    // entries harvested
-  std::uint64_t flushes = 0;        // enters made only because the submission queue was full
-  std::uint64_t overflows = 0;      // harvests that found the completion queue overflown
-  std::uint64_t buffer_misses = 0;  // posted receives that completed without a buffer
+  std::uint64_t enters = 0;             // io_uring_enter calls, all kinds
+  std::uint64_t submitting_enters = 0;  // of these, calls that handed over entries
+  std::uint64_t waits = 0;              // of these, calls that were allowed to block
+  std::uint64_t submissions = 0;        // entries handed to the kernel
+  std::uint64_t completions = 0;        // entries harvested
+  std::uint64_t flushes = 0;            // enters made only because the submission queue was full
+  std::uint64_t overflows = 0;          // harvests that found the completion queue overflown
+  std::uint64_t buffer_misses = 0;      // posted receives that completed without a buffer
 };
 
 // What this kernel and container offer, for a person to read.
@@ -154,6 +155,7 @@ class ring {
   struct kernel;  // the liburing structures, ring.cpp
 
   io_uring_sqe* next_entry() noexcept;
+  io_uring_sqe* next_entry_slowly() noexcept;
   io_uring_sqe* prepare(operation& op) noexcept;
   int enter_kernel(unsigned submit, unsigned min_complete, unsigned flags, duration wait) noexcept;
   void flush() noexcept;
@@ -167,6 +169,10 @@ class ring {
   unsigned* cq_tail_ = nullptr;
   unsigned* sq_flags_ = nullptr;
   unsigned cq_head_ = 0;
+  unsigned sq_tail_ = 0;     // prepared so far
+  unsigned sq_full_at_ = 0;  // the tail at which the queue is full
+  unsigned sq_mask_ = 0;
+  io_uring_sqe* sqes_ = nullptr;
   int fd_ = -1;
   std::byte* buffers_ = nullptr;
   std::size_t buffer_bytes_ = 0;

@@ -94,7 +94,10 @@ bool shard::run_once(duration max_wait) {
   timers_.advance(now_);
   inbox_.drain(mails_max);
   run_ready();
-  if (stopping_ && only_wake_read_left()) ring_->cancel(wake_read_);
+  if (stopping_) {
+    close_streams();  // tasks that end may have opened more, for somebody who keeps them
+    if (only_wake_read_left()) ring_->cancel(wake_read_);
+  }
   const bool over = stopped();  // nothing to wait for any more
 
   // What ends a turn: submit everything that was prepared, and wait if nothing is to be done.
@@ -121,13 +124,21 @@ bool shard::run_once(duration max_wait) {
 void shard::wait_for_work(duration wait) noexcept {
   if (options_.busy_poll > duration::zero()) {
     if (ring_->needs_enter()) ring_->enter(duration::zero());
-    const time_point give_up = clock_->now() + std::min<duration>(options_.busy_poll, wait);
+    const time_point started = clock_->now();
+    const time_point give_up =
+        saturating_add(started, std::min<duration>(options_.busy_poll, wait));
+    time_point before;
+    time_point reading = started;
     do {
       for (unsigned spin = 0; spin < 64; ++spin) {
         if (ring_->completions_pending()) return;
         __builtin_ia32_pause();
       }
-    } while (clock_->now() < give_up);
+      before = reading;
+      reading = clock_->now();
+    } while (reading < give_up && reading != before);  // a clock set by hand may stand still
+    wait -= reading - started;
+    if (wait <= duration::zero()) return;
   }
   ring_->enter(wait);
 }
@@ -147,14 +158,18 @@ void shard::run() {
 void shard::stop() noexcept {
   if (stopping_) return;
   stopping_ = true;
-  if (owner_ == std::thread::id{}) return;  // never turned: nothing was started
-  assert_owner();
+  if (owner_ != std::thread::id{}) assert_owner();
   root_context_.cancel(errc::shard_stopped);
+  if (owner_ == std::thread::id{}) return;  // never turned: nothing was started
   // A service may leave the list while it stops, but no other does.
   for (auto it = services_.begin(); it != services_.end();) {
     shard_service& service = *it++;
     service.on_stop(service);
   }
+  close_streams();
+}
+
+void shard::close_streams() noexcept {
   for (auto it = streams_.begin(); it != streams_.end();) {
     stream& open = *it++;
     open.begin_close();

@@ -87,9 +87,10 @@ class shard {
   std::optional<time_point> next_deadline() const noexcept { return timers_.next_deadline(); }
 
   // Runs function(arguments...), a task, in the turns that follow. It belongs to the shard, and is
-  // cancelled when the shard stops.
+  // cancelled when the shard stops. Makes the calling thread the owner, as the first turn would.
   template <typename F, typename... Args>
   void spawn(F function, Args... arguments) {
+    if (owner_ == std::thread::id{}) static_cast<void>(attach());
     tasks_.spawn(std::move(function), std::move(arguments)...);
   }
 
@@ -140,6 +141,7 @@ class shard {
 
   void run_ready() noexcept;
   void wait_for_work(duration wait) noexcept;
+  void close_streams() noexcept;
   bool only_wake_read_left() const noexcept;
   void arm_wake_read() noexcept;
   static void woken(operation& op) noexcept;
@@ -214,7 +216,7 @@ inline shard::sleep_awaiter shard::sleep_until(time_point moment) noexcept {
   return sleep_awaiter(*this, moment);
 }
 inline shard::sleep_awaiter shard::sleep_for(duration time) noexcept {
-  return sleep_awaiter(*this, now_ + time);
+  return sleep_awaiter(*this, saturating_add(now_, time));
 }
 inline shard::yield_awaiter shard::yield() noexcept {
   return yield_awaiter(*this);

@@ -78,7 +78,7 @@ void socket::let_go(body& owned) noexcept {
 task<result<socket>> connect_socket(shard& home, socket_address to, socket_options options,
                                     duration timeout) {
   ring& kernel = home.ring();
-  const time_point deadline = home.now() + timeout;
+  const time_point deadline = saturating_add(home.now(), timeout);
   const int fd = kernel.open_socket(to.family());
   if (fd < 0) {
     const errc why = fd == -EMFILE || fd == -ENFILE ? errc::too_many_files : errc::connect_failed;

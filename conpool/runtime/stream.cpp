@@ -32,6 +32,7 @@ errc classify(int system_errno) noexcept {
 stream::stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
                event_fn on_unread, event_fn on_closed) noexcept
     : operation(&stream::posted_receive_done),
+      timer_node(&stream::look_at_deadlines),
       home_(&home),
       name_(name),
       timeouts_(timeouts),
@@ -126,7 +127,8 @@ void stream::begin_close() noexcept {
   if ((conditions_ & closing) != 0) return;
   // Without the shutdown no FIN leaves while the kernel still holds an operation on the socket; and
   // closing the descriptor would not end the operation. So: shut down, cancel, wait, close.
-  if (operations_ != 0) home_->ring().shutdown(fd_);
+  // A connect has no FIN to send, and a shutdown would only make the kernel start it anew.
+  if (operations_ != 0 && connector_ == nullptr) home_->ring().shutdown(fd_);
   end_operations();
 }
 
@@ -155,7 +157,35 @@ void stream::operation_ended() noexcept {
   if (--operations_ == 0 && (conditions_ & closing) != 0) finish_close();
 }
 
+void stream::watch_deadline(time_point deadline) noexcept {
+  if (timer_node::armed() && looks_at_ <= deadline) [[likely]]
+    return;
+  looks_at_ = deadline;
+  home_->timers().arm(*this, deadline);
+}
+
+void stream::look_at_deadlines(timer_node& node) noexcept {
+  auto& self = static_cast<stream&>(node);
+  const time_point now = self.home_->now();
+  if (self.reader_ != nullptr && !self.reader_->wait_point::interrupted()) {
+    if (self.reader_->deadline_ <= now) {
+      self.reader_->expire();
+    } else {
+      self.watch_deadline(self.reader_->deadline_);
+    }
+  }
+  if (self.writer_ != nullptr && !self.writer_->wait_point::interrupted()) {
+    if (self.writer_->deadline_ <= now) {
+      self.writer_->expire();
+    } else {
+      self.watch_deadline(self.writer_->deadline_);
+    }
+  }
+}
+
 void stream::finish_close() noexcept {
+  drop_unread();  // the posted receive may have brought bytes after the cancel was asked for
+  home_->timers().cancel(*this);
   home_->ring().close(fd_);
   fd_ = -1;
   home_->remove_stream(*this);
@@ -185,11 +215,13 @@ bool stream::read_awaiter::await_ready() noexcept {
 
 bool stream::read_awaiter::begin(std::coroutine_handle<> handle, context* where) noexcept {
   stream& source = *source_;
-  if (!park(handle, where, home().now() + timeout_)) {
+  if (!park(handle, where)) {
     source.mark(broken_off);
     code_ = -ECANCELED;
     return false;
   }
+  deadline_ = saturating_add(home().now(), timeout_);
+  source.watch_deadline(deadline_);
   source.mark(reading);
   source.reader_ = this;
   if (filled_ >= minimum_ || filled_ == into_.size()) {
@@ -284,12 +316,14 @@ bool stream::write_awaiter::begin(std::coroutine_handle<> handle, context* where
     code_ = -ECANCELED;
     return false;
   }
-  if (!park(handle, where, home().now() + timeout_)) {
+  if (!park(handle, where)) {
     // Nothing was sent, but the caller's exchange is broken off.
     sink.mark(stream::broken_off);
     code_ = -ECANCELED;
     return false;
   }
+  deadline_ = saturating_add(home().now(), timeout_);
+  sink.watch_deadline(deadline_);
   sink.mark(writing);
   sink.mark(unanswered);
   sink.writer_ = this;
@@ -364,11 +398,13 @@ void stream::connect_awaiter::connected(operation& op) noexcept {
   stream& source = *self.source_;
   self.code_ = op.returned();
   source.connector_ = nullptr;
-  if (self.code_ < 0 && self.code_ != -ECANCELED) source.fail_with(self.code_);
   if ((source.conditions_ & closing) != 0) {
     self.source_ = nullptr;
-    if (self.code_ == 0) self.code_ = -ECANCELED;
+    self.code_ = -ECANCELED;
   }
+  // A full Unix listener makes the kernel wait on a thread of its own, and a cancel a signal to it.
+  if (self.code_ == -EINTR && self.interrupted()) self.code_ = -ECANCELED;
+  if (self.code_ < 0 && self.code_ != -ECANCELED) source.fail_with(self.code_);
   self.wake();
   source.operation_ended();
 }

@@ -10,9 +10,12 @@
 // reads next; the bytes are copied once, from the shard's buffer into the reader's memory. Further
 // receives of the same response go straight into the reader's memory.
 //
-// At most one read and one write at a time. Both end by their deadline, with an error.
+// At most one read and one write at a time. Both end by their deadline, with an error. One timer
+// serves all of them and is left armed when they end: an exchange costs no arming and cancelling,
+// only a look every read_timeout or so, which finds a later deadline or none.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -33,7 +36,7 @@ struct io_timeouts {
   duration write = std::chrono::seconds(30);
 };
 
-class stream : public list_hook<shard>, private operation {
+class stream : public list_hook<shard>, private operation, private timer_node {
  public:
   class read_awaiter;
   class write_awaiter;
@@ -117,6 +120,8 @@ class stream : public list_hook<shard>, private operation {
   std::size_t take_unread(std::span<std::byte> into) noexcept;
   void drop_unread() noexcept;
   void fail_with(int code) noexcept;
+  void watch_deadline(time_point deadline) noexcept;
+  static void look_at_deadlines(timer_node& node) noexcept;
   void operation_ended() noexcept;
   void end_operations() noexcept;
   void finish_close() noexcept;
@@ -131,6 +136,7 @@ class stream : public list_hook<shard>, private operation {
   write_awaiter* writer_ = nullptr;
   connect_awaiter* connector_ = nullptr;
   const std::byte* data_ = nullptr;
+  time_point looks_at_{};  // when the timer fires, if it is armed
   std::uint64_t bytes_received_ = 0;
   std::uint64_t bytes_sent_ = 0;
   int fd_;
@@ -159,7 +165,7 @@ class stream::read_awaiter : public wait_point, private operation {
         operation(&read_awaiter::received),
         source_(&source),
         into_(into),
-        minimum_(minimum),
+        minimum_(std::min(minimum, into.size())),
         timeout_(timeout) {}
 
   bool begin(std::coroutine_handle<> handle, context* where) noexcept;
@@ -173,6 +179,7 @@ class stream::read_awaiter : public wait_point, private operation {
   std::size_t minimum_;
   std::size_t filled_ = 0;
   duration timeout_;
+  time_point deadline_{};
   int code_ = 0;  // 0, or the negative errno that ended it
   bool at_end_ = false;
   bool misused_ = false;
@@ -208,6 +215,7 @@ class stream::write_awaiter : public wait_point, private operation {
   std::span<const std::byte> from_;
   std::size_t done_ = 0;
   duration timeout_;
+  time_point deadline_{};
   int code_ = 0;
   bool misused_ = false;
 };

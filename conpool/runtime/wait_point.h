@@ -61,6 +61,8 @@ class wait_point : public ready_node, private timer_node, private cancel_node {
 
   // Puts the task on the ready queue and disarms deadline and cancellation.
   void wake() noexcept;
+  // For awaiters whose deadline somebody else watches: it has passed.
+  void expire() noexcept { deadline_passed(*this); }
   // The same for a node that runs a function of the awaiter's instead of the task.
   void disarm() noexcept;
   void resume_now() noexcept {
