@@ -7,6 +7,22 @@
 #include <conpool/runtime/resolver.h>
 
 namespace conpool {
+namespace {
+
+// While nobody listens on a loopback port of the ephemeral range, the kernel may choose that very
+// port as the source of a connect to it, and TCP's simultaneous open connects the socket to itself
+// (RFC 9293, 3.5). To lend it would be an echo of the caller's own bytes, and would keep the server
+// from binding its port again.
+bool connected_to_itself(ring& kernel, int fd, const socket_address& to) noexcept {
+  if (to.family() != AF_INET && to.family() != AF_INET6) return false;
+  sockaddr_storage local{};
+  socklen_t length = 0;
+  if (kernel.local_address(fd, local, length) < 0) return false;
+  const auto from = socket_address::from(reinterpret_cast<const sockaddr*>(&local), length);
+  return from && *from == to;
+}
+
+}  // namespace
 
 void endpoint_pool::pump() noexcept {
   while (counts_.waiting > counts_.connecting &&
@@ -80,12 +96,19 @@ task<result<connection*>> endpoint_pool::connect_to(socket_address to, time_poin
     // It stood, and before this ran its shard began to stop and closed it.
     connected = fail(error(errc::shard_stopped, phase::connect).about(endpoint_.text()));
   }
+  if (connected && connected_to_itself(kernel, fd, to)) {
+    connected = fail(error(errc::connect_failed, phase::connect, ECONNREFUSED)
+                         .about(endpoint_.text())
+                         .with_detail("nobody listens; the socket was connected to itself"));
+  }
   if (connected) co_return fresh;
   fresh->begin_close();  // nothing is in flight any more: it is closed when this returns
   CONPOOL_ASSERT(fresh->closed(), "a failed connect left an operation in flight");
   delete fresh;
   error why = std::move(connected.error());
-  if (!fixed_address_) why = std::move(why).with_detail("at " + to.to_string());
+  if (!fixed_address_ && why.detail().empty()) {
+    why = std::move(why).with_detail("at " + to.to_string());
+  }
   co_return fail(std::move(why).after_attempts(1));
 }
 

@@ -5,8 +5,8 @@
 //
 //   auto lease = co_await pool.acquire(endpoint);
 //   if (!lease) {
-//     log(lease.error().message());   // "connect to tcp://10.0.0.7:6379 failed after 2 attempts:
-//     co_return;                      //  Connection refused (ECONNREFUSED)"
+//     log(lease.error().message());   // "connect tcp://10.0.0.7:6379: connect failed after
+//     co_return;                      //  1 attempt: Connection refused (ECONNREFUSED)"
 //   }
 //   if (lease.error() == conpool::errc::acquire_timeout) ...
 //

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <deque>
 
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -145,6 +146,7 @@ ring::~ring() {
   if (!kernel_) return;
   if (kernel_->registered_fd) io_uring_unregister_ring_fd(&kernel_->uring);
   io_uring_queue_exit(&kernel_->uring);
+  if (signal_fd_ >= 0) ::close(signal_fd_);
   if (kernel_->buffer_ring != nullptr) munmap(kernel_->buffer_ring, kernel_->buffer_ring_bytes);
   if (buffers_ != nullptr) munmap(buffers_, buffer_bytes_ * kernel_->buffer_count);
 }
@@ -161,6 +163,35 @@ result<void> ring::enable() {
     kernel_->enter_fd = kernel_->uring.enter_ring_fd;
   }
   return {};
+}
+
+int ring::signal_fd() noexcept {
+  if (signal_fd_ >= 0) return signal_fd_;
+  // Readable from the start: what is pending already has signalled nobody.
+  const int made = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (made < 0) return -errno;
+  const int code = io_uring_register_eventfd(&kernel_->uring, made);
+  if (code < 0) {
+    ::close(made);
+    return code;
+  }
+  signal_fd_ = made;
+  return made;
+}
+
+void ring::mute() noexcept {
+  unsigned* const flags = kernel_->uring.cq.kflags;
+  store_release(flags, *flags | IORING_CQ_EVENTFD_DISABLED);
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t taken = ::read(signal_fd_, &count, sizeof count);
+}
+
+void ring::unmute() noexcept {
+  unsigned* const flags = kernel_->uring.cq.kflags;
+  store_release(flags, *flags & ~unsigned{IORING_CQ_EVENTFD_DISABLED});
+  // The kernel marks the ring and then looks whether to signal; here it is the other way round, and
+  // one of the two must see the other.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
 void ring::recycle_buffer(std::uint16_t id) noexcept {

@@ -83,8 +83,23 @@ class ring {
   // Makes the calling thread the owner. Errors: ring_unavailable.
   result<void> enable();
 
-  // The ring's descriptor: readable (level-triggered) when there is something to harvest.
+  // The ring's descriptor. Not for epoll: a deferred completion makes it readable, but wakes nobody
+  // who waits on it already.
   int fd() const noexcept { return fd_; }
+
+  // For those who wait elsewhere: an eventfd that the kernel makes readable when there is something
+  // to harvest. Opened by the first call; the ring's own. Returns it or -errno.
+  int signal_fd() noexcept;
+  // While muted it is not signalled; what happens meanwhile, completions_pending() tells after
+  // unmute(). mute_signal() also takes a signal back that was given. Nothing without signal_fd().
+  void mute_signal() noexcept {
+    if (signal_fd_ >= 0) [[unlikely]]
+      mute();
+  }
+  void unmute_signal() noexcept {
+    if (signal_fd_ >= 0) [[unlikely]]
+      unmute();
+  }
 
   // --- Starting operations. None of these makes a system call unless the queue is full. Memory and
   // addresses stay valid until the operation's handler ran.
@@ -159,6 +174,8 @@ class ring {
   io_uring_sqe* prepare(operation& op) noexcept;
   int enter_kernel(unsigned submit, unsigned min_complete, unsigned flags, duration wait) noexcept;
   void flush() noexcept;
+  void mute() noexcept;
+  void unmute() noexcept;
   void refill_from_backlog() noexcept;
   void dispatch(std::uint64_t user_data, int result, unsigned flags) noexcept;
   result<void> register_buffers(const ring_options& options);
@@ -174,6 +191,7 @@ class ring {
   unsigned sq_mask_ = 0;
   io_uring_sqe* sqes_ = nullptr;
   int fd_ = -1;
+  int signal_fd_ = -1;
   std::byte* buffers_ = nullptr;
   std::size_t buffer_bytes_ = 0;
   std::size_t in_flight_ = 0;

@@ -38,6 +38,7 @@ result<std::unique_ptr<runtime>> runtime::create(const runtime_options& options)
                     .with_detail("it is " + std::to_string(count) + "; it must be at most 1024"));
   }
   std::unique_ptr<runtime> made(new runtime());
+  made->attaching_ = count;
   for (unsigned index = 0; index < count; ++index) {
     shard_options mine = options.shard;
     mine.id = index;
@@ -53,15 +54,14 @@ result<std::unique_ptr<runtime>> runtime::create(const runtime_options& options)
     made->threads_.emplace_back(
         [self, index, pin = options.pin] { self->thread_main(index, pin); });
   }
+  made->attached_.acquire();
+  if (made->failure_) return fail(std::move(*made->failure_));
   return made;
 }
 
+// What left a task that nobody awaited is lost here; stop() is for those who want to know.
 runtime::~runtime() {
-  try {
-    stop();
-  } catch (...) {
-    // A destructor cannot report it; stop() is for those who want to know.
-  }
+  end();
 }
 
 void runtime::thread_main(unsigned index, bool pin) {
@@ -76,35 +76,58 @@ void runtime::thread_main(unsigned index, bool pin) {
     }
   }
   shard& home = *shards_[index];
+  // The first failure is what create() reports; it comes back when all threads have tried.
+  if (result<void> attached = home.attach(); !attached) {
+    const std::lock_guard hold(failure_mutex_);
+    if (!failure_) failure_ = std::move(attached.error());
+  }
+  if (attaching_.fetch_sub(1) == 1) attached_.release();
+  if (!home.is_owner()) {
+    quiescent_.fetch_add(1);
+    return;
+  }
   home.run();
   // Others may still be waiting for an answer from this shard: it goes on answering (that it has
-  // stopped) until all have come this far.
+  // stopped) until all have come this far, and end() has sent what it sends: a shard that a task of
+  // its own stopped may be here long before.
   quiescent_.fetch_add(1);
-  while (quiescent_.load() < size()) home.run_once(std::chrono::milliseconds(1));
+  while (quiescent_.load() <= size()) home.run_once(std::chrono::milliseconds(1));
   home.run_once(duration::zero());
 }
 
 void runtime::post_job(unsigned index, mail& item) {
   CONPOOL_ASSERT(shard::current() == nullptr, "run() blocks: use submit_to() on a shard's thread");
-  if (ended_) throw std::system_error(make_error_code(errc::shard_stopped));
-  shards_[index]->post(item);
+  // Counted, so that end() knows when nobody can be between this look and the post any more.
+  posting_.fetch_add(1);
+  const bool refused = ended_;
+  if (!refused) shards_[index]->post(item);
+  posting_.fetch_sub(1);
+  if (refused) throw std::system_error(make_error_code(errc::shard_stopped));
 }
 
 void runtime::stop() {
-  if (!ended_.exchange(true)) {
-    CONPOOL_ASSERT(shard::current() == nullptr, "a runtime cannot be stopped by its own shard");
-    std::vector<std::unique_ptr<stop_mail>> mails;
-    for (auto& home : shards_) {
-      mails.push_back(std::make_unique<stop_mail>(*home));
-      home->post(*mails.back());
-    }
-    for (std::thread& thread : threads_) thread.join();
-    stopped_flag_->store(true, std::memory_order_release);
-    for (auto& home : shards_) {
-      if (std::exception_ptr what = home->take_exception(); what && !exception_) exception_ = what;
-    }
-  }
+  end();
   if (exception_) std::rethrow_exception(std::exchange(exception_, nullptr));
+}
+
+void runtime::end() {
+  if (ended_.exchange(true)) return;
+  CONPOOL_ASSERT(shard::current() == nullptr, "a runtime cannot be stopped by its own shard");
+  std::vector<std::unique_ptr<stop_mail>> mails;
+  for (auto& home : shards_) {
+    if (!home->attached()) continue;
+    mails.push_back(std::make_unique<stop_mail>(*home));
+    home->post(*mails.back());
+  }
+  quiescent_.fetch_add(1);
+  for (std::thread& thread : threads_) thread.join();
+  // A shard may have ended before its mail came: a call from outside is told so.
+  while (posting_.load() != 0) std::this_thread::yield();
+  for (auto& home : shards_) home->deliver_leftovers();
+  stopped_flag_->store(true, std::memory_order_release);
+  for (auto& home : shards_) {
+    if (std::exception_ptr what = home->take_exception(); what && !exception_) exception_ = what;
+  }
 }
 
 }  // namespace conpool

@@ -13,8 +13,10 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <semaphore>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -72,13 +74,19 @@ class runtime {
   class job;
 
   runtime() = default;
+  void end();
   void thread_main(unsigned index, bool pin);
   void post_job(unsigned index, mail& item);
 
   std::vector<std::unique_ptr<shard>> shards_;
   std::vector<std::thread> threads_;
+  std::atomic<unsigned> attaching_ = 0;
+  std::binary_semaphore attached_{0};
+  std::mutex failure_mutex_;
+  std::optional<error> failure_;
   std::atomic<unsigned> quiescent_ = 0;
   std::atomic<bool> ended_ = false;
+  std::atomic<unsigned> posting_ = 0;
   std::shared_ptr<std::atomic<bool>> stopped_flag_ = std::make_shared<std::atomic<bool>>(false);
   std::exception_ptr exception_;
 };
@@ -101,6 +109,12 @@ class runtime::job : public mail {
  private:
   static void deliver(mail& item) noexcept {
     auto& self = static_cast<job&>(item);
+    if (self.target_->stopped()) {
+      self.exception_ =
+          std::make_exception_ptr(std::system_error(make_error_code(errc::shard_stopped)));
+      self.done_.release();
+      return;
+    }
     self.target_->spawn(&job::run, std::ref(self));
   }
   static task<void> run(job& self) {

@@ -19,6 +19,15 @@ constexpr auto ready_time_max = std::chrono::milliseconds(2);
 constexpr unsigned clock_every_nodes = 32;
 constexpr std::size_t mails_max = 64;
 
+// Leaves the core's resources to its other thread while spinning.
+void relax_cpu() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 }  // namespace
 
 result<std::unique_ptr<shard>> shard::create(const shard_options& options) {
@@ -75,11 +84,21 @@ void shard::post(mail& item) noexcept {
   shard* const sender = current_;
   if (sender == this) return;
   if (sender != nullptr) {
-    sender->ring_->wake(fd(), wake_fd_);
+    sender->ring_->wake(ring_->fd(), wake_fd_);
     return;
   }
   const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);
+  [[maybe_unused]] ssize_t written = ::write(wake_fd_, &one, sizeof one);
+  // The kernel does not pass a signal on from one eventfd to another: a foreign loop gets its own.
+  if (const int foreign = foreign_fd_.load(std::memory_order_acquire); foreign >= 0) {
+    written = ::write(foreign, &one, sizeof one);
+  }
+}
+
+int shard::fd() noexcept {
+  const int opened = ring_->signal_fd();
+  if (opened >= 0) foreign_fd_.store(opened, std::memory_order_release);
+  return opened;
 }
 
 bool shard::run_once(duration max_wait) {
@@ -88,6 +107,7 @@ bool shard::run_once(duration max_wait) {
   shard* const outer_shard = std::exchange(current_, this);
   ready_queue* const outer_queue = std::exchange(ready_queue::current_, &ready_);
 
+  ring_->mute_signal();
   inbox_.awake();
   now_ = clock_->now();
   if (ring_->completions_pending()) ring_->harvest();
@@ -114,6 +134,7 @@ bool shard::run_once(duration max_wait) {
   } else if (ring_->needs_enter()) {
     ring_->enter(duration::zero());
   }
+  ring_->unmute_signal();
   more = more || ring_->completions_pending();
 
   ready_queue::current_ = outer_queue;
@@ -132,7 +153,7 @@ void shard::wait_for_work(duration wait) noexcept {
     do {
       for (unsigned spin = 0; spin < 64; ++spin) {
         if (ring_->completions_pending()) return;
-        __builtin_ia32_pause();
+        relax_cpu();
       }
       before = reading;
       reading = clock_->now();
@@ -152,7 +173,14 @@ void shard::run_ready() noexcept {
 }
 
 void shard::run() {
+  if (!attach()) return;
   while (!stopped()) run_once(std::chrono::seconds(1));
+}
+
+void shard::deliver_leftovers() noexcept {
+  inbox_.awake();
+  while (inbox_.drain(mails_max) > 0) {
+  }
 }
 
 void shard::stop() noexcept {
@@ -193,6 +221,11 @@ void shard::add_stream(stream& opened) noexcept {
 
 void shard::remove_stream(stream& closed) noexcept {
   streams_.remove(closed);
+}
+
+void shard::use_resolver(const resolver_options& options) {
+  CONPOOL_ASSERT(!resolver_, "the resolver is chosen before the first look-up");
+  resolver_ = std::make_unique<conpool::resolver>(*this, options);
 }
 
 resolver& shard::resolver() {

@@ -40,6 +40,7 @@
 namespace conpool {
 
 class resolver;
+struct resolver_options;
 class stream;
 
 struct shard_options {
@@ -82,15 +83,20 @@ class shard {
   void run();
 
   // For foreign loops: the descriptor that becomes readable when a turn has something to do, and
-  // the moment at which a turn is due even if it does not. Valid after a turn returned false.
-  int fd() const noexcept { return ring_->fd(); }
+  // the moment at which a turn is due even if it does not. Valid after a turn returned false. The
+  // descriptor is an eventfd, opened by the first call and closed with the shard; -errno if none
+  // can be opened.
+  int fd() noexcept;
   std::optional<time_point> next_deadline() const noexcept { return timers_.next_deadline(); }
 
   // Runs function(arguments...), a task, in the turns that follow. It belongs to the shard, and is
   // cancelled when the shard stops. Makes the calling thread the owner, as the first turn would.
   template <typename F, typename... Args>
   void spawn(F function, Args... arguments) {
-    if (owner_ == std::thread::id{}) static_cast<void>(attach());
+    if (owner_ == std::thread::id{}) {
+      // If it fails here it fails in the first turn, too, and is reported there.
+      [[maybe_unused]] const result<void> attached = attach();
+    }
     tasks_.spawn(std::move(function), std::move(arguments)...);
   }
 
@@ -110,6 +116,9 @@ class shard {
   time_point now() const noexcept { return now_; }
   unsigned id() const noexcept { return options_.id; }
 
+  // Asks these name servers instead of the system's (resolver.h). Before the first look-up.
+  void use_resolver(const resolver_options& options);
+
   class sleep_awaiter;
   // Waits; result<void>: errc::cancelled, deadline_exceeded or shard_stopped if it ended early.
   sleep_awaiter sleep_for(duration time) noexcept;
@@ -119,10 +128,12 @@ class shard {
   yield_awaiter yield() noexcept;
 
   // --- For the parts of the library.
+  // After the owner's thread has ended: delivers the mail that came too late for it.
+  void deliver_leftovers() noexcept;
   conpool::ring& ring() noexcept { return *ring_; }
   timer_wheel& timers() noexcept { return timers_; }
   ready_queue& ready() noexcept { return ready_; }
-  // Created at first use.
+  // Created at first use, with the system's configuration.
   conpool::resolver& resolver();
   context& root_context() noexcept { return root_context_; }
   void add_service(shard_service& service) noexcept { services_.push_back(service); }
@@ -134,6 +145,7 @@ class shard {
   void assert_owner() const noexcept {
     CONPOOL_ASSERT(is_owner(), "a shard, or something of it, was used on another thread");
   }
+  bool attached() const noexcept { return owner_ != std::thread::id{}; }
   bool is_owner() const noexcept { return owner_ == std::this_thread::get_id(); }
 
  private:
@@ -163,6 +175,7 @@ class shard {
   timer_wheel timers_;
   mailbox inbox_;
   int wake_fd_ = -1;  // an eventfd: threads without a ring wake the shard through it
+  std::atomic<int> foreign_fd_ = -1;  // what fd() returned, for those threads
   wake_read wake_read_;
   bool stopping_ = false;
   std::size_t tasks_running_ = 0;

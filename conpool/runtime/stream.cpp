@@ -402,8 +402,6 @@ void stream::connect_awaiter::connected(operation& op) noexcept {
     self.source_ = nullptr;
     self.code_ = -ECANCELED;
   }
-  // A full Unix listener makes the kernel wait on a thread of its own, and a cancel a signal to it.
-  if (self.code_ == -EINTR && self.interrupted()) self.code_ = -ECANCELED;
   if (self.code_ < 0 && self.code_ != -ECANCELED) source.fail_with(self.code_);
   self.wake();
   source.operation_ended();

@@ -11,6 +11,9 @@
 
 #include <conpool/conpool.h>
 
+#include <conpool/runtime/resolver.h>
+
+#include "support/dns_server.h"
 #include "support/pool_fixture.h"
 
 namespace conpool::test {
@@ -173,6 +176,25 @@ TEST_F(pool_errors, T14_a_failed_connect_fails_one_waiter_and_the_others_go_on) 
   EXPECT_EQ(totals().created, 5U) << "one connect for each, none for nobody";
 }
 
+TEST_F(pool_errors, a_socket_that_the_kernel_connected_to_itself_is_never_lent) {
+  // The kernel walks through its source ports, one for each connect: sooner or later it comes to
+  // the port that is asked for, of those it uses for connects the even ones of the default range.
+  unsigned port = 50'000;
+  const endpoint to = endpoint::parse("tcp://127.0.0.1:" + std::to_string(port)).value();
+  bool to_itself = false;
+  ASSERT_TRUE(run([&]() -> task<void> {
+    for (int attempt = 0; attempt < 60'000 && !to_itself; ++attempt) {
+      auto one = co_await backends().acquire(to);
+      EXPECT_FALSE(one) << "a connection to nobody was lent";
+      if (one) break;
+      EXPECT_EQ(one.error().system_errno(), ECONNREFUSED) << one.error().message();
+      to_itself = says(one.error(), "itself");
+      if (one.error().system_errno() != ECONNREFUSED) break;
+    }
+  }));
+  EXPECT_TRUE(to_itself) << "the kernel's choice of ports has changed: this test shows nothing";
+}
+
 TEST_F(pool_errors, tls_is_refused_with_a_clear_error) {
   const error got = failure_of("tls://127.0.0.1:443");
   EXPECT_EQ(got, errc::unsupported);
@@ -195,6 +217,41 @@ TEST_F(pool_errors, localhost_resolves_and_connects) {
     auto one = co_await backends().acquire(to);
     CO_ASSERT_OK(one);
   }));
+}
+
+TEST_F(pool_errors, the_first_address_of_a_name_that_connects_is_used) {
+  dns_server names;
+  // The server listens on 127.0.0.1 only. Whatever order the resolver settles on, one of the two
+  // names has the address that refuses first.
+  names.add("one.test", "127.0.0.2");
+  names.add("one.test", "127.0.0.1");
+  names.add("two.test", "127.0.0.1");
+  names.add("two.test", "127.0.0.2");
+  names.add("none.test", "127.0.0.2");
+  names.add("none.test", "127.0.0.3");
+  resolver_options options;
+  options.servers = names.address();
+  home().use_resolver(options);
+  const std::string at = server().at().text();
+  const std::string port = at.substr(at.rfind(':'));
+  bool ended = false;
+  start(
+      [&]() -> task<void> {
+        for (const char* name : {"one.test", "two.test"}) {
+          const endpoint to = endpoint::parse(name + port).value();
+          auto one = co_await backends().acquire(to);
+          CO_ASSERT_OK(one);
+        }
+        const endpoint nowhere = endpoint::parse("none.test" + port).value();
+        auto none = co_await backends().acquire(nowhere);
+        EXPECT_FALSE(none);
+        if (none) co_return;
+        EXPECT_EQ(none.error(), errc::connect_failed);
+        EXPECT_EQ(none.error().attempts(), 2U);
+        EXPECT_TRUE(says(none.error(), "none.test")) << none.error().message();
+      },
+      ended);
+  EXPECT_TRUE(run_until(home(), [&] { return ended; }, [&] { names.serve(); }));
 }
 
 TEST_F(pool_errors, a_unix_socket_that_is_not_there_names_its_path) {

@@ -1,6 +1,6 @@
 // What the library believes about the compiler's coroutines, tested.
 //
-// g++ 12 silently miscompiles some coroutines (CONTRIBUTING has the rules). The tests named
+// g++ 12 silently miscompiles some coroutines (docs/COROUTINES.md has the rules). The tests named
 // CoroutineForms are of the forms that the library and its examples use: each value must be
 // constructed and destroyed exactly once, and the body must run. They must pass with every
 // compiler. The tests named CompilerBug.Records... hold a form that is forbidden and record as the

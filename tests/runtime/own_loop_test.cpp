@@ -1,0 +1,181 @@
+// A shard driven by a foreign loop: epoll on its descriptor, level-triggered, and next_deadline().
+#include <gtest/gtest.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "shard_fixture.h"
+
+namespace conpool::test {
+namespace {
+
+// The shard keeps the machine's time here: the loop's timeout is real.
+class own_loop : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    descriptors_before_ = open_descriptors();
+    auto made = shard::create({});
+    ASSERT_TRUE(made) << made.error().message();
+    home_ = std::move(*made);
+    ASSERT_TRUE(home_->attach());
+    poller_.reset(::epoll_create1(EPOLL_CLOEXEC));
+    epoll_event watched{};
+    watched.events = EPOLLIN;
+    ASSERT_EQ(::epoll_ctl(poller_.get(), EPOLL_CTL_ADD, home_->fd(), &watched), 0);
+  }
+  void TearDown() override {
+    home_->stop();
+    EXPECT_TRUE(loop_until([this] { return home_->stopped(); }));
+    EXPECT_EQ(home_->ring().in_flight(), 0U);
+    poller_.reset();
+    home_.reset();
+    EXPECT_EQ(open_descriptors(), descriptors_before_) << "a descriptor was leaked";
+  }
+
+  shard& home() { return *home_; }
+  unsigned waits() const { return waits_; }
+
+  // As the header says to: turn while there is more, then wait for the descriptor or the deadline.
+  // A wait without a deadline is bounded only so that a lost wake-up fails instead of hanging.
+  template <typename Done>
+  bool loop_until(Done done) {
+    for (unsigned rounds = 0; rounds < 1000; ++rounds) {
+      unsigned turns = 0;
+      while (home_->run_once(duration::zero()) && turns < turns_max) ++turns;
+      if (done()) return true;
+      int timeout_ms = 10'000;
+      if (const std::optional<time_point> next = home_->next_deadline()) {
+        const auto left = *next - std::chrono::steady_clock::now();
+        const auto whole = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+        timeout_ms = static_cast<int>(std::clamp<std::int64_t>(whole, 0, timeout_ms));
+      }
+      ++waits_;
+      epoll_event event{};
+      const int ready = ::epoll_wait(poller_.get(), &event, 1, timeout_ms);
+      if (ready == 0 && !home_->next_deadline()) return false;  // nothing came: a lost wake-up
+    }
+    return done();
+  }
+
+ private:
+  std::size_t descriptors_before_ = 0;
+  std::unique_ptr<shard> home_;
+  unique_fd poller_;
+  unsigned waits_ = 0;
+};
+
+TEST_F(own_loop, runs_tasks_and_timers) {
+  bool ended = false;
+  home().spawn([&]() -> task<void> {
+    auto slept = co_await home().sleep_for(2ms);
+    EXPECT_TRUE(slept);
+    ended = true;
+  });
+  EXPECT_TRUE(loop_until([&] { return ended; }));
+  EXPECT_FALSE(home().next_deadline());
+}
+
+TEST_F(own_loop, serves_sockets_on_both_sides) {
+  socket_pair pair = tcp_pair();
+  bool echoed = false;
+  bool ended = false;
+  home().spawn([&]() -> task<void> {
+    socket far(home(), pair.far.release(), "far");
+    std::array<char, 5> memory;
+    auto got = co_await far->read_exactly(std::span<char>(memory));
+    CO_CHECK(got);
+    auto sent = co_await far->write(std::string_view(memory.data(), memory.size()));
+    CO_CHECK(sent);
+    echoed = true;
+  });
+  home().spawn([&]() -> task<void> {
+    socket near(home(), pair.near.release(), "near");
+    auto sent = co_await near->write("hello");
+    CO_CHECK(sent);
+    std::array<char, 5> memory;
+    auto got = co_await near->read_exactly(std::span<char>(memory));
+    CO_CHECK(got);
+    ended = true;
+  });
+  EXPECT_TRUE(loop_until([&] { return echoed && ended; }));
+}
+
+TEST_F(own_loop, a_peer_on_another_thread_makes_the_descriptor_readable) {
+  socket_pair pair = tcp_pair();
+  bool ended = false;
+  home().spawn([&]() -> task<void> {
+    socket near(home(), pair.near.release(), "near");
+    near->post_receive();
+    std::array<char, 4> memory;
+    auto got = co_await near->read_exactly(std::span<char>(memory));
+    CO_CHECK(got);
+    ended = true;
+  });
+  // A turn without more to do: from here on only the descriptor tells.
+  while (home().run_once(0ms)) {
+  }
+  std::thread peer([&] { send_all(pair.far, "ping"); });
+  EXPECT_TRUE(loop_until([&] { return ended; }));
+  peer.join();
+}
+
+TEST_F(own_loop, a_post_from_another_thread_makes_the_descriptor_readable) {
+  struct noted : mail {
+    noted() noexcept : mail(&noted::deliver) {}
+    static void deliver(mail& item) noexcept { static_cast<noted&>(item).delivered = true; }
+    bool delivered = false;
+  };
+  for (int round = 0; round < 20; ++round) {
+    noted item;
+    while (home().run_once(0ms)) {
+    }
+    std::thread sender([&] { home().post(item); });
+    EXPECT_TRUE(loop_until([&] { return item.delivered; }));
+    sender.join();
+  }
+}
+
+TEST_F(own_loop, a_post_from_a_shard_on_another_thread_makes_the_descriptor_readable) {
+  struct noted : mail {
+    noted() noexcept : mail(&noted::deliver) {}
+    static void deliver(mail& item) noexcept { static_cast<noted&>(item).delivered = true; }
+    bool delivered = false;
+  };
+  for (int round = 0; round < 20; ++round) {
+    noted item;
+    while (home().run_once(0ms)) {
+    }
+    std::thread sender([&] {
+      auto other = shard::create({}).value();
+      const auto send = [](shard& to, mail& posted) -> task<void> {
+        to.post(posted);
+        co_return;
+      };
+      run_on(*other, send(home(), item));
+    });
+    EXPECT_TRUE(loop_until([&] { return item.delivered; }));
+    sender.join();
+  }
+}
+
+TEST_F(own_loop, an_idle_shard_does_not_spin_the_loop) {
+  bool ended = false;
+  home().spawn([&]() -> task<void> {
+    auto slept = co_await home().sleep_for(30ms);
+    EXPECT_TRUE(slept);
+    ended = true;
+  });
+  EXPECT_TRUE(loop_until([&] { return ended; }));
+  // Once for the deadline, and a few times for the wheel's levels; not once a microsecond.
+  EXPECT_LE(waits(), 8U);
+}
+
+}  // namespace
+}  // namespace conpool::test

@@ -1,0 +1,205 @@
+// A shard on the test's thread with a clock set by hand, and raw sockets whose other end it holds.
+//
+// After each test the shard is stopped, and two things are checked: the kernel has nothing in
+// flight, and every descriptor is back.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <conpool/runtime/shard.h>
+#include <conpool/runtime/socket.h>
+
+#include "support/descriptors.h"
+#include "support/run.h"
+
+// In a coroutine: fails the test and returns if a result is an error.
+#define CO_CHECK(outcome)                                             \
+  if (!(outcome)) {                                                   \
+    ADD_FAILURE() << #outcome << ": " << (outcome).error().message(); \
+    co_return;                                                        \
+  }                                                                   \
+  static_assert(true)
+
+namespace conpool::test {
+
+using namespace std::chrono_literals;
+
+// A descriptor that closes itself.
+class unique_fd {
+ public:
+  explicit unique_fd(int fd = -1) noexcept : fd_(fd) {}
+  unique_fd(unique_fd&& other) noexcept : fd_(other.release()) {}
+  unique_fd& operator=(unique_fd&& other) noexcept {
+    reset(other.release());
+    return *this;
+  }
+  ~unique_fd() { reset(); }
+
+  int get() const noexcept { return fd_; }
+  int release() noexcept { return std::exchange(fd_, -1); }
+  void reset(int fd = -1) noexcept {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = fd;
+  }
+  // close(2) sends a reset instead of an orderly end.
+  void reset_connection() noexcept {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    reset();
+  }
+
+ private:
+  int fd_;
+};
+
+struct socket_pair {
+  unique_fd near;
+  unique_fd far;
+};
+
+// A listening TCP socket on loopback and where it listens.
+struct raw_listener {
+  unique_fd fd;
+  sockaddr_in address{};
+};
+
+inline raw_listener listen_on_loopback(int backlog) {
+  raw_listener made;
+  made.fd.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  made.address.sin_family = AF_INET;
+  made.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof made.address;
+  auto* const generic = reinterpret_cast<sockaddr*>(&made.address);
+  EXPECT_EQ(::bind(made.fd.get(), generic, length), 0);
+  EXPECT_EQ(::listen(made.fd.get(), backlog), 0);
+  EXPECT_EQ(::getsockname(made.fd.get(), generic, &length), 0);
+  return made;
+}
+
+inline socket_pair connect_to(const raw_listener& door) {
+  socket_pair made;
+  made.near.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(::connect(made.near.get(), reinterpret_cast<const sockaddr*>(&door.address),
+                      sizeof door.address),
+            0);
+  made.far.reset(::accept4(door.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  EXPECT_GE(made.far.get(), 0);
+  return made;
+}
+
+// Two connected TCP sockets on loopback.
+inline socket_pair tcp_pair() {
+  const raw_listener door = listen_on_loopback(8);
+  return connect_to(door);
+}
+
+// Two connected Unix sockets.
+inline socket_pair unix_pair() {
+  int fds[2] = {-1, -1};
+  EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+  socket_pair made;
+  made.near.reset(fds[0]);
+  made.far.reset(fds[1]);
+  return made;
+}
+
+inline void send_all(const unique_fd& to, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(to.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    ASSERT_GT(sent, 0);
+    bytes.remove_prefix(static_cast<std::size_t>(sent));
+  }
+}
+
+// What has arrived, without waiting: the bytes, or "" if there are none.
+inline std::string receive_now(const unique_fd& from, std::size_t bytes_max = 65536) {
+  std::string got(bytes_max, '\0');
+  const ssize_t count = ::recv(from.get(), got.data(), got.size(), MSG_DONTWAIT);
+  got.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
+  return got;
+}
+
+class shard_fixture : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    descriptors_before_ = open_descriptors();
+    create({});
+  }
+
+  void TearDown() override {
+    end();
+    EXPECT_EQ(open_descriptors(), descriptors_before_) << "a descriptor was leaked";
+  }
+
+  // Replaces the shard by one with these options and the test's clock.
+  void create(shard_options options) {
+    end();
+    options.clock = &clock_;
+    auto made = shard::create(options);
+    ASSERT_TRUE(made) << made.error().message();
+    home_ = std::move(*made);
+    ASSERT_TRUE(home_->attach());
+  }
+
+  // Stops the shard and frees it.
+  void end() {
+    if (!home_) return;
+    home_->stop();
+    EXPECT_TRUE(run_until(*home_, [this] { return home_->stopped(); }));
+    EXPECT_EQ(home_->ring().in_flight(), 0U);
+    home_.reset();
+  }
+
+  shard& home() { return *home_; }
+  std::unique_ptr<shard>& owned_home() { return home_; }
+  manual_clock& clock() { return clock_; }
+
+  // Takes over one end of a pair.
+  socket adopt(unique_fd& fd, const io_timeouts& timeouts = {}) {
+    return socket(*home_, fd.release(), "peer", timeouts);
+  }
+
+  // Runs a coroutine without parameters to its end; the closure lives as long as it runs.
+  bool run(std::function<task<void>()> body) {
+    bool ended = false;
+    start(std::move(body), ended);
+    return run_until(*home_, [&] { return ended; });
+  }
+  // Starts one beside the test; true in `ended` when it is over.
+  void start(std::function<task<void>()> body, bool& ended) {
+    ended = false;
+    home_->spawn(
+        [](std::function<task<void>()> kept, bool* done) -> task<void> {
+          auto work = kept();
+          co_await work;
+          *done = true;
+        },
+        std::move(body), &ended);
+  }
+  template <typename Done>
+  bool until(Done done) {
+    return run_until(*home_, std::move(done));
+  }
+  void settle() { test::settle(*home_); }
+  // Lets virtual time pass and everything happen that this makes happen.
+  void pass(duration time) {
+    clock_.advance(time);
+    settle();
+  }
+
+ private:
+  std::size_t descriptors_before_ = 0;
+  manual_clock clock_;
+  std::unique_ptr<shard> home_;
+};
+
+}  // namespace conpool::test

@@ -1,0 +1,192 @@
+// What must crash in debug builds: a shard, or something of it, used on another thread.
+#include <gtest/gtest.h>
+
+#ifndef NDEBUG
+
+#include <array>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <conpool/conpool.h>
+
+#include "shard_fixture.h"
+#include "support/echo_server.h"
+
+namespace conpool::test {
+namespace {
+
+constexpr const char* wrong_thread = "was used on another thread";
+
+// Runs on another thread and waits for it.
+template <typename F>
+void elsewhere(F function) {
+  std::thread other(std::move(function));
+  other.join();
+}
+
+std::unique_ptr<shard> attached_shard() {
+  auto made = shard::create({});
+  EXPECT_TRUE((*made)->attach());
+  return std::move(*made);
+}
+
+class WrongThreadDeathTest : public ::testing::Test {
+ protected:
+  void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+};
+
+TEST_F(WrongThreadDeathTest, turning_a_shard) {
+  EXPECT_DEATH(
+      {
+        auto home = attached_shard();
+        elsewhere([&] { home->run_once(0ms); });
+      },
+      "belongs to the first thread that turned it");
+}
+
+TEST_F(WrongThreadDeathTest, stopping_a_shard) {
+  EXPECT_DEATH(
+      {
+        auto home = attached_shard();
+        elsewhere([&] { home->stop(); });
+      },
+      wrong_thread);
+}
+
+TEST_F(WrongThreadDeathTest, destroying_a_shard) {
+  EXPECT_DEATH(
+      {
+        auto home = attached_shard();
+        elsewhere([&] { home.reset(); });
+      },
+      wrong_thread);
+}
+
+TEST_F(WrongThreadDeathTest, spawning_on_a_shard) {
+  EXPECT_DEATH(
+      {
+        auto home = attached_shard();
+        elsewhere([&] { home->spawn([]() -> task<void> { co_return; }); });
+      },
+      "another thread|first thread that turned it");
+}
+
+TEST_F(WrongThreadDeathTest, opening_a_listener_or_a_socket) {
+  const auto listen = [] {
+    auto home = attached_shard();
+    elsewhere(
+        [&] { auto door = listener::open(*home, socket_address::ip("127.0.0.1", 0).value()); });
+  };
+  EXPECT_DEATH(listen(), wrong_thread);
+  const auto open = [] {
+    auto home = attached_shard();
+    socket_pair pair = tcp_pair();
+    elsewhere([&] { socket peer(*home, pair.near.release(), "peer"); });
+  };
+  EXPECT_DEATH(open(), wrong_thread);
+}
+
+TEST_F(WrongThreadDeathTest, closing_a_socket) {
+  const auto close = [] {
+    auto home = attached_shard();
+    socket_pair pair = tcp_pair();
+    socket peer(*home, pair.near.release(), "peer");
+    elsewhere([&] { peer.close(); });
+  };
+  EXPECT_DEATH(close(), wrong_thread);
+}
+
+TEST_F(WrongThreadDeathTest, awaiting_a_socket_of_another_shard) {
+  const auto read = [] {
+    auto home = attached_shard();
+    socket_pair pair = tcp_pair();
+    socket peer(*home, pair.near.release(), "peer");
+    elsewhere([&] {
+      auto other = attached_shard();
+      run_on(*other, [](socket& from) -> task<void> {
+        std::array<char, 4> memory;
+        auto count = co_await from->read(std::span<char>(memory));
+        static_cast<void>(count);
+      }(peer));
+    });
+  };
+  EXPECT_DEATH(read(), wrong_thread);
+}
+
+// A lease of a connection to a server on the same shard.
+task<lease> borrow(pool& backends, endpoint to) {
+  auto lent = co_await backends.acquire(to);
+  co_return std::move(*lent);
+}
+
+TEST_F(WrongThreadDeathTest, acquiring_from_a_pool) {
+  const auto acquire = [] {
+    auto home = attached_shard();
+    echo_server server(*home);
+    auto backends = pool::create(*home, {});
+    elsewhere([&] { static_cast<void>(backends->acquire(server.at()).await_ready()); });
+  };
+  EXPECT_DEATH(acquire(), wrong_thread);
+}
+
+TEST_F(WrongThreadDeathTest, releasing_a_lease) {
+  const auto release = [] {
+    auto home = attached_shard();
+    echo_server server(*home);
+    auto backends = pool::create(*home, {});
+    std::optional<lease> lent = run_on(*home, borrow(*backends, server.at()));
+    elsewhere([&] { lent->release(); });
+  };
+  EXPECT_DEATH(release(), wrong_thread);
+}
+
+TEST_F(WrongThreadDeathTest, blocking_a_shard_in_run) {
+  const auto block = [] {
+    auto rt = runtime::create({.shards = 1});
+    (*rt)->run([&]() -> task<void> {
+      (*rt)->run([]() -> task<void> { co_return; });
+      co_return;
+    });
+  };
+  EXPECT_DEATH(block(), "run\\(\\) blocks");
+}
+
+TEST_F(WrongThreadDeathTest, destroying_a_scope_with_tasks_in_it) {
+  const auto forget = [] {
+    auto home = attached_shard();
+    scope forgotten(*home);
+    forgotten.spawn([]() -> task<void> { co_return; });
+  };
+  EXPECT_DEATH(forget(), "before its tasks were joined");
+}
+
+TEST_F(WrongThreadDeathTest, destroying_an_operation_in_flight) {
+  const auto drop = [] {
+    auto home = attached_shard();
+    operation op([](operation&) noexcept {});
+    home->ring().nop(op);
+  };
+  EXPECT_DEATH(drop(), "destroyed while in flight");
+}
+
+TEST_F(WrongThreadDeathTest, awaiting_a_task_twice) {
+  const auto twice = [] {
+    auto home = attached_shard();
+    run_on(*home, []() -> task<void> {
+      auto once = []() -> task<int> {
+        co_return 1;
+      }();
+      auto first = co_await once;
+      auto second = co_await once;
+      static_cast<void>(first + second);
+    }());
+  };
+  EXPECT_DEATH(twice(), "a task is awaited once");
+}
+
+}  // namespace
+}  // namespace conpool::test
+
+#endif
