@@ -93,6 +93,7 @@ void acquire_hit_16_endpoints(benchmark::State& state) {
   constexpr std::size_t endpoints_count = 16;
   constexpr std::size_t idle_each = 2;
   std::vector<std::unique_ptr<echo_peer>> peers;
+  peers.reserve(endpoints_count);
   for (std::size_t i = 0; i < endpoints_count; ++i) {
     peers.push_back(std::make_unique<echo_peer>());
   }
