@@ -19,7 +19,7 @@ bool acquire_waiter::begin(std::coroutine_handle<> handle, context* where,
   failure_ = from_->refusal();
   if (failure_) return false;
   if (timeout == duration::zero()) timeout = from_->acquire_timeout();
-  if (!park(handle, where, home().now() + timeout)) {
+  if (!park(handle, where, saturating_add(home().now(), timeout))) {
     failure_ = from_->ended_early(interrupted_by());
     return false;
   }

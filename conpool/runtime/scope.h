@@ -114,7 +114,9 @@ struct scope::child {
   struct promise_type : ready_node {
     template <typename... Args>
     explicit promise_type(scope& parent, Args&&...) noexcept
-        : ready_node(&promise_type::start), parent_(&parent) {}
+        : ready_node(&promise_type::start), parent_(&parent) {
+      own_.attach(&parent.context_);
+    }
 
     static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
     static void operator delete(void* frame, std::size_t bytes) noexcept {
@@ -135,7 +137,7 @@ struct scope::child {
     ender final_suspend() const noexcept { return {}; }
     void return_void() const noexcept {}
     void unhandled_exception() noexcept { parent_->note_exception(std::current_exception()); }
-    context* task_context() const noexcept { return &parent_->context_; }
+    context* task_context() noexcept { return &own_; }
 
     static void start(ready_node& node) noexcept {
       auto& self = static_cast<promise_type&>(node);
@@ -143,6 +145,9 @@ struct scope::child {
     }
 
     scope* parent_;
+    // One a task, below the scope's: what the task waits for is linked here, beside its frame, and
+    // not between the waits of all its siblings, whose memory is cold.
+    context own_;
   };
 
   explicit child(promise_type& made) noexcept : promise(&made) {}

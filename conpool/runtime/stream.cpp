@@ -85,8 +85,11 @@ void stream::posted_receive_done(operation& op) noexcept {
       reader->receive_more();
     }
   } else if ((self.conditions_ & closing) == 0) {
-    // -ENOBUFS without a reader: something arrived, the owner has to look what it is.
+    // -ENOBUFS without a reader: something arrived, the owner has to look what it is. It may close
+    // this, which frees it: the operation no longer counts, and nothing is touched afterwards.
+    --self.operations_;
     self.on_unread_(self);
+    return;
   }
   self.operation_ended();
 }
