@@ -7,7 +7,8 @@
 //     sessions.spawn(serve, std::move(*peer));
 //   }
 //
-// Move-only; used on its shard's thread only. Close it (or destroy it) when no accept is waiting.
+// Move-only; used on its shard's thread only. Close it (or destroy it) when no accept is waiting
+// and before its shard is destroyed.
 #pragma once
 
 #include <utility>

@@ -76,8 +76,9 @@ class shard {
   // Makes the calling thread the owner, as the first run_once would. Errors: ring_unavailable.
   result<void> attach();
 
-  // One turn; waits at most `max_wait` for something to do if there is nothing. Returns true if
-  // there is more to do at once.
+  // One turn: runs what is ready, then waits at most `max_wait` for something to do if nothing is.
+  // Returns true if there is more to do at once. A task that sets a flag for the caller does not
+  // cut that wait short; to be told at once, wait with a small max_wait or post() a mail.
   bool run_once(duration max_wait);
   // Turns until stop() was called and everything has ended.
   void run();
