@@ -403,6 +403,8 @@ void ring::dispatch(std::uint64_t user_data, int result, unsigned flags) noexcep
   operation& op = *reinterpret_cast<operation*>(user_data & ~tag_mask);
   CONPOOL_ASSERT(op.owed_ > 0, "a completion for an operation that is not in flight");
   if (kind == tag_operation) {
+    // A cancel that meets a blocking attempt (a connect to a full Unix listener) interrupts it.
+    if (result == -EINTR && op.cancel_requested_) result = -ECANCELED;
     op.result_ = result;
     op.has_buffer_ = (flags & IORING_CQE_F_BUFFER) != 0;
     op.buffer_id_ = static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
