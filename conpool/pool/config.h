@@ -9,8 +9,9 @@
 //   config.acquire_timeout = std::chrono::seconds(1);
 //   if (auto valid = conpool::validate(config); !valid) return valid.error();
 //
-// All limits hold for one endpoint on one shard, as shards share nothing: a runtime with 4 shards
-// may open 4 times as many connections. Durations are counted in milliseconds of the shard's clock.
+// All limits but max_connections hold for one endpoint on one shard, as shards share nothing: a
+// runtime with 4 shards may open 4 times as many connections. Durations are counted in milliseconds
+// of the shard's clock.
 #pragma once
 
 #include <conpool/runtime/error.h>
@@ -27,6 +28,15 @@ enum class validation_policy : std::uint8_t {
   // A receive is posted on each idle connection; its end, its reset or a stray byte completes that
   // receive, and the pool sees this before it lends, without a system call.
   watch,
+  // Idle connections have nothing posted. At an acquire the sockets of up to probe_candidates of
+  // them are asked (a peek) in one submission; the first healthy one is lent, the others go back,
+  // the dead ones are closed. What pools do that cannot watch; here for comparison.
+  probe,
+  // As watch, and a connection that was idle for ping_window or longer is lent only after the
+  // protocol's own round trip. A ping that fails makes the endpoint's next lends ping, too, until
+  // one succeeds. For peers that are there and do not answer. Needs a protocol with a ping()
+  // (protocol.h).
+  ping,
   // Not at all: the caller's first read or write finds out. For measurements, and for protocols
   // whose requests are safe to repeat.
   none,
@@ -36,6 +46,19 @@ struct pool_config {
   // Most connections to one endpoint: connecting, idle, leased and closing together.
   // 1 to 65536, default 32.
   std::uint32_t max_connections_per_endpoint = 32;
+
+  // Most connections of the pool on this shard, over all endpoints. At the limit the coldest idle
+  // connection of another endpoint is closed for a caller that needs a new one; callers stand in
+  // line over all endpoints. 1 to 1048576, or 0 for no such limit. Default 0.
+  std::uint32_t max_connections = 0;
+
+  // Most connects in progress to one endpoint; more callers wait for these, or for what comes back.
+  // 1 to 65536, default 4.
+  std::uint32_t max_connecting_per_endpoint = 4;
+
+  // Idle connections that are kept ready for each endpoint from its first use on: neither idle time
+  // nor trimming goes below it, and what is missing is dialed. 0 to idle_limit(). Default 0.
+  std::uint32_t min_idle_per_endpoint = 0;
 
   // Most idle connections kept for one endpoint; one that is returned beyond it is closed.
   // 1 to max_connections_per_endpoint, or 0 for as many as that. Default 0. See idle_limit().
@@ -69,8 +92,69 @@ struct pool_config {
   // balancers take effect; a lease is never cut short. 1 ms to 720 h, or 0 for never. Default 1 h.
   std::chrono::milliseconds max_connection_lifetime{3'600'000};
 
+  // Each connection's lifetime is shortened by a random share up to this, drawn when it stands, so
+  // that what was connected together does not end together. In percent, 0 to 90, default 10.
+  std::uint32_t lifetime_jitter_percent = 10;
+
+  // A connection that was lent so often is closed when it comes back. 1 to 4294967295, or 0 for no
+  // limit. Default 0.
+  std::uint32_t max_connection_uses = 0;
+
+  // What min_idle_per_endpoint misses is dialed after a random time up to this, so that many
+  // clients of one server that restarted do not come back at once. 0 to 60 s, default 100 ms.
+  std::chrono::milliseconds refill_jitter{100};
+
+  // Adaptive trimming: at each step half of the idle connections go that a smoothed peak of need
+  // does not account for, coldest first. 1 ms to 24 h, or 0 for off. Default 0.
+  std::chrono::milliseconds trim_interval{0};
+
+  // An endpoint that nobody acquired for so long and that has no connection left is forgotten: all
+  // its memory is given back, and what it counted goes into the pool's totals. Has no effect with
+  // min_idle_per_endpoint. 1 ms to 720 h, or 0 for never. Default 5 min.
+  std::chrono::milliseconds max_endpoint_idle_time{300'000};
+
   // How idle connections are checked before they are lent. Default watch.
   validation_policy validation = validation_policy::watch;
+
+  // So often, idle connections that were neither used nor checked for that long are asked whether
+  // they are alive, as one batch: by the protocol's ping, or a peek under validation_policy::probe.
+  // Needs one of these two. 1 ms to 24 h, or 0 for off. Default 0.
+  std::chrono::milliseconds validation_interval{0};
+
+  // Under validation_policy::probe: how many idle connections are asked for one caller.
+  // 1 to 64, default 4.
+  std::uint32_t probe_candidates = 4;
+
+  // Under validation_policy::ping: a connection idle for less is lent as it is.
+  // 0 (ping before each lend) to 24 h, default 1 s.
+  std::chrono::milliseconds ping_window{1'000};
+
+  // For one ping of the protocol. 1 ms to 24 h, default 1 s.
+  std::chrono::milliseconds ping_timeout{1'000};
+
+  // For one on_release of the protocol that is a coroutine. 1 ms to 24 h, default 1 s.
+  std::chrono::milliseconds release_timeout{1'000};
+
+  // Most connections of an endpoint that are being cleaned by on_release at a time; one more is
+  // closed instead. 1 to 65536, default 8.
+  std::uint32_t max_releasing_per_endpoint = 8;
+
+  // After the k-th failed connect in a row the next one waits a random time up to this times
+  // 2^(k-1), at most connect_backoff_max. 1 ms to connect_backoff_max, default 10 ms.
+  std::chrono::milliseconds connect_backoff_min{10};
+
+  // The longest that a connect is put off, whatever failed before.
+  // connect_backoff_min to 24 h, default 5 s.
+  std::chrono::milliseconds connect_backoff_max{5'000};
+
+  // After so many failed connects in a row, callers who would have to wait fail at once with
+  // breaker_open, while one connect at a time goes on trying; closed again when one stands.
+  // 1 to 1000000, or 0 for off. Default 5.
+  std::uint32_t breaker_failures = 5;
+
+  // A lease that is held longer is reported once to the observer, with the place of its acquire.
+  // 1 ms to 720 h, or 0 for off. Default 0.
+  std::chrono::milliseconds leak_threshold{0};
 
   // Lend a connection again whose last lease ended with a write that was not followed by a read.
   // Off by default: the answer may still be on its way, and the next user would take it for its
@@ -118,10 +202,11 @@ static_assert(std::is_trivially_destructible_v<pool_config>);
 
 // Checks every field, also those that another one switches off, and how they fit together. Fails
 // with errc::invalid_config, phase::configure; the subject is the name of a wrong field, the
-// detail its value, what is allowed, and why. Any thread, no system call.
+// detail its value, what is allowed, and why. What the fields need of a protocol is checked by
+// pool::create(). Any thread, no system call.
 result<void> validate(const pool_config& config);
 
-// The policy's name, as parse_validation_policy() reads it: "watch", "none".
+// The policy's name, as parse_validation_policy() reads it: "watch", "probe", "ping", "none".
 const char* to_string(validation_policy value) noexcept;
 
 // For command lines and files. Fails with errc::invalid_config, phase::configure, subject

@@ -1,9 +1,12 @@
-// Opening connections: the part of endpoint_pool that resolves and connects.
+// Opening connections: the part of endpoint_pool that resolves, connects and says hello.
+#include <algorithm>
 #include <cerrno>
+#include <exception>
 
 #include <conpool/pool/acquire.h>
 #include <conpool/pool/endpoint_pool.h>
 #include <conpool/pool/pool_core.h>
+#include <conpool/runtime/deadline.h>
 #include <conpool/runtime/resolver.h>
 
 namespace conpool {
@@ -24,17 +27,17 @@ bool connected_to_itself(ring& kernel, int fd, const socket_address& to) noexcep
 
 }  // namespace
 
-void endpoint_pool::pump() noexcept {
-  while (counts_.waiting > counts_.connecting &&
-         total() < core_->config().max_connections_per_endpoint) {
-    ++counts_.connecting;
-    ++counts_.created;
-    // Owned by the shard, not by a caller: whoever asked may give up.
-    home_->spawn(&endpoint_pool::dial, core_pointer(*core_), std::ref(*this), generation_);
+task<void> endpoint_pool::dial(core_pointer keep, endpoint_pool& self, std::uint32_t generation) {
+  if (self.counts_.connecting > self.connects_wanted() && !self.shut_down_) {
+    // Who asked for it has gone since, or has got another one.
+    --self.counts_.connecting;
+    --self.counts_.created;
+    ++self.counts_.connects_spared;
+    keep->place_freed();
+    self.look_at_demand();
+    co_return;
   }
-}
-
-task<void> endpoint_pool::dial(core_pointer keep, endpoint_pool& self, std::uint64_t generation) {
+  self.tell(pool_event_kind::created);
   const time_point deadline = self.home_->now() + keep->config().connection_timeout;
   auto work = self.connect_one(deadline);
   auto made = co_await in_context(keep->dial_context(), std::move(work));
@@ -76,15 +79,28 @@ task<result<connection*>> endpoint_pool::connect_one(time_point deadline) {
   co_return fail(std::move(*last).after_attempts(tried));
 }
 
+// Out of descriptors, an idle connection of any endpoint gives up its own.
+task<result<int>> endpoint_pool::open_socket(int family) {
+  constexpr int tries_max = 5;
+  int fd = -EMFILE;
+  for (int tries = 0; tries < tries_max; ++tries) {
+    fd = home_->ring().open_socket(family);
+    if (fd >= 0) co_return fd;
+    if ((fd != -EMFILE && fd != -ENFILE) || !core_->evict_coldest(nullptr)) break;
+    auto slept = co_await home_->sleep_for(std::chrono::milliseconds(1));  // while it is closed
+    if (!slept) break;
+  }
+  const bool no_room = fd == -EMFILE || fd == -ENFILE;
+  co_return fail(error(no_room ? errc::too_many_files : errc::connect_failed, phase::connect, fd)
+                     .about(endpoint_.text()));
+}
+
 task<result<connection*>> endpoint_pool::connect_to(socket_address to, time_point deadline) {
   ring& kernel = home_->ring();
-  const int fd = kernel.open_socket(to.family());
-  if (fd < 0) {
-    const bool no_room = fd == -EMFILE || fd == -ENFILE;
-    co_return fail(error(no_room ? errc::too_many_files : errc::connect_failed, phase::connect, fd)
-                       .about(endpoint_.text()));
-  }
-  auto* const fresh = new connection(*this, *home_, fd, core_->next_connection_id());
+  auto opened = co_await open_socket(to.family());
+  if (!opened) co_return fail(std::move(opened.error()));
+  const int fd = *opened;
+  auto* const fresh = make_connection(fd);
   result<void> connected{};
   const int code = apply_socket_options(kernel, fd, to.family(), core_->sockets());
   if (code < 0) {
@@ -101,10 +117,17 @@ task<result<connection*>> endpoint_pool::connect_to(socket_address to, time_poin
                          .about(endpoint_.text())
                          .with_detail("nobody listens; the socket was connected to itself"));
   }
+  if (connected && hooks_ != nullptr && hooks_->on_connect != nullptr) {
+    connected = co_await introduce(*fresh, deadline);
+  }
   if (connected) co_return fresh;
-  fresh->begin_close();  // nothing is in flight any more: it is closed when this returns
-  CONPOOL_ASSERT(fresh->closed(), "a failed connect left an operation in flight");
-  delete fresh;
+  // What on_connect left behind may still be in flight.
+  fresh->begin_close();
+  while (!fresh->closed()) {
+    auto rested = co_await home_->sleep_for(std::chrono::milliseconds(1));
+    if (!rested) co_await home_->yield();
+  }
+  free_connection(*fresh);
   error why = std::move(connected.error());
   if (!fixed_address_ && why.detail().empty()) {
     why = std::move(why).with_detail("at " + to.to_string());
@@ -112,42 +135,109 @@ task<result<connection*>> endpoint_pool::connect_to(socket_address to, time_poin
   co_return fail(std::move(why).after_attempts(1));
 }
 
-void endpoint_pool::established(connection& fresh, std::uint64_t generation) noexcept {
+// The protocol's own hello, within what is left of connection_timeout.
+task<result<void>> endpoint_pool::introduce(connection& fresh, time_point deadline) {
+  const duration left = std::max(duration(1), deadline - home_->now());
+  result<void> done{};
+  try {
+    auto hello = hooks_->on_connect(core_->protocol(), fresh);
+    done = co_await with_timeout(*home_, left, std::move(hello));
+  } catch (const std::exception& thrown) {
+    done = fail(error(errc::connect_failed, phase::handshake).with_detail(thrown.what()));
+  } catch (...) {
+    done = fail(error(errc::connect_failed, phase::handshake).with_detail("on_connect threw"));
+  }
+  if (done && (fresh.conditions() & stream::closing) != 0) {
+    done = fail(error(errc::connection_closed, phase::handshake));
+  }
+  if (done) {
+    // What the hello sent and read was no lease's.
+    fresh.clear(stream::unanswered);
+    co_return done;
+  }
+  const error& cause = done.error();
+  errc kind = cause == errc::deadline_exceeded ? errc::connect_timeout : cause.kind();
+  if (kind != errc::connect_timeout && kind != errc::shard_stopped && kind != errc::cancelled &&
+      kind != errc::pool_closed) {
+    kind = errc::connect_failed;
+  }
+  co_return fail(error(kind, phase::handshake, cause.system_errno())
+                     .about(endpoint_.text())
+                     .with_detail("the protocol's on_connect: " + cause.message()));
+}
+
+// A connection that stands joins the pool, counted as active.
+void endpoint_pool::take_in(connection& fresh, std::uint32_t generation) noexcept {
   const time_point now = home_->now();
   const duration lifetime = core_->config().max_connection_lifetime;
   fresh.created_at_ = now;
+  fresh.last_used_ = now;
   fresh.generation_ = generation;
-  if (lifetime > duration::zero()) fresh.retire_at_ = now + lifetime;
+  if (lifetime > duration::zero()) {
+    const duration jitter = lifetime * core_->config().lifetime_jitter_percent / 100;
+    fresh.retire_at_ = now + lifetime - home_->random().up_to(jitter);
+  }
+  if (is_supervised()) fresh.mark(stream::supervised);
   members_.push_back(fresh);
   core_->add_reference();
-  --counts_.connecting;
   ++counts_.active;
-  fresh.state_ = connection::state::reserved;
+  fresh.state_ = state::reserved;
   if (fresh.retire_at_ < next_retirement_) {
     next_retirement_ = fresh.retire_at_;
-    if (timer_node::armed()) arm_expiry();
+    if (timer_node::armed()) schedule_upkeep();
   }
-  place(fresh);
 }
 
-void endpoint_pool::dial_failed(error why) noexcept {
+void endpoint_pool::established(connection& fresh, std::uint32_t generation) noexcept {
   --counts_.connecting;
-  ++counts_.closed_by[static_cast<std::size_t>(close_reason::connect_failed)];
-  if (why.where() == phase::resolve) {
-    ++counts_.resolve_failures;
-  } else if (why == errc::connect_timeout) {
-    ++counts_.connect_timeouts;
-  } else {
-    ++counts_.connect_failures;
+  take_in(fresh, generation);
+  event_queue::record event;
+  event.kind = pool_event_kind::connected;
+  event.connection = fresh.id();
+  tell(std::move(event));
+  connection_stood();
+  if (hooks_ != nullptr && hooks_->access_mode != nullptr) {
+    const access mode = hooks_->access_mode(core_->protocol(), fresh);
+    managed(fresh).shared_ = mode.is_shared;
+    managed(fresh).lease_limit_ = mode.is_shared ? std::max(1U, mode.leases) : 1;
+    expected_leases_ = managed(fresh).lease_limit_;
   }
-  // It fails the one that has waited longest, and nobody else.
-  if (!waiters_.empty()) {
-    --counts_.waiting;
-    waiters_.pop_front().fail_with(why);
+  if (hooks_ != nullptr && hooks_->run != nullptr) begin_run(fresh);
+  place(fresh, false);
+  // More may be needed than this one takes.
+  if (counts_.waiting > 0) look_at_demand();
+}
+
+result<void> endpoint_pool::adopt(int fd) {
+  const auto refuse = [this](errc why, int system_errno, const char* detail) {
+    return fail(
+        error(why, phase::configure, system_errno).about(endpoint_.text()).with_detail(detail));
+  };
+  ring& kernel = home_->ring();
+  if (shut_down_) return fail(error(core_->closed_because()).about(endpoint_.text()));
+  sockaddr_storage address{};
+  socklen_t length = 0;
+  if (const int code = kernel.peer_address(fd, address, length); code < 0) {
+    return refuse(errc::invalid_argument, code, "not a connected socket; it is still yours");
   }
-  last_error_ = std::move(why);
-  pump();
-  core_->look_if_quiet();
+  if (total() >= core_->config().max_connections_per_endpoint ||
+      counts_.idle >= core_->config().idle_limit() || !core_->may_open(*this, false)) {
+    return refuse(errc::queue_full, 0, "the pool is at its limit; the descriptor is still yours");
+  }
+  // io_uring answers EAGAIN on a non-blocking descriptor instead of waiting.
+  int code = kernel.set_blocking(fd);
+  if (code >= 0) {
+    code = apply_socket_options(kernel, fd, address.ss_family, core_->sockets());
+  }
+  if (code < 0) return refuse(errc::invalid_argument, code, "its options cannot be set");
+  ++counts_.created;
+  core_->opened();
+  connection& fresh = *make_connection(fd);
+  take_in(fresh, generation_);
+  tell(pool_event_kind::connected, &fresh);
+  if (hooks_ != nullptr && hooks_->run != nullptr) begin_run(fresh);
+  place(fresh);
+  return {};
 }
 
 }  // namespace conpool

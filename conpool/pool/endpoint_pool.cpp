@@ -1,6 +1,7 @@
 #include <conpool/pool/endpoint_pool.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include <conpool/pool/acquire.h>
 #include <conpool/pool/pool_core.h>
@@ -21,133 +22,202 @@ std::optional<socket_address> address_without_resolving(const endpoint& to) {
 
 }  // namespace
 
-connection::connection(endpoint_pool& owner, shard& home, int fd, std::uint64_t id)
-    : stream(home, fd, &owner.peer().text(), &owner.core().timeouts(), &connection::arrived_unread,
-             &connection::fully_closed),
-      owner_(&owner),
-      id_(id) {}
-
-const endpoint& connection::peer() const noexcept {
-  return owner_->peer();
-}
-
-void connection::arrived_unread(stream& source) noexcept {
-  auto& self = static_cast<connection&>(source);
-  self.owner_->something_arrived(self);
-}
-
-void connection::fully_closed(stream& source) noexcept {
-  auto& self = static_cast<connection&>(source);
-  self.owner_->connection_closed(self);
-}
-
 endpoint_pool::endpoint_pool(pool_core& core, const endpoint& to)
-    : timer_node(&endpoint_pool::expiry_fired),
+    : timer_node(&endpoint_pool::upkeep_fired),
+      ready_node(&endpoint_pool::look_at_demand_now),
       home_(&core.home()),
-      idle_limit_(core.config().idle_limit()),
-      dirty_(core.config().reuse_unanswered ? ~std::uint32_t{stream::unanswered} : ~0U),
-      watch_(core.config().validation == validation_policy::watch),
       core_(&core),
+      hooks_(core.hooks()),
       endpoint_(to),
-      fixed_address_(address_without_resolving(to)) {}
+      retry_(*this),
+      touched_(core.home().now()),
+      fixed_address_(address_without_resolving(to)) {
+  if (hooks_ != nullptr) expected_leases_ = std::max(1U, hooks_->expected_leases);
+  refresh();
+  look_at_demand();  // min_idle_per_endpoint
+}
 
 endpoint_pool::~endpoint_pool() {
-  CONPOOL_ASSERT(total() == 0, "an endpoint's pool was destroyed before its connections");
+  CONPOOL_ASSERT(counts_.active + counts_.idle + counts_.connecting + counts_.closing == 0,
+                 "an endpoint's pool was destroyed before its connections");
+  if (!shut_down_) {
+    home_->timers().cancel(*this);
+    home_->timers().cancel(retry_);
+  }
 }
 
 endpoint_stats endpoint_pool::stats() const {
   endpoint_stats made;
   static_cast<pool_counts&>(made) = counts_;
   made.endpoint = endpoint_.text();
+  made.failed_in_a_row = gate_.failures();
+  made.breaker_open = gate_.open();
   if (last_error_) made.last_error = last_error_->message();
   return made;
 }
 
-duration endpoint_pool::acquire_timeout() const noexcept {
-  return core_->config().acquire_timeout;
+connection* endpoint_pool::make_connection(int fd) {
+  const std::uint64_t id = core_->next_connection_id();
+  if (hooks_ == nullptr) return new connection(*this, *home_, fd, id);
+  return hooks_->create(*this, *home_, fd, id);
+}
+
+void endpoint_pool::free_connection(connection& gone) noexcept {
+  if (hooks_ == nullptr) {
+    delete &gone;
+  } else {
+    hooks_->destroy(gone);
+  }
+}
+
+void endpoint_pool::tell(event_queue::record event) const noexcept {
+  if (!core_->observed()) return;
+  event.peer.emplace(endpoint_);
+  core_->tell(std::move(event));
+}
+
+void endpoint_pool::tell(pool_event_kind kind, const connection* about) const noexcept {
+  if (!core_->observed()) return;
+  event_queue::record event;
+  event.kind = kind;
+  if (about != nullptr) event.connection = about->id();
+  tell(std::move(event));
+}
+
+// --- what a lend and a return look at
+
+bool endpoint_pool::is_supervised() const noexcept {
+  const pool_config& config = core_->config();
+  return config.max_connection_uses != 0 || config.leak_threshold > duration::zero() ||
+         core_->observed() || (hooks_ != nullptr && hooks_->on_each_return());
+}
+
+void endpoint_pool::refresh() noexcept {
+  const pool_config& config = core_->config();
+  const validation_policy policy = config.validation;
+  shares_ = hooks_ != nullptr && hooks_->access_mode != nullptr;
+  watch_ = policy == validation_policy::watch || policy == validation_policy::ping;
+  lends_ = watch_ ? look::at_completions : look::not_at_all;
+  if (policy == validation_policy::probe || policy == validation_policy::ping || core_->paused() ||
+      core_->observed() || config.leak_threshold > duration::zero() ||
+      (hooks_ != nullptr && hooks_->on_each_lend())) {
+    lends_ = look::closely;
+  }
+  dirty_ = config.reuse_unanswered ? ~std::uint32_t{stream::unanswered} : ~0U;
+  idle_room_ = config.idle_limit();
+  // Above the floor each return may make the coldest one due.
+  if (config.min_idle_per_endpoint > 0) idle_room_ = config.min_idle_per_endpoint;
+  if (shut_down_ || core_->in_shortage() || total() > config.max_connections_per_endpoint) {
+    idle_room_ = 0;
+  }
+  const bool supervised = is_supervised();
+  for (connection& one : members_) {
+    if (supervised) {
+      one.mark(stream::supervised);
+    } else {
+      one.clear(stream::supervised);
+    }
+  }
+}
+
+void endpoint_pool::limits_changed() noexcept {
+  if (shut_down_) return;
+  const core_pointer keep(*core_);
+  const pool_config& config = core_->config();
+  while (!idle_.empty() &&
+         (total() > config.max_connections_per_endpoint || counts_.idle > config.idle_limit())) {
+    const bool too_many = total() > config.max_connections_per_endpoint;
+    close_connection(idle_.back(),
+                     too_many ? close_reason::over_limit : close_reason::over_idle_limit);
+    if (counts_.closing >= config.max_connections_per_endpoint && !too_many) break;
+  }
+  next_trim_ = time_point::max();
+  next_check_ = time_point::max();
+  schedule_upkeep();
+  look_at_demand();
+}
+
+void endpoint_pool::resumed() noexcept {
+  if (shut_down_) return;
+  serve_from_idle();  // before a newcomer can pass
+  look_at_demand();
 }
 
 // --- lending
 
-connection* endpoint_pool::take_idle_slowly() noexcept {
-  if (watch_) home_->ring().harvest();  // closes what has ended, each through something_arrived()
+connection* endpoint_pool::take_idle_slowly(const std::source_location& where) noexcept {
+  if (core_->paused()) return nullptr;
+  // Closes what has ended, each through something_arrived().
+  if (watch_ && home_->ring().completions_pending()) home_->ring().harvest();
+  if (shares_) return take_shared(where);
   while (!idle_.empty()) {
     connection& candidate = idle_.front();
-    // Unwatched: a new connection whose server spoke first. The socket itself has to be asked.
-    if (watch_ && !candidate.receive_posted() && home_->ring().peek(candidate.fd()) == 0) {
-      close_connection(candidate, close_reason::peer_closed);
-      continue;
-    }
+    if (needs_check(candidate)) return nullptr;  // the caller waits while it is asked
+    if (!fit_to_lend(candidate)) continue;
     lend_idle(candidate);
+    note_lent(candidate, where);
     return &candidate;
   }
   return nullptr;
 }
 
-std::optional<error> endpoint_pool::refusal() noexcept {
-  if (shut_down_) return error(core_->closed_because(), phase::acquire).about(endpoint_.text());
-  const std::uint32_t limit = core_->config().waiter_limit();
-  if (counts_.waiting < limit) return std::nullopt;
-  ++counts_.queue_full;
-  return error(errc::queue_full, phase::acquire)
-      .about(endpoint_.text())
-      .with_detail(std::to_string(limit) + " callers wait for " +
-                   std::to_string(core_->config().max_connections_per_endpoint) +
-                   " connections; raise max_connections_per_endpoint or "
-                   "max_waiters_per_endpoint, or send less");
-}
-
-void endpoint_pool::join_queue(acquire_waiter& waiter) noexcept {
-  waiters_.push_back(waiter);
-  ++counts_.waiting;
-  pump();
-}
-
-void endpoint_pool::leave_queue(acquire_waiter& waiter) noexcept {
-  waiters_.remove(waiter);
-  --counts_.waiting;
-}
-
-error endpoint_pool::ended_early(errc why) noexcept {
-  if (why != errc::acquire_timeout) {
-    ++counts_.acquires_cancelled;
-    return error(why, phase::acquire).about(endpoint_.text());
+// Closes an idle connection that the socket or the protocol says is not to be lent.
+bool endpoint_pool::fit_to_lend(connection& candidate) noexcept {
+  // Unwatched: a new connection whose server spoke first. The socket itself has to be asked.
+  const bool reads = (candidate.conditions() & stream::reading) != 0;
+  if (watch_ && !reads && !candidate.receive_posted() && home_->ring().peek(candidate.fd()) == 0) {
+    close_connection(candidate, close_reason::peer_closed);
+    return false;
   }
-  ++counts_.acquire_timeouts;
-  std::string detail = std::to_string(counts_.active) + " leased, " + std::to_string(counts_.idle) +
-                       " idle, " + std::to_string(counts_.connecting) + " connecting, " +
-                       std::to_string(counts_.waiting) + " waiting, at most " +
-                       std::to_string(core_->config().max_connections_per_endpoint);
-  if (last_error_) detail += "; last failed connect: " + last_error_->message();
-  return error(why, phase::acquire).about(endpoint_.text()).with_detail(detail);
-}
-
-// Precondition: clean, counted in no state but `active`, a waiter is there.
-void endpoint_pool::reserve(connection& clean) noexcept {
-  acquire_waiter& first = waiters_.pop_front();
-  --counts_.waiting;
-  clean.state_ = connection::state::reserved;
-  clean.reserved_for_ = &first;
-  watch(clean);
-  first.hand(clean);
-}
-
-void endpoint_pool::lend_reserved(connection& reserved) noexcept {
-  CONPOOL_ASSERT(reserved.state_ == connection::state::reserved, "only what is reserved is taken");
-  reserved.reserved_for_ = nullptr;
-  reserved.state_ = connection::state::leased;
-  if (reserved.uses_++ > 0) {
-    ++counts_.hits;
-    ++counts_.reused;
-  } else {
-    ++counts_.misses;
+  if (hooks_ == nullptr) return true;
+  void* const protocol = core_->protocol();
+  if ((hooks_->is_healthy != nullptr && !hooks_->is_healthy(protocol, candidate)) ||
+      (hooks_->on_acquire != nullptr && !hooks_->on_acquire(protocol, candidate))) {
+    close_connection(candidate, close_reason::vetoed);
+    return false;
   }
+  return true;
+}
+
+void endpoint_pool::note_lent(connection& taken, const std::source_location& where) noexcept {
+  if (core_->config().leak_threshold > duration::zero() && !shares_) {
+    taken.last_used_ = home_->now();
+    taken.lent_from_ = where;
+    taken.leak_reported_ = false;
+    leased_.push_back(taken);
+    if (!timer_node::armed() || &leased_.front() == &taken) schedule_upkeep();
+  }
+  if (!core_->observed()) return;
+  event_queue::record event;
+  event.kind = pool_event_kind::lent;
+  event.connection = taken.id();
+  event.where = where;
+  tell(std::move(event));
+}
+
+void endpoint_pool::note_returned(connection& returned) noexcept {
+  // With leak detection only: a shared one stays in its list.
+  if (!shares_ && returned.idle_hook::is_linked()) connection_list::unlink(returned);
+  if (!core_->observed()) return;
+  event_queue::record event;
+  event.kind = pool_event_kind::returned;
+  event.connection = returned.id();
+  event.where = returned.lent_from_;
+  if (returned.lent_from_.line() != 0) event.held = home_->now() - returned.last_used_;
+  if (std::exchange(returned.leak_reported_, false)) {
+    event_queue::record late = event;
+    late.kind = pool_event_kind::leak_returned;
+    tell(std::move(late));
+  }
+  tell(std::move(event));
 }
 
 // --- taking back
 
 close_reason endpoint_pool::reason_of(const connection& dirty) const noexcept {
-  const std::uint32_t what = dirty.conditions();
+  std::uint32_t what = dirty.conditions();
+  // A shared connection's reader is its protocol.
+  if (shares_) what &= ~std::uint32_t{stream::reading | stream::writing};
   if ((what & stream::discarded) != 0) return close_reason::discarded;
   if ((what & (stream::reading | stream::writing)) != 0) return close_reason::busy;
   if ((what & stream::broken_off) != 0) return close_reason::interrupted;
@@ -160,67 +230,111 @@ close_reason endpoint_pool::reason_of(const connection& dirty) const noexcept {
   return close_reason::unanswered;
 }
 
+std::optional<close_reason> endpoint_pool::unwanted(const connection& clean) const noexcept {
+  const pool_config& config = core_->config();
+  if (shut_down_) return close_reason::pool_closed;
+  if (clean.generation_ != generation_) return close_reason::cleared;
+  if (home_->now() >= clean.retire_at_) return close_reason::lifetime;
+  if (config.max_connection_uses != 0 && clean.uses_ >= config.max_connection_uses) {
+    return close_reason::uses;
+  }
+  if (clean.retiring_) return close_reason::retired;
+  if (total() > config.max_connections_per_endpoint || core_->over_limit()) {
+    return close_reason::over_limit;
+  }
+  return std::nullopt;
+}
+
 void endpoint_pool::give_back_slowly(connection& returned) noexcept {
-  if (returned.closed()) {
-    // Its shard stopped while it was leased, and may be gone: only memory is left.
-    --counts_.active;
-    ++counts_.closed_by[static_cast<std::size_t>(close_reason::pool_closed)];
-    forget(returned);
+  if (returned.managed_ && managed(returned).shared_) {
+    give_back_shared(managed(returned));
+    return;
+  }
+  if (returned.closed() || (returned.conditions() & stream::closing) != 0) {
+    // Cleared, forced, detached or stopped while it was leased. Its shard may be gone.
+    note_returned(returned);
+    leave_closing(returned);
     return;
   }
   home_->assert_owner();
-  if ((returned.conditions() & stream::closing) != 0) {
-    // The shard is stopping and the kernel is not done with it: on_closed will come.
-    --counts_.active;
-    ++counts_.closing;
-    returned.state_ = connection::state::closing;
-  } else if ((returned.conditions() & dirty_) != 0) {
+  note_returned(returned);
+  returned.last_used_ = home_->now();
+  constexpr std::uint32_t no_fault = stream::supervised;
+  if ((returned.conditions() & dirty_ & ~no_fault) != 0) {
     close_connection(returned, reason_of(returned));
-  } else {
-    place(returned);
+    return;
   }
-}
-
-void endpoint_pool::take_back(connection& reserved) noexcept {
-  reserved.reserved_for_ = nullptr;
-  place(reserved);
+  if (hooks_ != nullptr && !unwanted(returned)) {
+    if (hooks_->on_release != nullptr && !hooks_->on_release(core_->protocol(), returned)) {
+      close_connection(returned, close_reason::vetoed);
+      return;
+    }
+    if (hooks_->clean != nullptr) {
+      if (cleaning_ >= core_->config().max_releasing_per_endpoint) {
+        close_connection(returned, close_reason::vetoed);
+      } else {
+        begin_service(returned, service::clean);
+      }
+      return;
+    }
+  }
+  place(returned);
 }
 
 // A clean connection, counted as active, goes to the first waiter, or becomes idle, or is closed.
-void endpoint_pool::place(connection& clean) noexcept {
-  clean.last_used_ = home_->now();
-  if (shut_down_) {
-    close_connection(clean, close_reason::pool_closed);
-  } else if (clean.generation_ != generation_) {
-    close_connection(clean, close_reason::cleared);
-  } else if (home_->now() >= clean.retire_at_) {
-    close_connection(clean, close_reason::lifetime);
-  } else if (!waiters_.empty()) {
-    reserve(clean);
-  } else if (counts_.idle >= idle_limit_) {
+void endpoint_pool::place(connection& clean, bool existed) noexcept {
+  if (clean.managed_ && managed(clean).shared_) {
+    place_shared(managed(clean), existed);
+    return;
+  }
+  if (const auto why = unwanted(clean)) {
+    close_connection(clean, *why);
+    return;
+  }
+  acquire_waiter* const first = core_->paused() ? nullptr : first_waiter_for(clean);
+  if (first != nullptr) {
+    reserve(clean, *first, existed);
+  } else if (counts_.idle >= core_->config().idle_limit()) {
     close_connection(clean, close_reason::over_idle_limit);
+  } else if (core_->in_shortage() && core_->claim_place_of(*this)) {
+    close_connection(clean, close_reason::evicted);
   } else {
     --counts_.active;
     make_idle(clean);
+    if (core_->config().min_idle_per_endpoint > 0) schedule_upkeep();
   }
 }
 
 // --- the idle watch
 
-void endpoint_pool::watch(connection& clean) noexcept {
-  // With a server's greeting unread there is nothing to post: its reader looks at the socket.
-  if (clean.receive_posted() || (clean.conditions() & stream::has_data) != 0) return;
+void endpoint_pool::watch(connection& clean) const noexcept {
+  // With a server's greeting unread there is nothing to post: its reader looks at the socket. A
+  // protocol's run() may read for itself.
+  constexpr std::uint32_t taken = stream::has_data | stream::reading;
+  if (clean.receive_posted() || (clean.conditions() & taken) != 0) return;
+  if (core_->config().validation == validation_policy::probe) return;
   clean.post_receive();
 }
 
 void endpoint_pool::watch_idle(connection& clean) noexcept {
   watch(clean);
-  if (!timer_node::armed()) arm_expiry();
+  // What was only checked is as cold as before: the stack stays in the order of use.
+  auto above = std::next(idle_.begin());
+  if (above != idle_.end() && above->last_used_ > clean.last_used_) {
+    idle_.remove(clean);
+    while (above != idle_.end() && above->last_used_ > clean.last_used_) ++above;
+    idle_.insert(above, clean);
+  }
+  if (!timer_node::armed()) schedule_upkeep();
 }
 
-// From within a harvest: the posted receive of a connection has completed and nobody reads.
+// From within a harvest: the posted receive or a probe of a connection has completed and nobody
+// reads.
 void endpoint_pool::something_arrived(connection& source) noexcept {
-  using state = connection::state;
+  if (source.state_ == state::serviced) {
+    if (std::exchange(source.probing_, false)) probed(source);
+    return;  // otherwise the protocol reads it
+  }
   if (source.state_ != state::idle && source.state_ != state::reserved) return;  // its reader's
   close_reason why = close_reason::unexpected_data;
   if ((source.conditions() & stream::ended) != 0) {
@@ -237,122 +351,150 @@ void endpoint_pool::something_arrived(connection& source) noexcept {
     }
     if (waiting == 0) why = close_reason::peer_closed;
     if (waiting < 0) why = close_reason::peer_reset;
+    const bool asks_protocol = hooks_ != nullptr && hooks_->on_idle_data != nullptr;
     // Bytes on a connection that was never lent are a server's greeting: the first lease reads it.
-    if (waiting > 0 && source.uses_ == 0) return;
+    if (waiting > 0 && source.uses_ == 0 && !asks_protocol) return;
+    if (waiting > 0 && asks_protocol) {
+      return_to_queue(source);
+      begin_service(source, service::idle_data);
+      return;
+    }
   }
-  if (acquire_waiter* const waiter = std::exchange(source.reserved_for_, nullptr)) {
-    waiter->connection_ = nullptr;
-    waiters_.push_front(*waiter);  // it was first before
-    ++counts_.waiting;
-  }
+  return_to_queue(source);
+  // A server that closes what it never served is failing, whatever it accepts.
+  if (source.uses_ == 0 && why != close_reason::unexpected_data) note_unserved_end(source);
   close_connection(source, why);
 }
 
 // --- closing
 
 void endpoint_pool::close_connection(connection& unwanted, close_reason why) noexcept {
-  switch (unwanted.state_) {
-    case connection::state::idle:
-      idle_.remove(unwanted);
-      --counts_.idle;
-      break;
-    case connection::state::reserved:
-    case connection::state::leased:
-      --counts_.active;
-      break;
-    case connection::state::connecting:
-      break;
-    case connection::state::closing:
-      return;
+  if (unwanted.state_ == state::closing) return;
+  if (unwanted.idle_hook::is_linked()) connection_list::unlink(unwanted);
+  if (unwanted.state_ == state::idle) {
+    --counts_.idle;
+    if (batch_ != nullptr) ++batch_->closed_by[static_cast<std::size_t>(why)];
+  } else if (unwanted.state_ != state::connecting) {
+    --counts_.active;
+    if (unwanted.retiring_) --counts_.retiring;
   }
-  unwanted.state_ = connection::state::closing;
+  unwanted.state_ = state::closing;
   unwanted.reason_ = why;
   ++counts_.closing;
+  if (unwanted.managed_) managed(unwanted).life_.cancel(errc::connection_closed);
   unwanted.begin_close();
 }
 
+// Closes what somebody holds: their operations end with connection_closed, and what they hold stays
+// theirs until they let go of it.
+void endpoint_pool::break_off(connection& held, close_reason why) noexcept {
+  if ((held.conditions() & stream::closing) != 0) return;
+  held.reason_ = why;
+  if (held.managed_) managed(held).life_.cancel(errc::connection_closed);
+  held.begin_close();
+}
+
+void endpoint_pool::leave_closing(connection& left) noexcept {
+  if (left.idle_hook::is_linked()) connection_list::unlink(left);
+  --counts_.active;
+  if (left.retiring_) --counts_.retiring;
+  ++counts_.closing;
+  left.state_ = state::closing;
+  if (left.closed()) connection_closed(left);
+}
+
 void endpoint_pool::connection_closed(connection& gone) noexcept {
-  // What is connecting belongs to its dial, what is leased to its lease.
-  if (gone.state_ != connection::state::closing) return;
+  // What is connecting belongs to its dial, what is leased to its lease, what is serviced to that.
+  if (gone.state_ != state::closing) return;
+  if (gone.managed_ && managed(gone).running_) return;  // run() has still to end
   --counts_.closing;
   ++counts_.closed_by[static_cast<std::size_t>(gone.reason_)];
-  pump();
-  core_->look_if_quiet();
+  if (core_->observed()) {
+    event_queue::record event;
+    event.kind = pool_event_kind::closed;
+    event.connection = gone.id();
+    event.reason = gone.reason_;
+    tell(std::move(event));
+  }
+  if (hooks_ != nullptr && hooks_->on_close != nullptr) {
+    hooks_->on_close(core_->protocol(), gone, gone.reason_);
+  }
   forget(gone);
 }
 
 void endpoint_pool::forget(connection& gone) noexcept {
+  const core_pointer keep(*core_);
   members_.remove(gone);
-  delete &gone;
-  core_->drop_reference();  // the connection's; perhaps the last
+  free_connection(gone);
+  core_->drop_reference();  // the connection's
+  core_->place_freed();
+  if (shut_down_) {
+    core_->look_if_quiet();
+    return;
+  }
+  touched_ = home_->now();
+  if (idle_room_ == 0) refresh();
+  const auto floor = core_->config().min_idle_per_endpoint;
+  if (counts_.idle < floor && refill_at_ <= touched_) {
+    refill_at_ = touched_ + home_->random().up_to(core_->config().refill_jitter);
+  }
+  look_at_demand();
+  if (unused()) schedule_upkeep();
 }
 
 void endpoint_pool::close_all_idle(close_reason why) noexcept {
   while (!idle_.empty()) close_connection(idle_.back(), why);
 }
 
-void endpoint_pool::clear() noexcept {
+void endpoint_pool::clear(bool leased_too) noexcept {
   const core_pointer keep(*core_);
+  // Leased ones are recognised when they come back, connecting ones when they stand.
   ++generation_;
   close_all_idle(close_reason::cleared);
-  // Leased ones are recognised when they come back, connecting ones when they stand.
-  for (connection& one : members_) one.retire_at_ = time_point::min();
+  if (leased_too || shares_) {
+    for (auto it = members_.begin(); it != members_.end();) {
+      connection& one = *it++;
+      if (one.state_ != state::leased && one.state_ != state::serviced) continue;
+      if (leased_too) {
+        break_off(one, close_reason::cleared);
+      } else if (one.managed_ && managed(one).shared_) {
+        retire(one);
+      }
+    }
+  }
 }
 
 void endpoint_pool::shut_down(errc why) noexcept {
   const core_pointer keep(*core_);
   shut_down_ = true;
-  idle_limit_ = 0;
+  idle_room_ = 0;
+  lends_ = look::closely;
   home_->timers().cancel(*this);
-  while (!waiters_.empty()) {
-    --counts_.waiting;
-    waiters_.pop_front().fail_with(error(why, phase::acquire).about(endpoint_.text()));
+  home_->timers().cancel(retry_);
+  const error reason = error(why, phase::acquire).about(endpoint_.text());
+  for (connection& one : members_) return_to_queue(one);
+  for (auto& lane : waiters_) {
+    while (!lane.empty()) {
+      acquire_waiter& waiter = lane.front();
+      leave_queue(waiter);
+      waiter.fail_with(reason);
+    }
+  }
+  for (warm_request& one : warming_) {
+    one.failure = reason;
+    one.done.set();
   }
   for (auto it = members_.begin(); it != members_.end();) {
     connection& one = *it++;
-    if (one.state_ != connection::state::reserved) continue;
-    acquire_waiter& waiter = *std::exchange(one.reserved_for_, nullptr);
-    waiter.connection_ = nullptr;
-    waiter.fail_with(error(why, phase::acquire).about(endpoint_.text()));
-    close_connection(one, close_reason::pool_closed);
-  }
-  close_all_idle(close_reason::pool_closed);
-}
-
-// --- expiry: one timer an endpoint, armed while something is idle
-
-void endpoint_pool::arm_expiry() noexcept {
-  if (idle_.empty()) return;
-  time_point due = next_retirement_;
-  const duration max_idle = core_->config().max_idle_time;
-  if (max_idle > duration::zero()) due = std::min(due, idle_.back().last_used_ + max_idle);
-  if (due != time_point::max()) home_->timers().arm(*this, due);
-}
-
-void endpoint_pool::expire() noexcept {
-  const core_pointer keep(*core_);
-  const time_point now = home_->now();
-  const duration max_idle = core_->config().max_idle_time;
-  while (max_idle > duration::zero() && !idle_.empty() &&
-         idle_.back().last_used_ + max_idle <= now) {
-    close_connection(idle_.back(), close_reason::idle_timeout);
-  }
-  if (now >= next_retirement_) {
-    next_retirement_ = time_point::max();
-    for (auto it = members_.begin(); it != members_.end();) {
-      connection& one = *it++;
-      if (one.retire_at_ > now) {
-        next_retirement_ = std::min(next_retirement_, one.retire_at_);
-      } else if (one.state_ == connection::state::idle) {
-        close_connection(one, close_reason::lifetime);
-      }
+    if (one.state_ == state::reserved) {
+      close_connection(one, close_reason::pool_closed);
+    } else if (one.state_ == state::serviced) {
+      end_service(one, close_reason::pool_closed);
+    } else if (one.state_ == state::leased && shares_) {
+      retire(one);
     }
   }
-  arm_expiry();
-}
-
-void endpoint_pool::expiry_fired(timer_node& node) noexcept {
-  static_cast<endpoint_pool&>(node).expire();
+  close_all_idle(close_reason::pool_closed);
 }
 
 }  // namespace conpool

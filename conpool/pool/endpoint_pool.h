@@ -4,7 +4,7 @@
 // shard only.
 //
 //   acquire: take_idle() -- a hit: no system call, allocation, suspension or clock read
-//            else the caller waits in strict FIFO order, and a connect is begun if the cap allows
+//            else the caller waits in strict FIFO order, and a connect is begun if the limits allow
 //   release: give_back() -- to the first waiter, or on top of the idle stack (LIFO: warmest first)
 //
 // Each idle connection has a receive posted. Its completion is the end of the stream, a reset, or
@@ -14,17 +14,33 @@
 //
 // Late binding: a waiter takes whatever comes first, a connection given back or a new one; the
 // other becomes idle. Connects belong to the pool: a caller that gives up does not end its connect.
+//
+// What not every pool needs costs nothing on a hit: a pool that has to look closer at each lend
+// (protocol hooks, probes, pings, use counts, an observer, leak detection, a pause) sets lends_ to
+// `closely`, and marks its connections `supervised`, so that their return takes the slow way, too.
+//
+// The parts, each a file: endpoint_pool.cpp lending, taking back, closing; waiting.cpp the queue;
+// demand.cpp when to dial; dial.cpp dialing; upkeep.cpp what time brings; service.cpp the
+// protocol's coroutines; checks.cpp probes and pings; shared.cpp connections with several leases.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <iterator>
 #include <optional>
+#include <source_location>
+#include <span>
 #include <string>
 
 #include <conpool/pool/config.h>
+#include <conpool/pool/connect_gate.h>
 #include <conpool/pool/connection.h>
 #include <conpool/pool/endpoint.h>
+#include <conpool/pool/observer.h>
+#include <conpool/pool/protocol.h>
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/address.h>
+#include <conpool/runtime/event.h>
 #include <conpool/runtime/intrusive_list.h>
 #include <conpool/runtime/shard.h>
 #include <conpool/runtime/socket.h>
@@ -34,13 +50,31 @@
 namespace conpool {
 
 class acquire_waiter;
-class pool_core;
 class core_pointer;
+class pool_core;
+struct validation_report;
 
-struct waiter_tag {};
-using waiter_hook = list_hook<waiter_tag>;
+// Somebody waits until so many connections of an endpoint stand. Lives in the waiter's frame.
+struct warm_request : list_hook<warm_request> {
+  explicit warm_request(shard& home) noexcept : done(home) {}
+  std::uint32_t missing = 0;
+  std::optional<error> failure;
+  event done;
+};
 
-class endpoint_pool : private timer_node {
+// A run of checks that somebody waits for; see pool::validate().
+struct check_batch {
+  explicit check_batch(shard& home) noexcept : done(home) {}
+  std::uint32_t pending = 0;
+  std::uint32_t checked = 0;
+  std::uint32_t alive = 0;
+  std::array<std::uint64_t, close_reasons> closed_by{};
+  event done;
+};
+
+struct shortage_tag {};
+
+class endpoint_pool : private timer_node, private ready_node, public list_hook<shortage_tag> {
  public:
   endpoint_pool(pool_core& core, const endpoint& to);
   ~endpoint_pool();
@@ -51,23 +85,27 @@ class endpoint_pool : private timer_node {
   endpoint_stats stats() const;
   const pool_counts& counts() const noexcept { return counts_; }
 
-  // The hit path. Null if no idle connection is alive.
-  connection* take_idle() noexcept {
+  // The hit path. Null if no idle connection is alive, or a closer look has to wait.
+  connection* take_idle(const std::source_location& where) noexcept {
     home_->assert_owner();
-    if (idle_.empty()) return nullptr;
-    if (watch_ && home_->ring().completions_pending()) [[unlikely]]
-      return take_idle_slowly();
+    if (idle_.empty()) return take_without_idle(where);
+    if (lends_ == look::at_completions) [[likely]] {
+      if (home_->ring().completions_pending()) [[unlikely]]
+        return take_idle_slowly(where);
+    } else if (lends_ == look::closely) {
+      return take_idle_slowly(where);
+    }
     connection& taken = idle_.front();
     if (!taken.receive_posted()) [[unlikely]]
-      return take_idle_slowly();
+      return take_idle_slowly(where);
     lend_idle(taken);
     return &taken;
   }
 
   // The other half of the hit path.
   void give_back(connection& returned) noexcept {
-    if ((returned.conditions() & dirty_) == 0 && waiters_.empty() && counts_.idle < idle_limit_)
-        [[likely]] {
+    if ((returned.conditions() & dirty_) == 0 && counts_.waiting == 0 &&
+        counts_.idle < idle_room_ && returned.generation_ == generation_) [[likely]] {
       home_->assert_owner();
       const time_point now = home_->now();
       if (now < returned.retire_at_) [[likely]] {
@@ -80,40 +118,84 @@ class endpoint_pool : private timer_node {
     give_back_slowly(returned);
   }
 
-  // For acquire_waiter. Why a caller may not queue up, nothing if it may.
-  std::optional<error> refusal() noexcept;
-  // Queues a caller and begins a connect if one is needed.
+  // --- For acquire_waiter (waiting.cpp). Why a caller may not queue up, nothing if it may.
+  std::optional<error> refusal(bool try_only) noexcept;
   void join_queue(acquire_waiter& waiter) noexcept;
   void leave_queue(acquire_waiter& waiter) noexcept;
-  // A connection was reserved for a waiter that did not take it: the next one gets it.
-  void take_back(connection& reserved) noexcept;
+  // A waiter that was chosen for `reserved` gives up: the next one gets it.
+  void take_back(acquire_waiter& waiter, connection& reserved) noexcept;
   // Called when the waiter takes what was reserved for it.
-  void lend_reserved(connection& reserved) noexcept;
+  void lend_reserved(acquire_waiter& waiter, connection& reserved) noexcept;
   // What an acquire that was ended by its deadline or its context returns; counts it.
   error ended_early(errc why) noexcept;
   bool watched() const noexcept { return watch_; }
   duration acquire_timeout() const noexcept;
 
-  // Closes idle connections now, leased ones on return, connecting ones when they stand.
-  void clear() noexcept;
+  // --- For pool and pool_core.
+  // Idle connections are closed now, connecting ones when they stand, leased ones when they come
+  // back, or now if `leased_too`.
+  void clear(bool leased_too) noexcept;
   // Lends no more: fails all waiters with `why`, and clears.
   void shut_down(errc why) noexcept;
+  // Closes what is still leased; tells of each.
+  template <typename F>
+  void force_leased(F tell);
+  // The configuration, a pause, an observer or a shortage changed what a lend or a return looks at.
+  void refresh() noexcept;
+  // After refresh(): serves waiters anew and closes what is above lowered limits.
+  void limits_changed() noexcept;
+  void resumed() noexcept;
   // Nothing of it is left in the kernel's hands but what is leased.
   bool quiet() const noexcept { return counts_.idle + counts_.connecting + counts_.closing == 0; }
+  // Nobody has anything of it, so it may be forgotten.
+  bool unused() const noexcept {
+    return quiet() && counts_.active + counts_.waiting + handles_ == 0 && !looking_ &&
+           warming_.empty();
+  }
+  void add_handle() noexcept { ++handles_; }
+  void drop_handle() noexcept {
+    if (--handles_ == 0 && !shut_down_ && unused()) schedule_upkeep();
+  }
+  connection* coldest_idle() noexcept { return idle_.empty() ? nullptr : &idle_.back(); }
+  void evict(connection& idle) noexcept { close_connection(idle, close_reason::evicted); }
+  // When its first caller came that has no connect under way; nullopt if there is none.
+  std::optional<std::uint64_t> first_unserved() const noexcept;
+  // Looks in this turn whether waiters can be served or connects begun.
+  void look_at_demand() noexcept;
+  // For pool::warm(): dials until request.missing more connections stand.
+  void warm(warm_request& request) noexcept;
+  void give_up_warming(warm_request& request) noexcept;
+  // Begins to check all idle connections; `into` is told of each.
+  void check_all(check_batch& into) noexcept;
+  void leave_batch() noexcept;
+  check_batch* batch() const noexcept { return batch_; }
+  // Makes a connected descriptor an idle connection of this endpoint.
+  result<void> adopt(int fd);
+
+  std::uint32_t total() const noexcept {
+    return counts_.active + counts_.idle + counts_.connecting + counts_.closing - counts_.retiring;
+  }
 
  private:
   friend class connection;
+  using state = connection::state_kind;
 
+  enum class look : std::uint8_t { not_at_all, at_completions, closely };
+  // What a connection is serviced for.
+  enum class service : std::uint8_t { ping, clean, idle_data };
+
+  // --- endpoint_pool.cpp
   void lend_idle(connection& taken) noexcept {
     idle_.remove(taken);
-    taken.state_ = connection::state::leased;
+    taken.state_ = state::leased;
+    taken.count_from_here();
     --counts_.idle;
     ++counts_.active;
     ++counts_.hits;
     counts_.reused += taken.uses_++ > 0 ? 1 : 0;
   }
   void make_idle(connection& clean) noexcept {
-    clean.state_ = connection::state::idle;
+    clean.state_ = state::idle;
     ++counts_.idle;
     idle_.push_front(clean);
     // Nothing more to do if the lease read nothing: then the receive of last time still waits.
@@ -121,52 +203,166 @@ class endpoint_pool : private timer_node {
     watch_idle(clean);
   }
   void watch_idle(connection& clean) noexcept;
-  static void watch(connection& clean) noexcept;
-
-  connection* take_idle_slowly() noexcept;
+  void watch(connection& clean) const noexcept;
+  connection* take_idle_slowly(const std::source_location& where) noexcept;
+  connection* take_without_idle(const std::source_location& where) noexcept {
+    return shares_ ? take_shared(where) : nullptr;
+  }
+  bool fit_to_lend(connection& candidate) noexcept;
   void give_back_slowly(connection& returned) noexcept;
-  void place(connection& clean) noexcept;
-  void reserve(connection& clean) noexcept;
-  void close_connection(connection& unwanted, close_reason why) noexcept;
-  void close_all_idle(close_reason why) noexcept;
-  void something_arrived(connection& source) noexcept;
-  void connection_closed(connection& gone) noexcept;
-  void forget(connection& gone) noexcept;  // may destroy this
+  // `existed`: it is not new, as far as hits are concerned.
+  void place(connection& clean, bool existed = true) noexcept;
   close_reason reason_of(const connection& dirty) const noexcept;
+  std::optional<close_reason> unwanted(const connection& clean) const noexcept;
+  void note_lent(connection& taken, const std::source_location& where) noexcept;
+  void note_returned(connection& returned) noexcept;
+  void something_arrived(connection& source) noexcept;
+  void close_connection(connection& unwanted, close_reason why) noexcept;
+  void connection_closed(connection& gone) noexcept;
+  // The closing of a connection that somebody held goes on without them, or is over.
+  void leave_closing(connection& left) noexcept;
+  void forget(connection& gone) noexcept;  // may destroy this
+  void close_all_idle(close_reason why) noexcept;
+  bool is_supervised() const noexcept;
+  connection* make_connection(int fd);
+  void free_connection(connection& gone) noexcept;
+  void tell(event_queue::record event) const noexcept;
+  void tell(pool_event_kind kind, const connection* about = nullptr) const noexcept;
 
-  // Begins as many connects as the waiters need and the cap allows.
-  void pump() noexcept;
-  static task<void> dial(core_pointer keep, endpoint_pool& self, std::uint64_t generation);
+  // --- waiting.cpp
+  acquire_waiter* first_waiter_for(const connection& clean) noexcept;
+  void reserve(connection& clean, acquire_waiter& first, bool existed) noexcept;
+  void return_to_queue(connection& lost) noexcept;
+  std::string waits_for() const;
+
+  // --- demand.cpp
+  static void look_at_demand_now(ready_node& node) noexcept;
+  void serve_from_idle() noexcept;
+  std::uint32_t connects_wanted() const noexcept;
+  bool may_dial_now() noexcept;
+  void begin_dials() noexcept;
+  void schedule_retry() noexcept;
+  void dial_failed(error why) noexcept;
+  void connection_stood() noexcept;
+  void count_failure(const error& why, pool_event_kind kind) noexcept;
+  void note_unserved_end(const connection& gone) noexcept;
+
+  // --- dial.cpp
+  static task<void> dial(core_pointer keep, endpoint_pool& self, std::uint32_t generation);
   task<result<connection*>> connect_one(time_point deadline);
   task<result<connection*>> connect_to(socket_address to, time_point deadline);
-  void established(connection& fresh, std::uint64_t generation) noexcept;
-  void dial_failed(error why) noexcept;
+  task<result<int>> open_socket(int family);
+  task<result<void>> introduce(connection& fresh, time_point deadline);
+  void established(connection& fresh, std::uint32_t generation) noexcept;
+  void take_in(connection& fresh, std::uint32_t generation) noexcept;
 
-  void arm_expiry() noexcept;
-  void expire() noexcept;
-  static void expiry_fired(timer_node& node) noexcept;
+  // --- upkeep.cpp
+  void schedule_upkeep() noexcept;
+  void upkeep() noexcept;
+  void expire_idle(time_point now) noexcept;
+  void retire_old(time_point now) noexcept;
+  void trim(time_point now) noexcept;
+  void check_due(time_point now) noexcept;
+  void report_leaks(time_point now) noexcept;
+  std::uint32_t idle_wanted() const noexcept;
+  static void upkeep_fired(timer_node& node) noexcept;
+  static void retry_fired(timer_node& node) noexcept;
 
-  std::uint32_t total() const noexcept {
-    return counts_.active + counts_.idle + counts_.connecting + counts_.closing;
+  // --- service.cpp
+  void begin_service(connection& one, service what) noexcept;
+  static task<void> serve(core_pointer keep, endpoint_pool& self, connection& one, service what);
+  task<result<void>> ping_once(connection& one);
+  task<result<void>> clean_once(connection& one);
+  task<result<void>> take_idle_data(connection& one);
+  void serviced(connection& one, service what, bool well) noexcept;
+  void end_service(connection& one, close_reason why) noexcept;
+  void begin_run(connection& fresh) noexcept;
+  static task<void> run(core_pointer keep, endpoint_pool& self, managed_connection& one);
+
+  // --- checks.cpp
+  bool needs_check(const connection& candidate) const noexcept;
+  void begin_check(connection& candidate, bool for_demand) noexcept;
+  void begin_checks_for_waiters() noexcept;
+  void probed(connection& candidate) noexcept;
+  void check_over(connection& checked, std::optional<close_reason> bad,
+                  bool goes_on = false) noexcept;
+  bool asks_connections() const noexcept;
+
+  // --- shared.cpp
+  static managed_connection& managed(connection& one) noexcept {
+    return static_cast<managed_connection&>(one);
   }
+  connection* take_shared(const std::source_location& where) noexcept;
+  void add_lease(managed_connection& one) noexcept;
+  void drop_lease(managed_connection& one) noexcept;
+  void give_back_shared(managed_connection& returned) noexcept;
+  void place_shared(managed_connection& one, bool existed = true) noexcept;
+  void reserve_shared(managed_connection& one, acquire_waiter& first, bool existed = true) noexcept;
+  managed_connection* least_loaded() noexcept;
+  bool has_room(const managed_connection& one) const noexcept;
+  void begin_retiring(connection& one) noexcept;
+  void retire(connection& one) noexcept;
+  void break_off(connection& held, close_reason why) noexcept;
+  void lease_limit_changed(managed_connection& one) noexcept;
+  void expect_leases(std::uint32_t most) noexcept { expected_leases_ = most; }
+
+  struct retry_timer : timer_node {
+    explicit retry_timer(endpoint_pool& owner) noexcept
+        : timer_node(&endpoint_pool::retry_fired), pool(&owner) {}
+    endpoint_pool* pool;
+  };
+  using connection_list = intrusive_list<connection, idle_hook>;
 
   // What the hit path touches comes first.
-  intrusive_list<connection, list_hook<idle_tag>> idle_;  // front: last used, back: coldest
+  connection_list idle_;  // front: last used, back: coldest
   shard* home_;
-  intrusive_list<acquire_waiter, waiter_hook> waiters_;
   pool_counts counts_;
-  std::uint32_t idle_limit_;   // 0 once it was shut down
-  std::uint32_t dirty_ = ~0U;  // the conditions that keep a connection from being lent again
-  bool watch_;
+  std::uint32_t idle_room_ = 0;   // idle connections a return may add to without a closer look
+  std::uint32_t dirty_ = ~0U;     // the conditions that keep a connection from being lent again
+  std::uint32_t generation_ = 0;  // clear() begins a new one
+  look lends_ = look::closely;
+  bool watch_ = true;
+  bool shares_ = false;
   bool shut_down_ = false;
+  bool looking_ = false;    // the look at demand is on the ready queue
+  bool pings_all_ = false;  // the last ping failed: each lend pings until one succeeds
+  bool in_upkeep_ = false;
 
   pool_core* core_;
+  const protocol_hooks* hooks_;
   endpoint endpoint_;
-  std::uint64_t generation_ = 0;  // clear() begins a new one
+  intrusive_list<acquire_waiter, waiter_hook> waiters_[2];  // high, normal priority
+  connection_list leased_;  // with the leak detector: those not reported, longest lent first
+  connection_list open_;    // shared: leased and with room for more
+  intrusive_list<connection, member_hook> members_;  // all that stand
+  intrusive_list<warm_request, list_hook<warm_request>> warming_;
+  check_batch* batch_ = nullptr;  // that somebody waits for
+  retry_timer retry_;
+  connect_gate gate_;
+  std::uint32_t fresh_waiting_ = 0;  // of the waiters, those who want no used connection
+  std::uint32_t checks_for_waiters_ = 0;
+  std::uint32_t cleaning_ = 0;
+  std::uint32_t expiring_soon_ = 0;  // idle ones whose replacements should stand by now
+  std::uint32_t expected_leases_ = 1;
+  std::uint32_t handles_ = 0;
+  double need_ = 0;  // the smoothed peak of need
+  time_point next_trim_ = time_point::max();
+  time_point next_check_ = time_point::max();
+  time_point refill_at_ = time_point::min();
+  time_point touched_{};  // when somebody last wanted it, as far as the slow paths know
   time_point next_retirement_ = time_point::max();
-  intrusive_list<connection, list_hook<member_tag>> members_;  // all that stand
-  std::optional<socket_address> fixed_address_;                // nothing to resolve
+  std::optional<socket_address> fixed_address_;  // nothing to resolve
   std::optional<error> last_error_;
 };
+
+template <typename F>
+void endpoint_pool::force_leased(F tell_of) {
+  for (auto it = members_.begin(); it != members_.end();) {
+    connection& one = *it++;
+    if (one.state_ != state::leased && one.state_ != state::serviced) continue;
+    if (one.state_ == state::leased) tell_of(one);
+    break_off(one, close_reason::forced);
+  }
+}
 
 }  // namespace conpool

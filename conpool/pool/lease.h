@@ -8,11 +8,19 @@
 // is closed instead: bytes left unread, a write that was never followed by a read, a read or write
 // under way, an error, a deadline or cancellation in the middle. A lease may outlive its pool and
 // its shard; the connection is closed then. Used on its shard's thread only, as long as that runs.
+//
+// Ways out: discard() closes the connection, detach() takes its descriptor out of the pool.
+//
+// Whether a request may be repeated after an error: if reused() and bytes_received() is 0, the
+// server may have closed the connection before it saw the request, which happens however well a
+// pool looks; if bytes_sent() is 0 as well, it has certainly seen nothing.
 #pragma once
 
 #include <utility>
 
 #include <conpool/pool/connection.h>
+#include <conpool/runtime/detached.h>
+#include <conpool/runtime/task.h>
 
 namespace conpool {
 
@@ -50,6 +58,12 @@ class [[nodiscard]] lease {
     connection_->mark(stream::discarded);
     release();
   }
+  // Takes the descriptor out of the pool: its watch is ended first, and bytes that were received
+  // and not read come with it. The connection no longer counts; the lease is empty afterwards.
+  // result<detached>; on an error the lease stays what it was: invalid_argument with a read or
+  // write under way or on a shared connection, connection_closed or connection_reset if it is
+  // broken. The lease must stay where it is until this returns.
+  task<result<detached>> detach();
 
  private:
   friend class acquire_awaiter;

@@ -1,12 +1,46 @@
 #include <conpool/pool/pool.h>
 
+#include <conpool/runtime/deadline.h>
+
 namespace conpool {
+namespace {
+
+// What the configuration asks of the protocol.
+result<void> fits_protocol(const pool_config& config, const protocol_hooks* hooks) {
+  const bool pings = hooks != nullptr && hooks->ping != nullptr;
+  const auto wrong = [](const char* field, const char* detail) {
+    return fail(error(errc::invalid_config, phase::configure).about(field).with_detail(detail));
+  };
+  if (config.validation == validation_policy::ping && !pings) {
+    return wrong("validation", "validation is ping, which needs a protocol with a ping()");
+  }
+  if (config.validation_interval > std::chrono::milliseconds::zero() && !pings &&
+      config.validation != validation_policy::probe) {
+    return wrong("validation_interval",
+                 "validation_interval is set, and nothing can be asked: it needs a protocol with a "
+                 "ping(), or validation by probe");
+  }
+  return {};
+}
+
+task<result<void>> wait_for(event& what) {
+  auto woken = co_await what.wait();
+  co_return std::move(woken);
+}
+
+}  // namespace
 
 result<pool> pool::create(shard& home, const pool_config& config) {
-  if (result<void> valid = validate(config); !valid) return fail(std::move(valid.error()));
+  return create_with(home, config, nullptr, nullptr);
+}
+
+result<pool> pool::create_with(shard& home, const pool_config& config, const protocol_hooks* hooks,
+                               std::shared_ptr<void> speaks) {
+  if (result<void> valid = conpool::validate(config); !valid) return fail(std::move(valid.error()));
+  if (result<void> fits = fits_protocol(config, hooks); !fits) return fail(std::move(fits.error()));
   home.assert_owner();
   if (home.stopping()) return fail(error(errc::shard_stopped, phase::configure));
-  return pool(*new pool_core(home, config));
+  return pool(*new pool_core(home, config, hooks, std::move(speaks)));
 }
 
 pool& pool::operator=(pool&& other) noexcept {
@@ -21,20 +55,30 @@ pool::~pool() {
   if (core_) core_->shut_down(errc::pool_closed);
 }
 
-acquire_awaiter pool::acquire(const endpoint& to) {
-  return acquire(to, config().acquire_timeout);
-}
-
-acquire_awaiter pool::acquire(const endpoint& to, duration timeout) {
+std::optional<error> pool::refusal(const endpoint& to) const {
   if (core_->closed()) [[unlikely]] {
-    return acquire_awaiter(error(core_->closed_because(), phase::acquire).about(to.text()));
+    return error(core_->closed_because(), phase::acquire).about(to.text());
   }
   if (to.transport() == transport::tls) [[unlikely]] {
-    return acquire_awaiter(error(errc::unsupported, phase::acquire)
-                               .about(to.text())
-                               .with_detail("TLS is not part of this version yet"));
+    return error(errc::unsupported, phase::acquire)
+        .about(to.text())
+        .with_detail("TLS is not part of this version yet");
   }
-  return acquire_awaiter(core_->at(to), timeout);
+  return std::nullopt;
+}
+
+acquire_awaiter pool::acquire(const endpoint& to, duration timeout, location where) {
+  if (core_->closed() || to.transport() == transport::tls) [[unlikely]] {
+    return acquire_awaiter(*refusal(to));
+  }
+  return acquire_awaiter(core_->at(to), timeout, where);
+}
+
+acquire_awaiter pool::acquire(const endpoint& to, const acquire_options& options, location where) {
+  if (core_->closed() || to.transport() == transport::tls) [[unlikely]] {
+    return acquire_awaiter(*refusal(to));
+  }
+  return acquire_awaiter(core_->at(to), options, where);
 }
 
 std::optional<endpoint_stats> pool::stats(const endpoint& to) const {
@@ -50,24 +94,138 @@ std::vector<endpoint_stats> pool::all_stats() const {
   return all;
 }
 
-pool_stats pool::totals() const {
-  pool_stats sum;
-  for (const auto& [to, one] : core_->endpoints()) sum += one->counts();
-  sum.endpoints = core_->endpoints().size();
-  return sum;
+void pool::clear(const endpoint& to, leased what) noexcept {
+  if (endpoint_pool* const found = core_->find(to)) found->clear(what == leased::break_off);
 }
 
-void pool::clear(const endpoint& to) noexcept {
-  if (endpoint_pool* const found = core_->find(to)) found->clear();
+void pool::clear_all(leased what) noexcept {
+  for (auto& [to, one] : core_->endpoints()) one->clear(what == leased::break_off);
 }
 
-void pool::clear_all() noexcept {
-  for (auto& [to, one] : core_->endpoints()) one->clear();
+result<void> pool::reconfigure(const pool_config& config) {
+  if (result<void> valid = conpool::validate(config); !valid) return valid;
+  if (result<void> fits = fits_protocol(config, core_->hooks()); !fits) return fits;
+  core_->reconfigure(config);
+  return {};
+}
+
+result<void> pool::adopt(const endpoint& to, int fd) {
+  if (auto refused = refusal(to)) return fail(std::move(*refused));
+  return core_->at(to).adopt(fd);
+}
+
+task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within) {
+  if (auto refused = refusal(to)) co_return fail(std::move(*refused));
+  const endpoint_handle kept = handle(to);
+  endpoint_pool& place = *kept.place_;
+  const std::uint32_t limit = config().max_connections_per_endpoint;
+  if (count > limit) {
+    co_return fail(error(errc::invalid_argument, phase::acquire)
+                       .about(to.text())
+                       .with_detail("asked for " + std::to_string(count) +
+                                    " connections; max_connections_per_endpoint is " +
+                                    std::to_string(limit)));
+  }
+  const std::uint32_t standing = place.counts().idle + place.counts().active;
+  if (count <= standing) co_return result<void>{};
+  warm_request request(home());
+  request.missing = count - standing;
+  place.warm(request);
+  if (within == duration::zero()) within = config().acquire_timeout;
+  auto wait = wait_for(request.done);
+  auto woken = co_await with_timeout(home(), within, std::move(wait));
+  place.give_up_warming(request);
+  if (request.failure) co_return fail(std::move(*request.failure));
+  if (woken) co_return result<void>{};
+  co_return fail(error(woken.error().kind(), phase::connect)
+                     .about(to.text())
+                     .with_detail(std::to_string(request.missing) + " of " + std::to_string(count) +
+                                  " connections did not stand in time"));
+}
+
+task<result<validation_report>> pool::validate(endpoint to) {
+  validation_report report;
+  if (auto refused = refusal(to)) co_return fail(std::move(*refused));
+  endpoint_pool* const found = core_->find(to);
+  if (found == nullptr) co_return report;
+  const endpoint_handle kept(*core_, *found);
+  while (found->batch() != nullptr) {
+    auto turn = co_await found->batch()->done.wait();  // another validate() is at it
+    if (!turn) co_return fail(std::move(turn.error()));
+    co_await home().yield();
+  }
+  check_batch batch(home());
+  found->check_all(batch);
+  auto done = co_await batch.done.wait();
+  found->leave_batch();
+  if (!done) co_return fail(std::move(done.error()));
+  report.checked = batch.checked;
+  report.alive = batch.alive;
+  report.closed_by = batch.closed_by;
+  co_return report;
+}
+
+task<result<validation_report>> pool::validate_all() {
+  std::vector<endpoint> all;
+  for (const auto& [to, one] : core_->endpoints()) {
+    if (one->counts().idle > 0) all.push_back(to);
+  }
+  // All of them begin before the first is awaited, so that their checks leave together.
+  std::vector<result<validation_report>> reports(all.size(), validation_report{});
+  scope checks(home());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    checks.spawn(&pool::validate_into, this, all[i], &reports[i]);
+  }
+  co_await checks.join();
+  validation_report sum;
+  for (result<validation_report>& one : reports) {
+    if (!one) co_return fail(std::move(one.error()));
+    sum.checked += one->checked;
+    sum.alive += one->alive;
+    for (std::size_t i = 0; i < close_reasons; ++i) sum.closed_by[i] += one->closed_by[i];
+  }
+  co_return sum;
+}
+
+task<void> pool::validate_into(pool* self, endpoint to, result<validation_report>* into) {
+  auto report = co_await self->validate(to);
+  *into = std::move(report);
 }
 
 pool::close_awaiter pool::close() {
   core_->shut_down(errc::pool_closed);
   return close_awaiter(core_);
+}
+
+task<result<drain_report>> pool::drain(duration within) {
+  const core_pointer core = core_;  // the pool may go while this waits
+  shard& home = core->home();
+  drain_report report;
+  pool_stats before = core->totals();
+  report.waiters_failed = before.waiting;
+  core->shut_down(errc::pool_closed);
+  const time_point deadline = saturating_add(home.now(), within);
+  auto wait = wait_for(core->empty());
+  auto emptied = co_await with_timeout(home, within, std::move(wait));
+  if (!emptied && home.now() < deadline) co_return fail(std::move(emptied.error()));
+  std::uint64_t held = 0;
+  for (auto& [to, one] : core->endpoints()) {
+    held += one->counts().active;
+    one->force_leased([&](const connection& forced) { report.forced.push_back(describe(forced)); });
+  }
+  report.returned = before.active > held ? before.active - held : 0;
+  co_return std::move(report);
+}
+
+forced_lease pool::describe(const connection& forced) {
+  forced_lease made;
+  made.endpoint = forced.peer().text();
+  made.connection = forced.id();
+  if (forced.lent_from_.line() != 0) {
+    made.held = forced.home().now() - forced.last_used_;
+    made.where = forced.lent_from_;
+  }
+  return made;
 }
 
 }  // namespace conpool

@@ -2,21 +2,18 @@
 
 namespace conpool {
 
-pool_core::pool_core(shard& home, const pool_config& config)
+pool_core::pool_core(shard& home, const pool_config& config, const protocol_hooks* hooks,
+                     std::shared_ptr<void> protocol)
     : shard_service(&pool_core::shard_stops),
       home_(&home),
       config_(config),
-      timeouts_{config.read_timeout, config.write_timeout},
-      quiet_(home) {
-  using std::chrono::duration_cast;
-  using std::chrono::seconds;
-  sockets_.nodelay = config.tcp_nodelay;
-  sockets_.keepalive = config.tcp_keepalive;
-  sockets_.keepalive_idle = duration_cast<seconds>(config.keepalive_idle);
-  sockets_.keepalive_interval = duration_cast<seconds>(config.keepalive_interval);
-  sockets_.keepalive_probes = config.keepalive_probes;
-  sockets_.user_timeout = config.tcp_user_timeout;
-  sockets_.timeouts = timeouts_;
+      hooks_(hooks),
+      protocol_(std::move(protocol)),
+      quiet_(home),
+      empty_(home),
+      events_(*this),
+      not_quiet_(endpoints_.end()) {
+  apply_config();
   home.add_service(*this);
 }
 
@@ -24,6 +21,30 @@ pool_core::pool_core(shard& home, const pool_config& config)
 // gone, too; what it had of this was given back when it stopped.
 pool_core::~pool_core() {
   CONPOOL_ASSERT(closed(), "a pool's core was freed before it was shut down");
+}
+
+void pool_core::apply_config() noexcept {
+  using std::chrono::duration_cast;
+  using std::chrono::seconds;
+  timeouts_ = {config_.read_timeout, config_.write_timeout};
+  sockets_.nodelay = config_.tcp_nodelay;
+  sockets_.keepalive = config_.tcp_keepalive;
+  sockets_.keepalive_idle = duration_cast<seconds>(config_.keepalive_idle);
+  sockets_.keepalive_interval = duration_cast<seconds>(config_.keepalive_interval);
+  sockets_.keepalive_probes = config_.keepalive_probes;
+  sockets_.user_timeout = config_.tcp_user_timeout;
+  sockets_.timeouts = timeouts_;
+}
+
+void pool_core::reconfigure(const pool_config& config) noexcept {
+  config_ = config;
+  apply_config();
+  refresh_all();
+  for (auto& [to, one] : endpoints_) one->limits_changed();
+}
+
+void pool_core::refresh_all() noexcept {
+  for (auto& [to, one] : endpoints_) one->refresh();
 }
 
 endpoint_pool& pool_core::at(const endpoint& to) {
@@ -41,27 +62,171 @@ endpoint_pool* pool_core::find(const endpoint& to) noexcept {
   return found == endpoints_.end() ? nullptr : found->second.get();
 }
 
+void pool_core::forget(endpoint_pool& unused) noexcept {
+  if (closed()) return;
+  if (events_.observed()) {
+    event_queue::record event;
+    event.kind = pool_event_kind::endpoint_forgotten;
+    event.peer.emplace(unused.peer());
+    tell(std::move(event));
+  }
+  forgotten_ += unused.counts();
+  if (unused.list_hook<shortage_tag>::is_linked()) in_line_.remove(unused);
+  endpoints_.erase(endpoints_.find(unused.peer()));
+  // The table, too: it does not shrink by itself.
+  constexpr std::size_t buckets_per_endpoint_max = 8;
+  if (endpoints_.bucket_count() > 64 &&
+      endpoints_.bucket_count() > buckets_per_endpoint_max * (endpoints_.size() + 1)) {
+    endpoints_.rehash(0);
+  }
+}
+
+pool_stats pool_core::totals() const {
+  pool_stats sum;
+  static_cast<pool_counts&>(sum) = forgotten_;
+  for (const auto& [to, one] : endpoints_) sum += one->counts();
+  sum.endpoints = endpoints_.size();
+  sum.events_dropped = events_.dropped();
+  sum.observer_exceptions = events_.exceptions();
+  return sum;
+}
+
+// --- closing
+
 void pool_core::shut_down(errc why) noexcept {
   if (closed()) return;
   home_->assert_owner();
   const core_pointer keep(*this);
   closed_ = why;
   home_->remove_service(*this);
+  shortage_ = false;
+  while (!in_line_.empty()) in_line_.pop_front();
   for (auto& [to, one] : endpoints_) one->shut_down(why);
   dial_context_.cancel(why);
+  // Only now: an endpoint that has not been shut down yet may look quiet and have more to close.
+  all_shut_down_ = true;
+  not_quiet_ = endpoints_.begin();
   look_if_quiet();
 }
 
+// Called for each connection that goes: the endpoints that are quiet are passed once. No endpoint
+// is made or forgotten any more.
 void pool_core::look_if_quiet() noexcept {
-  if (!closed() || quiet_.is_set()) return;
-  for (const auto& [to, one] : endpoints_) {
-    if (!one->quiet()) return;
-  }
-  quiet_.set();
+  if (!all_shut_down_) return;
+  while (not_quiet_ != endpoints_.end() && not_quiet_->second->quiet()) ++not_quiet_;
+  if (not_quiet_ == endpoints_.end() && !quiet_.is_set()) quiet_.set();
+  if (connections_ == 0 && !empty_.is_set()) empty_.set();
 }
 
 void pool_core::shard_stops(shard_service& service) noexcept {
   static_cast<pool_core&>(service).shut_down(errc::shard_stopped);
+}
+
+// --- pause, observer
+
+void pool_core::pause(while_paused policy) noexcept {
+  pause_policy_ = policy;
+  paused_ = true;
+  refresh_all();
+}
+
+void pool_core::resume() noexcept {
+  if (!std::exchange(paused_, false)) return;
+  refresh_all();
+  for (auto& [to, one] : endpoints_) one->resumed();
+}
+
+void pool_core::observe(pool_observer observer) {
+  events_.set(std::move(observer));
+  refresh_all();
+}
+
+// --- the cap over all endpoints
+
+endpoint_pool* pool_core::next_in_line() noexcept {
+  endpoint_pool* first = nullptr;
+  std::uint64_t first_ticket = 0;
+  for (endpoint_pool& one : in_line_) {
+    const auto ticket = one.first_unserved();
+    if (!ticket || (first != nullptr && *ticket >= first_ticket)) continue;
+    first = &one;
+    first_ticket = *ticket;
+  }
+  return first;
+}
+
+bool pool_core::may_open(endpoint_pool& asking, bool for_callers) noexcept {
+  if (config_.max_connections == 0) return true;
+  if (in_line_.empty() && connections_ < config_.max_connections) return true;
+  if (!for_callers) return false;  // nobody waits for it: it takes no place from others
+  if (!asking.list_hook<shortage_tag>::is_linked()) in_line_.push_back(asking);
+  set_shortage(true);
+  endpoint_pool* const next = next_in_line();
+  if (connections_ < config_.max_connections) {
+    if (next == &asking) return true;
+    if (next != nullptr) next->look_at_demand();
+    return false;
+  }
+  // One eviction for each that stands in line.
+  if (evicting_ < line_length() && evict_coldest(&asking)) ++evicting_;
+  return false;
+}
+
+void pool_core::place_freed() noexcept {
+  CONPOOL_ASSERT(connections_ > 0, "more connections went than came");
+  --connections_;
+  if (evicting_ > 0) --evicting_;
+  if (endpoint_pool* const next = next_in_line()) next->look_at_demand();
+}
+
+void pool_core::demand_looked_at(endpoint_pool& looked) noexcept {
+  if (!looked.list_hook<shortage_tag>::is_linked()) return;
+  const bool has_place = config_.max_connections == 0 || connections_ < config_.max_connections;
+  // It has what it needs, or it was its turn and something else than the cap holds it up.
+  if (!looked.first_unserved() || (has_place && next_in_line() == &looked)) {
+    in_line_.remove(looked);
+    if (in_line_.empty()) set_shortage(false);
+  }
+  if (!has_place) return;
+  if (endpoint_pool* const next = next_in_line()) next->look_at_demand();
+}
+
+void pool_core::set_shortage(bool there_is) noexcept {
+  if (shortage_ == there_is) return;
+  shortage_ = there_is;
+  refresh_all();
+}
+
+std::size_t pool_core::line_length() const noexcept {
+  std::size_t length = 0;
+  for ([[maybe_unused]] const endpoint_pool& one : in_line_) ++length;
+  return length;
+}
+
+bool pool_core::claim_place_of(const endpoint_pool& giver) noexcept {
+  if (evicting_ >= line_length()) return false;  // enough are on their way
+  for (const endpoint_pool& one : in_line_) {
+    if (&one == &giver || !one.first_unserved()) continue;
+    ++evicting_;
+    return true;
+  }
+  return false;
+}
+
+bool pool_core::evict_coldest(const endpoint_pool* but_of) noexcept {
+  connection* coldest = nullptr;
+  endpoint_pool* owner = nullptr;
+  for (auto& [to, one] : endpoints_) {
+    if (one.get() == but_of) continue;
+    connection* const candidate = one->coldest_idle();
+    if (candidate == nullptr) continue;
+    if (coldest != nullptr && candidate->last_used_ >= coldest->last_used_) continue;
+    coldest = candidate;
+    owner = one.get();
+  }
+  if (coldest == nullptr) return false;
+  owner->evict(*coldest);
+  return true;
 }
 
 }  // namespace conpool

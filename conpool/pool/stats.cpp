@@ -28,10 +28,28 @@ const char* to_string(close_reason why) noexcept {
       return "idle timeout";
     case close_reason::lifetime:
       return "lifetime";
+    case close_reason::uses:
+      return "used up";
     case close_reason::over_idle_limit:
       return "over idle limit";
+    case close_reason::over_limit:
+      return "over limit";
+    case close_reason::trimmed:
+      return "trimmed";
+    case close_reason::evicted:
+      return "evicted";
+    case close_reason::ping_failed:
+      return "ping failed";
+    case close_reason::vetoed:
+      return "vetoed by protocol";
+    case close_reason::retired:
+      return "retired by protocol";
+    case close_reason::detached:
+      return "detached";
     case close_reason::cleared:
       return "cleared";
+    case close_reason::forced:
+      return "forced by drain";
     case close_reason::pool_closed:
       return "pool closed";
   }
@@ -46,6 +64,8 @@ pool_counts& pool_counts::operator+=(const pool_counts& other) noexcept {
   connecting += other.connecting;
   closing += other.closing;
   waiting += other.waiting;
+  leases += other.leases;
+  retiring += other.retiring;
   hits += other.hits;
   misses += other.misses;
   reused += other.reused;
@@ -54,9 +74,16 @@ pool_counts& pool_counts::operator+=(const pool_counts& other) noexcept {
   acquire_timeouts += other.acquire_timeouts;
   acquires_cancelled += other.acquires_cancelled;
   queue_full += other.queue_full;
+  failed_fast += other.failed_fast;
   resolve_failures += other.resolve_failures;
   connect_failures += other.connect_failures;
   connect_timeouts += other.connect_timeouts;
+  breaker_opened += other.breaker_opened;
+  connects_spared += other.connects_spared;
+  probes += other.probes;
+  pings += other.pings;
+  pushes += other.pushes;
+  leaks += other.leaks;
   return *this;
 }
 

@@ -7,6 +7,9 @@
 //
 // Plain values, copied when asked for; they may travel to other threads. At every moment
 // created = connecting + idle + active + closing + closed, the sum of closed_by.
+//
+// An endpoint that was not used for max_endpoint_idle_time is forgotten; what it had counted stays
+// in the pool's totals.
 #pragma once
 
 #include <array>
@@ -18,7 +21,7 @@ namespace conpool {
 
 // Why a connection was closed; each is counted apart.
 enum class close_reason : std::uint8_t {
-  connect_failed,   // it never stood: resolve, connect or handshake failed
+  connect_failed,   // it never stood: resolve, connect or the protocol's on_connect failed
   peer_closed,      // the peer ended it while it was idle, or in its last lease
   peer_reset,       // the peer or the network reset it
   unexpected_data,  // bytes came while it was idle
@@ -30,35 +33,54 @@ enum class close_reason : std::uint8_t {
   discarded,        // the user asked for it
   idle_timeout,     // unused for max_idle_time
   lifetime,         // older than max_connection_lifetime
+  uses,             // lent max_connection_uses times
   over_idle_limit,  // max_idle_per_endpoint were idle already
-  cleared,          // clear()
-  pool_closed,      // close(), or the pool or its shard ended
+  over_limit,       // max_connections_per_endpoint was lowered below what was open
+  trimmed,          // more were idle than the smoothed peak of need
+  evicted,      // its place or descriptor was needed for another endpoint, or a fresh connection
+  ping_failed,  // the protocol's ping failed or took too long
+  vetoed,       // the protocol did not want it: is_healthy, on_acquire or on_release
+  retired,      // the protocol took it out of service, or its run() ended
+  detached,     // handed over: the descriptor lives on outside of the pool
+  cleared,      // clear()
+  forced,       // it was still leased at the deadline of drain()
+  pool_closed,  // close(), or the pool or its shard ended
 };
-inline constexpr std::size_t close_reasons = 15;
+inline constexpr std::size_t close_reasons = 24;
 
 const char* to_string(close_reason why) noexcept;
 
 struct pool_counts {
   // Now.
-  std::uint32_t active = 0;  // leased
+  std::uint32_t active = 0;  // leased, handed to a waiter, or being checked or cleaned by the pool
   std::uint32_t idle = 0;
   std::uint32_t connecting = 0;
-  std::uint32_t closing = 0;  // the kernel still has something of theirs
-  std::uint32_t waiting = 0;  // callers in the queue
+  std::uint32_t closing = 0;   // the kernel still has something of theirs
+  std::uint32_t waiting = 0;   // callers in the queue
+  std::uint32_t leases = 0;    // in shared mode: leases now, over all connections
+  std::uint32_t retiring = 0;  // of the active ones: take no new leases, do not count for the cap
 
   // Ever.
-  std::uint64_t hits = 0;     // acquires served by a connection that existed already: an idle one,
-                              // or one handed over by its last holder
-  std::uint64_t misses = 0;   // acquires served by a connection they had to wait for
-  std::uint64_t reused = 0;   // acquires served by a connection that had been lent before
-  std::uint64_t created = 0;  // connections begun, also those that failed to connect
+  std::uint64_t hits = 0;    // acquires served by a connection that existed already: an idle one,
+                             // or one handed over by its last holder
+  std::uint64_t misses = 0;  // acquires served by a connection they had to wait for
+  std::uint64_t reused = 0;  // acquires served by a connection that had been lent before
+  std::uint64_t created =
+      0;  // connections begun, also those that failed to connect, and adopted ones
   std::array<std::uint64_t, close_reasons> closed_by{};
   std::uint64_t acquire_timeouts = 0;
   std::uint64_t acquires_cancelled = 0;
   std::uint64_t queue_full = 0;
+  std::uint64_t failed_fast = 0;       // acquires that an open breaker refused
   std::uint64_t resolve_failures = 0;  // connects that failed to resolve, in time or at all
   std::uint64_t connect_failures = 0;  // connects refused, unreachable and the like
   std::uint64_t connect_timeouts = 0;
+  std::uint64_t breaker_opened = 0;
+  std::uint64_t connects_spared = 0;  // connects not begun because who asked had gone meanwhile
+  std::uint64_t probes = 0;           // idle connections peeked at
+  std::uint64_t pings = 0;            // idle connections pinged by their protocol
+  std::uint64_t pushes = 0;           // times an idle connection's data was kept by its protocol
+  std::uint64_t leaks = 0;            // leases held longer than leak_threshold
 
   std::uint64_t closed() const noexcept {
     std::uint64_t sum = 0;
@@ -78,17 +100,24 @@ struct pool_counts {
 };
 
 struct endpoint_stats : pool_counts {
-  std::string endpoint;    // its canonical text
-  std::string last_error;  // of the last failed connect, empty if none failed
+  std::string endpoint;               // its canonical text
+  std::string last_error;             // of the last failed connect, empty if none failed
+  std::uint32_t failed_in_a_row = 0;  // connects, since the last one that served
+  bool breaker_open = false;          // callers who would have to wait fail at once
 };
 
 struct pool_stats : pool_counts {
-  std::size_t endpoints = 0;  // for several shards: the sum of theirs
+  std::size_t endpoints = 0;  // now; for several shards: the sum of theirs
+  // Of the observer: events it was not told because it fell behind, and exceptions it threw.
+  std::uint64_t events_dropped = 0;
+  std::uint64_t observer_exceptions = 0;
 
   using pool_counts::operator+=;
   pool_stats& operator+=(const pool_stats& other) noexcept {
     pool_counts::operator+=(other);
     endpoints += other.endpoints;
+    events_dropped += other.events_dropped;
+    observer_exceptions += other.observer_exceptions;
     return *this;
   }
 };

@@ -37,6 +37,8 @@ const char* describe(errc code) noexcept {
       return "the pool is paused";
     case errc::breaker_open:
       return "the endpoint failed too often";
+    case errc::none_idle:
+      return "no connection is idle";
     case errc::read_timeout:
       return "read timed out";
     case errc::write_timeout:

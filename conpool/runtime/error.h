@@ -42,6 +42,7 @@ enum class errc : int {
   pool_closed,         // the pool was closed or destroyed
   pool_paused,         // the pool is paused and the policy is to fail
   breaker_open,        // the endpoint failed too often; a probe is under way
+  none_idle,           // no connection is idle, and the caller did not want to wait (try_only)
   read_timeout,        // no bytes within the read timeout
   write_timeout,       // the peer took no bytes within the write timeout
   connection_closed,   // the peer closed, or the connection was closed on this side

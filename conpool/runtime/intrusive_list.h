@@ -83,6 +83,9 @@ class intrusive_list {
   void push_front(T& item) noexcept { link(item, root_.next_); }
   void push_back(T& item) noexcept { link(item, &root_); }
 
+  // Links an element before `position`, an iterator of this list.
+  void insert(iterator position, T& item) noexcept { link(item, position.hook_); }
+
   // Unlinks and returns an end of a list that is not empty.
   T& pop_front() noexcept {
     T& item = front();
@@ -181,6 +184,7 @@ class intrusive_list {
     friend bool operator==(basic_iterator, basic_iterator) noexcept = default;
 
    private:
+    friend class intrusive_list;
     hook_pointer hook_ = nullptr;
   };
 

@@ -303,6 +303,15 @@ void ring::read(operation& op, int fd, std::span<std::byte> memory) noexcept {
   entry->off = ~std::uint64_t{0};  // the current position: the descriptor is a stream
 }
 
+void ring::peek(operation& op, int fd) noexcept {
+  io_uring_sqe* entry = prepare(op);
+  entry->opcode = IORING_OP_RECV;
+  entry->fd = fd;
+  entry->addr = reinterpret_cast<std::uint64_t>(&peeked_);
+  entry->len = 1;
+  entry->msg_flags = MSG_PEEK | MSG_DONTWAIT;
+}
+
 void ring::cancel(operation& op) noexcept {
   if (op.owed_ == 0 || op.cancel_requested_) return;
   op.cancel_requested_ = true;

@@ -116,6 +116,10 @@ class ring {
   // Waits for any of `events` (POLLIN, POLLOUT ...), once.
   void poll(operation& op, int fd, unsigned events) noexcept;
   void read(operation& op, int fd, std::span<std::byte> memory) noexcept;
+  // Asks what waits in the receive queue and takes nothing of it: completes at once with 1 if bytes
+  // do, 0 at the end of the stream, -EAGAIN if nothing waits, or the socket's error. recv(2) with
+  // MSG_PEEK | MSG_DONTWAIT; many of them leave in one submission.
+  void peek(operation& op, int fd) noexcept;
   // Asks the kernel to end an operation in flight. Asking twice is harmless.
   void cancel(operation& op) noexcept;
   // Makes the ring behind `ring_fd` post a completion that only wakes it. If the kernel refuses, an
@@ -151,12 +155,18 @@ class ring {
   int bind(int fd, const sockaddr* address, socklen_t length) noexcept;
   int listen(int fd, int backlog) noexcept;
   int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept;
+  int peer_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept;
+  int set_blocking(int fd) noexcept;    // takes O_NONBLOCK off
   int shutdown(int fd) noexcept;        // both directions
   int reset_on_close(int fd) noexcept;  // SO_LINGER 0: close(2) sends a RST
   // What waits in the receive queue: bytes (at least 1), 0 at the end of the stream, -EAGAIN if
   // nothing does. recv(2) with MSG_PEEK | MSG_DONTWAIT.
   int peek(int fd) noexcept;
   void close(int fd) noexcept;
+
+  // --- Wake-ups from threads without a ring: an eventfd(2), whose read the owner keeps in flight.
+  static int open_event() noexcept;                 // a descriptor, or -errno; any thread
+  static void signal_event(int event_fd) noexcept;  // any thread
 
   // Operations and cancels that the kernel has not answered yet.
   std::size_t in_flight() const noexcept { return in_flight_; }
@@ -193,6 +203,7 @@ class ring {
   int fd_ = -1;
   int signal_fd_ = -1;
   std::byte* buffers_ = nullptr;
+  std::byte peeked_{};  // where peeks put the byte that nobody reads
   std::size_t buffer_bytes_ = 0;
   std::size_t in_flight_ = 0;
   ring_statistics statistics_;

@@ -3,6 +3,8 @@
 
 #include <cerrno>
 
+#include <fcntl.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 namespace conpool {
@@ -36,6 +38,17 @@ int ring::local_address(int fd, sockaddr_storage& address, socklen_t& length) no
   return code(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length));
 }
 
+int ring::peer_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept {
+  length = sizeof address;
+  return code(::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length));
+}
+
+int ring::set_blocking(int fd) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  return code(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+}
+
 int ring::shutdown(int fd) noexcept {
   return code(::shutdown(fd, SHUT_RDWR));
 }
@@ -53,6 +66,15 @@ int ring::peek(int fd) noexcept {
 // Linux frees the descriptor even when close(2) reports EINTR: there is nothing to retry.
 void ring::close(int fd) noexcept {
   ::close(fd);
+}
+
+int ring::open_event() noexcept {
+  return code(::eventfd(0, EFD_CLOEXEC));
+}
+
+void ring::signal_event(int event_fd) noexcept {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(event_fd, &one, sizeof one);
 }
 
 }  // namespace conpool

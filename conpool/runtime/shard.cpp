@@ -1,9 +1,6 @@
 #include <conpool/runtime/shard.h>
 
-#include <cerrno>
-
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include <random>
 
 #include <conpool/runtime/resolver.h>
 #include <conpool/runtime/stream.h>
@@ -28,6 +25,11 @@ void relax_cpu() noexcept {
 #endif
 }
 
+std::uint64_t seed_of_the_system() {
+  std::random_device source;
+  return (std::uint64_t{source()} << 32) | source();
+}
+
 }  // namespace
 
 result<std::unique_ptr<shard>> shard::create(const shard_options& options) {
@@ -35,8 +37,9 @@ result<std::unique_ptr<shard>> shard::create(const shard_options& options) {
   if (!made_ring) return fail(made_ring.error());
   std::unique_ptr<shard> made(new shard(options));
   made->ring_ = std::move(*made_ring);
-  made->wake_fd_ = ::eventfd(0, EFD_CLOEXEC);
-  if (made->wake_fd_ < 0) return fail(error(errc::too_many_files, phase::start, errno));
+  const int event = ring::open_event();
+  if (event < 0) return fail(error(errc::too_many_files, phase::start, event));
+  made->wake_fd_ = event;
   return made;
 }
 
@@ -45,6 +48,7 @@ shard::shard(const shard_options& options) noexcept
       clock_(options.clock != nullptr ? options.clock : &monotonic_clock()),
       now_(clock_->now()),
       timers_(now_),
+      random_(options.seed != 0 ? options.seed : seed_of_the_system()),
       wake_read_(*this),
       tasks_(*this) {}
 
@@ -54,7 +58,7 @@ shard::~shard() {
     run();
   }
   root_context_.cancel(errc::shard_stopped);  // scopes that outlive the shard let go of it
-  if (wake_fd_ >= 0) ::close(wake_fd_);
+  if (wake_fd_ >= 0) ring_->close(wake_fd_);
 }
 
 result<void> shard::attach() {
@@ -87,11 +91,10 @@ void shard::post(mail& item) noexcept {
     sender->ring_->wake(ring_->fd(), wake_fd_);
     return;
   }
-  const std::uint64_t one = 1;
-  [[maybe_unused]] ssize_t written = ::write(wake_fd_, &one, sizeof one);
+  ring::signal_event(wake_fd_);
   // The kernel does not pass a signal on from one eventfd to another: a foreign loop gets its own.
   if (const int foreign = foreign_fd_.load(std::memory_order_acquire); foreign >= 0) {
-    written = ::write(foreign, &one, sizeof one);
+    ring::signal_event(foreign);
   }
 }
 

@@ -30,6 +30,7 @@
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/intrusive_list.h>
 #include <conpool/runtime/mailbox.h>
+#include <conpool/runtime/random.h>
 #include <conpool/runtime/ready_queue.h>
 #include <conpool/runtime/ring.h>
 #include <conpool/runtime/scope.h>
@@ -51,6 +52,9 @@ struct shard_options {
   clock_source* clock = nullptr;
   // How long to spin on the completion queue before sleeping; costs a core, saves the wake-up.
   std::chrono::microseconds busy_poll{0};
+  // What the shard's random numbers start from; 0 takes a seed from the system. With a seed, a
+  // clock set by hand and a simulated ring every run is the same.
+  std::uint64_t seed = 0;
 };
 
 // Something that lives on a shard and has to let go of the kernel when the shard stops.
@@ -134,6 +138,7 @@ class shard {
   conpool::ring& ring() noexcept { return *ring_; }
   timer_wheel& timers() noexcept { return timers_; }
   ready_queue& ready() noexcept { return ready_; }
+  random_source& random() noexcept { return random_; }
   // Created at first use, with the system's configuration.
   conpool::resolver& resolver();
   context& root_context() noexcept { return root_context_; }
@@ -175,6 +180,7 @@ class shard {
   ready_queue ready_;
   timer_wheel timers_;
   mailbox inbox_;
+  random_source random_;
   int wake_fd_ = -1;  // an eventfd: threads without a ring wake the shard through it
   std::atomic<int> foreign_fd_ = -1;  // what fd() returned, for those threads
   wake_read wake_read_;

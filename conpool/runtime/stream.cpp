@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 namespace conpool {
 namespace {
@@ -58,9 +60,33 @@ void stream::post_receive() noexcept {
   home_->ring().receive_posted(*this, fd_);
 }
 
+void stream::begin_probe() noexcept {
+  CONPOOL_ASSERT((conditions_ & (has_data | reading | closing)) == 0, "no probe can be sent");
+  ++operations_;
+  mark(probing);
+  home_->ring().peek(*this, fd_);
+}
+
+void stream::probe_done(int code) noexcept {
+  clear(probing);
+  if ((conditions_ & closing) != 0) {
+    operation_ended();
+    return;
+  }
+  if (code > 0) mark(more_data);
+  if (code == 0) mark(ended);
+  if (code < 0 && code != -EAGAIN && code != -EINTR) fail_with(code);
+  --operations_;
+  on_unread_(*this);  // may free this
+}
+
 void stream::posted_receive_done(operation& op) noexcept {
   auto& self = static_cast<stream&>(op);
   const int code = op.returned();
+  if ((self.conditions_ & probing) != 0) [[unlikely]] {
+    self.probe_done(code);
+    return;
+  }
   if (code > 0) {
     if (op.socket_nonempty()) {
       self.mark(more_data);
@@ -70,8 +96,14 @@ void stream::posted_receive_done(operation& op) noexcept {
     self.hold_buffer();
   } else if (code == 0) {
     self.mark(ended);
-  } else if (code != -ENOBUFS && (self.conditions_ & closing) == 0) {
+  } else if (code != -ENOBUFS && (self.conditions_ & (closing | detaching)) == 0) {
     self.fail_with(code);
+    self.read_failed_ = true;
+  }
+  if ((self.conditions_ & detaching) != 0 && (self.conditions_ & closing) == 0) {
+    --self.operations_;
+    std::exchange(self.detacher_, nullptr)->wake();
+    return;
   }
   if (read_awaiter* const reader = self.reader_) {
     // Straight into the reader's memory; only what it has no room for keeps the buffer.
@@ -153,6 +185,7 @@ void stream::end_operations() noexcept {
   if (reader_ != nullptr) home_->ring().cancel(*reader_);
   if (writer_ != nullptr) home_->ring().cancel(*writer_);
   if (connector_ != nullptr) home_->ring().cancel(*connector_);
+  if (detacher_ != nullptr) std::exchange(detacher_, nullptr)->lost();
 }
 
 void stream::operation_ended() noexcept {
@@ -195,6 +228,63 @@ void stream::finish_close() noexcept {
   on_closed_(*this);  // may free this
 }
 
+// --- detach
+
+stream::detach_awaiter stream::detach() noexcept {
+  return detach_awaiter(*this);
+}
+
+bool stream::detach_awaiter::await_ready() noexcept {
+  const std::uint32_t what = source_->conditions_;
+  if ((what & closing) != 0 || source_->closed()) {
+    refused_ = errc::connection_closed;
+  } else if ((what & (reading | writing | probing | detaching)) != 0) {
+    refused_ = errc::invalid_argument;
+  } else if ((what & failed) != 0) {
+    refused_ = classify(source_->failure_);
+  }
+  return refused_ != errc{} || !source_->receive_posted();
+}
+
+void stream::detach_awaiter::await_suspend(std::coroutine_handle<> handle) noexcept {
+  [[maybe_unused]] const bool parked = park(handle, nullptr);
+  source_->mark(detaching);
+  source_->detacher_ = this;
+  source_->home_->ring().cancel(*source_);
+}
+
+// The stream was closed meanwhile, and may be freed before the task runs.
+void stream::detach_awaiter::lost() noexcept {
+  source_ = nullptr;
+  refused_ = errc::connection_closed;
+  wake();
+}
+
+result<detached> stream::detach_awaiter::await_resume() {
+  if (source_ == nullptr) return fail(error(refused_, phase::none));
+  // Between the receive's end and this somebody may have begun to close it.
+  if (refused_ == errc{} && (source_->conditions_ & closing) != 0) {
+    refused_ = errc::connection_closed;
+  }
+  if (refused_ == errc::invalid_argument) {
+    return fail(
+        source_->describe(refused_, phase::none, 0).with_detail("a read or write is under way"));
+  }
+  if (refused_ != errc{}) return fail(source_->describe(refused_, phase::none, source_->failure_));
+  return source_->take_descriptor();
+}
+
+detached stream::take_descriptor() {
+  std::vector<std::byte> unread(data_, data_ + size_);
+  drop_unread();
+  mark(closing);  // nothing can be done with it any more
+  home_->timers().cancel(*this);
+  detached out(std::exchange(fd_, -1), std::move(unread));
+  home_->remove_stream(*this);
+  on_closed_(*this);  // may free this
+  return out;
+}
+
 // --- read
 
 bool stream::read_awaiter::await_ready() noexcept {
@@ -206,7 +296,10 @@ bool stream::read_awaiter::await_ready() noexcept {
   }
   if ((source.conditions_ & has_data) != 0) filled_ = source.take_unread(into_);
   if (filled_ < minimum_ && filled_ < into_.size()) {
-    if ((source.conditions_ & (ended | failed)) == 0) return false;
+    if ((source.conditions_ & (ended | failed)) == 0 ||
+        ((source.conditions_ & ended) == 0 && !source.read_failed_)) {
+      return false;
+    }
     at_end_ = (source.conditions_ & ended) != 0;
     code_ = at_end_ ? 0 : -source.failure_;
     return true;
@@ -266,7 +359,10 @@ void stream::read_awaiter::received(operation& op) noexcept {
     source.mark(ended);
     self.finish(self.at_end_ ? 0 : -ECANCELED);
   } else {
-    if (code != -ECANCELED) source.fail_with(code);
+    if (code != -ECANCELED) {
+      source.fail_with(code);
+      source.read_failed_ = true;
+    }
     self.finish(code);
   }
   source.operation_ended();
@@ -277,7 +373,8 @@ void stream::read_awaiter::finish(int code) noexcept {
   code_ = code;
   source_->clear(reading);
   source_->reader_ = nullptr;
-  if (wait_point::interrupted()) source_->mark(stream::broken_off);
+  // The kernel may end an operation that nobody asked it to: the message is cut all the same.
+  if (code == -ECANCELED || wait_point::interrupted()) source_->mark(stream::broken_off);
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;
   wake();
 }
@@ -359,7 +456,9 @@ void stream::write_awaiter::finish(int code) noexcept {
   code_ = code;
   source_->clear(writing);
   source_->writer_ = nullptr;
-  if (code != 0 && wait_point::interrupted()) source_->mark(stream::broken_off);
+  if (code == -ECANCELED || (code != 0 && wait_point::interrupted())) {
+    source_->mark(stream::broken_off);
+  }
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;
   wake();
 }

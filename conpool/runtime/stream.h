@@ -10,6 +10,9 @@
 // reads next; the bytes are copied once, from the shard's buffer into the reader's memory. Further
 // receives of the same response go straight into the reader's memory.
 //
+// A probe asks the socket whether anything has come, without taking it, for streams that have no
+// receive posted. detach() ends the watch and hands the plain descriptor over.
+//
 // At most one read and one write at a time. Both end by their deadline, with an error. One timer
 // serves all of them and is left armed when they end: an exchange costs no arming and cancelling,
 // only a look every read_timeout or so, which finds a later deadline or none.
@@ -22,6 +25,7 @@
 #include <string>
 #include <string_view>
 
+#include <conpool/runtime/detached.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/intrusive_list.h>
 #include <conpool/runtime/operation.h>
@@ -44,16 +48,19 @@ class stream : public list_hook<shard>, private operation, private timer_node {
 
   // Why a connection may not be lent again; a bit set, 0 for a clean one.
   enum condition : std::uint32_t {
-    has_data = 1U << 0,    // received bytes wait to be read
-    more_data = 1U << 1,   // the kernel said that bytes were left after the last receive
-    reading = 1U << 2,     // a read is under way
-    writing = 1U << 3,     // a write is under way
-    ended = 1U << 4,       // the peer closed its side
-    failed = 1U << 5,      // a read or write failed
-    broken_off = 1U << 6,  // a read or write was ended by its deadline or a cancellation
-    discarded = 1U << 7,   // the user or a protocol asked for it to be closed
-    closing = 1U << 8,     // begin_close() was called
-    unanswered = 1U << 9,  // the last thing that happened was a write
+    has_data = 1U << 0,     // received bytes wait to be read
+    more_data = 1U << 1,    // the kernel said that bytes were left after the last receive
+    reading = 1U << 2,      // a read is under way
+    writing = 1U << 3,      // a write is under way
+    ended = 1U << 4,        // the peer closed its side
+    failed = 1U << 5,       // a read or write failed
+    broken_off = 1U << 6,   // a read or write was ended by its deadline or a cancellation
+    discarded = 1U << 7,    // the user or a protocol asked for it to be closed
+    closing = 1U << 8,      // begin_close() was called
+    unanswered = 1U << 9,   // the last thing that happened was a write
+    probing = 1U << 10,     // the operation in flight is a probe
+    detaching = 1U << 11,   // detach() is under way
+    supervised = 1U << 12,  // its owner wants to look at it before it is lent again
   };
 
   stream(const stream&) = delete;
@@ -63,9 +70,10 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   int fd() const noexcept { return fd_; }
   std::uint32_t conditions() const noexcept { return conditions_; }
   bool closed() const noexcept { return fd_ < 0; }
-  // Bytes handed over by reads and writes, since the stream was opened.
+  // Bytes handed over by reads and writes, since the stream was opened or count_from_here().
   std::uint64_t bytes_received() const noexcept { return bytes_received_; }
   std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
+  void count_from_here() noexcept { bytes_received_ = bytes_sent_ = 0; }
   // What failed it: a positive errno, 0 if nothing did.
   int failure() const noexcept { return failure_; }
 
@@ -89,9 +97,22 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   // For parsers that know best: at least `minimum` bytes, within `timeout`.
   read_awaiter read_some(std::span<std::byte> into, std::size_t minimum, duration timeout) noexcept;
 
+  // Not to be asked while a probe is in flight.
   bool receive_posted() const noexcept { return operation::in_flight(); }
   // Precondition: connected, no bytes wait, no read is under way, none posted.
   void post_receive() noexcept;
+  // Asks whether bytes, the end or an error wait in the socket, and takes nothing of it. The answer
+  // is in conditions() when on_unread is called: more_data, ended or failed; none of them if
+  // nothing waits. The same precondition as post_receive().
+  void begin_probe() noexcept;
+
+  class detach_awaiter;
+  // Ends the posted receive and hands over the descriptor, with the bytes that were received and
+  // not read. result<detached>: invalid_argument with a read or write under way, connection_reset
+  // and the like if it has failed, connection_closed if it is or gets closed meanwhile. Then the
+  // stream is closed, and on_closed was called. Not cut short by cancellation: the kernel answers
+  // the cancel of a receive at once.
+  detach_awaiter detach() noexcept;
 
   // Ends all that is in flight, then closes the descriptor. Idempotent.
   void begin_close() noexcept;
@@ -107,15 +128,17 @@ class stream : public list_hook<shard>, private operation, private timer_node {
  protected:
   using event_fn = void (*)(stream&) noexcept;
   // `name` is what errors say it is about; null or valid as long as the stream.
-  // `timeouts` must be valid as long as the stream, too. `on_unread`: the posted receive completed
-  // and nobody was reading. `on_closed`: see above. Both are called from within a harvest, or from
-  // begin_close().
+  // `timeouts` must be valid as long as the stream, too. `on_unread`: the posted receive, or
+  // a probe, completed and nobody was reading. `on_closed`: see above. Both are called from within
+  // a harvest, or from begin_close().
   stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
          event_fn on_unread, event_fn on_closed) noexcept;
   ~stream();
 
  private:
   static void posted_receive_done(operation& op) noexcept;
+  void probe_done(int code) noexcept;
+  detached take_descriptor();
   void hold_buffer() noexcept;
   std::size_t take_unread(std::span<std::byte> into) noexcept;
   void drop_unread() noexcept;
@@ -135,6 +158,7 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   read_awaiter* reader_ = nullptr;
   write_awaiter* writer_ = nullptr;
   connect_awaiter* connector_ = nullptr;
+  detach_awaiter* detacher_ = nullptr;
   const std::byte* data_ = nullptr;
   time_point looks_at_{};  // when the timer fires, if it is armed
   std::uint64_t bytes_received_ = 0;
@@ -143,6 +167,7 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   std::uint32_t conditions_ = 0;
   std::uint32_t size_ = 0;
   int failure_ = 0;
+  bool read_failed_ = false;  // a failed write leaves what came before it readable
   std::uint16_t held_buffer_ = 0;
   std::uint8_t operations_ = 0;  // in flight: posted receive, read, write, connect
 };
@@ -218,6 +243,24 @@ class stream::write_awaiter : public wait_point, private operation {
   time_point deadline_{};
   int code_ = 0;
   bool misused_ = false;
+};
+
+// Suspends if a receive is posted, until that has ended.
+class stream::detach_awaiter : public wait_point {
+ public:
+  bool await_ready() noexcept;
+  void await_suspend(std::coroutine_handle<> handle) noexcept;
+  result<detached> await_resume();
+
+ private:
+  friend class stream;
+  explicit detach_awaiter(stream& source) noexcept
+      : wait_point(source.home(), &detach_awaiter::interrupt, errc{}), source_(&source) {}
+  static void interrupt(wait_point&, errc) noexcept {}
+  void lost() noexcept;
+
+  stream* source_;  // null once it may be gone
+  errc refused_{};
 };
 
 // Suspends until the connection stands or has failed.

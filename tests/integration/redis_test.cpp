@@ -113,7 +113,7 @@ struct load {
 // What a user may be told when the server has died, and that it says which server.
 bool is_clear(const error& why, const endpoint& to) {
   const bool known = why == errc::connection_reset || why == errc::connection_closed ||
-                     why == errc::connect_failed;
+                     why == errc::connect_failed || why == errc::breaker_open;
   return known && why.message().find(to.text()) != std::string::npos;
 }
 
@@ -135,7 +135,9 @@ task<void> keep_asking(shard& home, pool& backends, load& all, std::string key) 
     auto stored = co_await redis_command(backends, all.to, words("SET", key, value));
     if (!stored) {
       note_failure(seen, stored.error(), all.to, recovered);
-      co_await home.yield();  // while nobody listens, connects fail without any wait
+      // An open breaker refuses at once: as a service would, let a moment pass.
+      auto paused = co_await home.sleep_for(std::chrono::milliseconds(1));
+      if (!paused) co_return;
       continue;
     }
     if (++seen.succeeded == requests_before_the_kill) all.warm.release();

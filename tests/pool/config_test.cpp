@@ -50,10 +50,17 @@ struct limits {
 };
 
 constexpr std::int64_t day_ms = 86'400'000;
+constexpr std::int64_t count_max = std::numeric_limits<std::uint32_t>::max();
 
 const limits all_limits[] = {
     {"max_connections_per_endpoint", &pool_config::max_connections_per_endpoint, 1, 65'536, false,
      "it must be 1 to 65536: "},
+    {"max_connections", &pool_config::max_connections, 1, 1'048'576, true,
+     "it must be 0 (no limit) or 1 to 1048576: "},
+    {"max_connecting_per_endpoint", &pool_config::max_connecting_per_endpoint, 1, 65'536, false,
+     "it must be 1 to 65536: "},
+    {"min_idle_per_endpoint", &pool_config::min_idle_per_endpoint, 0, 65'536, false,
+     "it must be 0 to 65536: "},
     {"max_idle_per_endpoint", &pool_config::max_idle_per_endpoint, 1, 65'536, true,
      "it must be 0 (as many as max_connections_per_endpoint) or 1 to 65536: "},
     {"max_waiters_per_endpoint", &pool_config::max_waiters_per_endpoint, 1, 1'048'576, true,
@@ -68,6 +75,31 @@ const limits all_limits[] = {
      "it must be 0 (never) or 1 ms to 720 h: "},
     {"max_connection_lifetime", &pool_config::max_connection_lifetime, 1, 30 * day_ms, true,
      "it must be 0 (never) or 1 ms to 720 h: "},
+    {"lifetime_jitter_percent", &pool_config::lifetime_jitter_percent, 0, 90, false,
+     "it must be 0 to 90: "},
+    {"max_connection_uses", &pool_config::max_connection_uses, 0, count_max, true, ""},
+    {"refill_jitter", &pool_config::refill_jitter, 0, 60'000, false, "it must be 0 to 60 s: "},
+    {"trim_interval", &pool_config::trim_interval, 1, day_ms, true,
+     "it must be 0 (off) or 1 ms to 24 h: "},
+    {"max_endpoint_idle_time", &pool_config::max_endpoint_idle_time, 1, 30 * day_ms, true,
+     "it must be 0 (never) or 1 ms to 720 h: "},
+    {"validation_interval", &pool_config::validation_interval, 1, day_ms, true,
+     "it must be 0 (off) or 1 ms to 24 h: "},
+    {"probe_candidates", &pool_config::probe_candidates, 1, 64, false, "it must be 1 to 64: "},
+    {"ping_window", &pool_config::ping_window, 0, day_ms, false, "it must be 0 to 24 h: "},
+    {"ping_timeout", &pool_config::ping_timeout, 1, day_ms, false, "it must be 1 ms to 24 h: "},
+    {"release_timeout", &pool_config::release_timeout, 1, day_ms, false,
+     "it must be 1 ms to 24 h: "},
+    {"max_releasing_per_endpoint", &pool_config::max_releasing_per_endpoint, 1, 65'536, false,
+     "it must be 1 to 65536: "},
+    {"connect_backoff_min", &pool_config::connect_backoff_min, 1, day_ms, false,
+     "it must be 1 ms to 24 h: "},
+    {"connect_backoff_max", &pool_config::connect_backoff_max, 1, day_ms, false,
+     "it must be 1 ms to 24 h: "},
+    {"breaker_failures", &pool_config::breaker_failures, 1, 1'000'000, true,
+     "it must be 0 (off) or 1 to 1000000: "},
+    {"leak_threshold", &pool_config::leak_threshold, 1, 30 * day_ms, true,
+     "it must be 0 (off) or 1 ms to 720 h: "},
     {"keepalive_idle", &pool_config::keepalive_idle, 1'000, 32'767'000, false,
      "it must be 1 s to 32767 s: ", 1'000},
     {"keepalive_interval", &pool_config::keepalive_interval, 1'000, 32'767'000, false,
@@ -87,6 +119,8 @@ pool_config with(const limits& one, std::int64_t value) {
   if (std::string_view(one.name) != "max_connections_per_endpoint") {
     config.max_connections_per_endpoint = 65'536;
   }
+  if (std::string_view(one.name) == "connect_backoff_max") config.connect_backoff_min = 1ms;
+  if (std::string_view(one.name) == "connect_backoff_min") config.connect_backoff_max = 24h;
   if (is_count(one)) {
     config.*std::get<count_field>(one.field) = static_cast<std::uint32_t>(value);
   } else {
@@ -110,6 +144,9 @@ TEST(PoolConfig, HasTheDocumentedDefaultsAndTheyAreValid) {
   const pool_config config;
   EXPECT_TRUE(conpool::validate(config));
   EXPECT_EQ(config.max_connections_per_endpoint, 32u);
+  EXPECT_EQ(config.max_connections, 0u);
+  EXPECT_EQ(config.max_connecting_per_endpoint, 4u);
+  EXPECT_EQ(config.min_idle_per_endpoint, 0u);
   EXPECT_EQ(config.max_idle_per_endpoint, 0u);
   EXPECT_EQ(config.max_waiters_per_endpoint, 0u);
   EXPECT_EQ(config.connection_timeout, 3s);
@@ -118,7 +155,22 @@ TEST(PoolConfig, HasTheDocumentedDefaultsAndTheyAreValid) {
   EXPECT_EQ(config.write_timeout, 30s);
   EXPECT_EQ(config.max_idle_time, 60s);
   EXPECT_EQ(config.max_connection_lifetime, 1h);
+  EXPECT_EQ(config.lifetime_jitter_percent, 10u);
+  EXPECT_EQ(config.max_connection_uses, 0u);
+  EXPECT_EQ(config.refill_jitter, 100ms);
+  EXPECT_EQ(config.trim_interval, 0ms);
+  EXPECT_EQ(config.max_endpoint_idle_time, 5min);
   EXPECT_EQ(config.validation, validation_policy::watch);
+  EXPECT_EQ(config.validation_interval, 0ms);
+  EXPECT_EQ(config.probe_candidates, 4u);
+  EXPECT_EQ(config.ping_window, 1s);
+  EXPECT_EQ(config.ping_timeout, 1s);
+  EXPECT_EQ(config.release_timeout, 1s);
+  EXPECT_EQ(config.max_releasing_per_endpoint, 8u);
+  EXPECT_EQ(config.connect_backoff_min, 10ms);
+  EXPECT_EQ(config.connect_backoff_max, 5s);
+  EXPECT_EQ(config.breaker_failures, 5u);
+  EXPECT_EQ(config.leak_threshold, 0ms);
   EXPECT_FALSE(config.reuse_unanswered);
   EXPECT_TRUE(config.tcp_nodelay);
   EXPECT_TRUE(config.tcp_keepalive);
@@ -130,15 +182,18 @@ TEST(PoolConfig, HasTheDocumentedDefaultsAndTheyAreValid) {
 
 TEST(PoolConfig, HasNoNumberWithoutATestOfItsLimits) {
   // Does not compile once a field is added: give that field its limits above, then count it here.
-  const auto [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17] =
+  const auto [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19,
+              f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32, f33, f34, f35] =
       pool_config();
   const auto count = [](const auto&... fields) {
     return (0 + ... +
             (std::same_as<std::remove_cvref_t<decltype(fields)>, std::uint32_t> ||
              std::same_as<std::remove_cvref_t<decltype(fields)>, milliseconds>));
   };
-  EXPECT_EQ(count(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17),
-            static_cast<int>(std::size(all_limits)));
+  EXPECT_EQ(
+      count(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19,
+            f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32, f33, f34, f35),
+      static_cast<int>(std::size(all_limits)));
 }
 
 TEST(PoolConfig, TakesTheFirstAndTheLastAllowedValueOfEachField) {
@@ -154,8 +209,9 @@ TEST(PoolConfig, TakesTheFirstAndTheLastAllowedValueOfEachField) {
 TEST(PoolConfig, RefusesTheValuesNextToTheLimitsOfEachField) {
   for (const auto& one : all_limits) {
     SCOPED_TRACE(one.name);
-    expect_refused(one, one.high + 1);
-    if (one.low - 1 != 0) expect_refused(one, one.low - 1);
+    if (one.high < count_max || !is_count(one)) expect_refused(one, one.high + 1);
+    // 0 has a test of its own, and a count has nothing below it.
+    if (one.low > 1 || (one.low == 0 && !is_count(one))) expect_refused(one, one.low - 1);
   }
 }
 
@@ -163,7 +219,7 @@ TEST(PoolConfig, RefusesValuesFarOutsideOfEachField) {
   for (const auto& one : all_limits) {
     SCOPED_TRACE(one.name);
     if (is_count(one)) {
-      expect_refused(one, std::numeric_limits<std::uint32_t>::max());
+      if (one.high < count_max) expect_refused(one, count_max);
     } else {
       expect_refused(one, -1);
       expect_refused(one, milliseconds::min().count());
@@ -175,7 +231,7 @@ TEST(PoolConfig, RefusesValuesFarOutsideOfEachField) {
 TEST(PoolConfig, TakesZeroOnlyWhereItHasAMeaning) {
   for (const auto& one : all_limits) {
     SCOPED_TRACE(one.name);
-    if (one.takes_zero) {
+    if (one.takes_zero || one.low == 0) {
       EXPECT_TRUE(conpool::validate(with(one, 0)));
     } else {
       expect_refused(one, 0);
@@ -222,6 +278,45 @@ TEST(PoolConfig, RefusesMoreIdleConnectionsThanConnections) {
             "than connections");
 }
 
+TEST(PoolConfig, RefusesMoreIdleConnectionsKeptReadyThanMayBeIdle) {
+  pool_config config;
+  config.max_idle_per_endpoint = 4;
+  config.min_idle_per_endpoint = 4;
+  EXPECT_TRUE(conpool::validate(config));
+  config.min_idle_per_endpoint = 5;
+  EXPECT_EQ(refused(config, "min_idle_per_endpoint"),
+            "min_idle_per_endpoint is 5; it must be 0 to 4, which is max_idle_per_endpoint: more "
+            "are not kept");
+}
+
+TEST(PoolConfig, RefusesMoreIdleConnectionsKeptReadyThanConnections) {
+  pool_config config;
+  config.max_connections_per_endpoint = 8;
+  config.min_idle_per_endpoint = 8;
+  EXPECT_TRUE(conpool::validate(config));
+  config.min_idle_per_endpoint = 9;
+  EXPECT_EQ(refused(config, "min_idle_per_endpoint"),
+            "min_idle_per_endpoint is 9; it must be 0 to 8, which is max_connections_per_endpoint: "
+            "there can be no more idle connections than connections");
+}
+
+TEST(PoolConfig, RefusesABackoffThatEndsBelowItsBeginning) {
+  pool_config config;
+  config.connect_backoff_min = 100ms;
+  config.connect_backoff_max = 100ms;
+  EXPECT_TRUE(conpool::validate(config));
+  config.connect_backoff_max = 99ms;
+  EXPECT_EQ(refused(config, "connect_backoff_max"),
+            "connect_backoff_max is 99 ms; it must be at least connect_backoff_min, which is 100 "
+            "ms: a wait that grows cannot end below where it begins");
+}
+
+TEST(PoolConfig, LetsThePoolsLimitBeLessThanThatOfOneEndpoint) {
+  pool_config config;
+  config.max_connections = config.max_connections_per_endpoint - 1;
+  EXPECT_TRUE(conpool::validate(config));
+}
+
 TEST(PoolConfig, PutsInTheMeaningOfZeroLimits) {
   pool_config config;
   EXPECT_EQ(config.idle_limit(), 32u);
@@ -237,20 +332,27 @@ TEST(PoolConfig, PutsInTheMeaningOfZeroLimits) {
 
 TEST(PoolConfig, RefusesAValidationPolicyThatDoesNotExist) {
   pool_config config;
-  config.validation = validation_policy::none;
-  EXPECT_TRUE(conpool::validate(config));
-  config.validation = static_cast<validation_policy>(2);
+  for (const auto known : {validation_policy::watch, validation_policy::probe,
+                           validation_policy::ping, validation_policy::none}) {
+    config.validation = known;
+    EXPECT_TRUE(conpool::validate(config)) << to_string(known);
+  }
+  config.validation = static_cast<validation_policy>(4);
   EXPECT_EQ(refused(config, "validation"),
-            "validation is 2, which is no validation policy; the known ones are watch and none");
+            "validation is 4, which is no validation policy; the known ones are watch, probe, ping "
+            "and none");
 }
 
 TEST(ValidationPolicy, IsReadFromTheNameItIsWrittenAs) {
-  for (const auto policy : {validation_policy::watch, validation_policy::none}) {
+  for (const auto policy : {validation_policy::watch, validation_policy::probe,
+                            validation_policy::ping, validation_policy::none}) {
     const auto again = conpool::parse_validation_policy(to_string(policy));
     ASSERT_TRUE(again) << again.error().message();
     EXPECT_EQ(*again, policy);
   }
   EXPECT_STREQ(to_string(validation_policy::watch), "watch");
+  EXPECT_STREQ(to_string(validation_policy::probe), "probe");
+  EXPECT_STREQ(to_string(validation_policy::ping), "ping");
   EXPECT_STREQ(to_string(validation_policy::none), "none");
   EXPECT_STREQ(to_string(static_cast<validation_policy>(7)), "unknown");
 }
@@ -264,7 +366,7 @@ TEST(ValidationPolicy, RefusesOtherNamesAndListsTheKnownOnes) {
     EXPECT_EQ(parsed.error().subject(), "validation");
   }
   EXPECT_EQ(conpool::parse_validation_policy("peek\n").error().detail(),
-            "validation is 'peek?'; the known ones are watch and none");
+            "validation is 'peek?'; the known ones are watch, probe, ping and none");
   EXPECT_LT(conpool::parse_validation_policy(std::string(10'000, 'x')).error().detail().size(),
             200u);
 }

@@ -150,6 +150,7 @@ TEST_F(pool_errors, too_many_open_files_is_its_own_error_and_passes) {
   EXPECT_EQ(got, errc::too_many_files);
   EXPECT_TRUE(says(got, "EMFILE")) << got.message();
   EXPECT_TRUE(says(got, to.text())) << got.message();
+  pass(pool_config{}.connect_backoff_min);
   ASSERT_TRUE(run([&]() -> task<void> {
     auto one = co_await backends().acquire(to);
     CO_ASSERT_OK(one);
@@ -171,6 +172,8 @@ TEST_F(pool_errors, T14_a_failed_connect_fails_one_waiter_and_the_others_go_on) 
       if (!one && one.error() == errc::connect_failed) ++failed;
     });
   }
+  // Each failure puts the next connect off.
+  for (int i = 0; i < 1'000 && all.running() > 0; ++i) pass(1ms);
   ASSERT_TRUE(run([&]() -> task<void> { co_await all.join(); }));
   EXPECT_EQ(failed, 5);
   EXPECT_EQ(totals().created, 5U) << "one connect for each, none for nobody";
@@ -180,6 +183,10 @@ TEST_F(pool_errors, a_socket_that_the_kernel_connected_to_itself_is_never_lent) 
   // The kernel walks through its source ports, one for each connect: sooner or later it comes to
   // the port that is asked for, of those it uses for connects the even ones of the default range.
   const endpoint to = endpoint::parse("tcp://127.0.0.1:50000").value();
+  pool_config config;
+  config.breaker_failures = 0;
+  config.connect_backoff_min = config.connect_backoff_max = 1ms;
+  configure(config);
   bool to_itself = false;
   const auto try_some = [&]() -> task<void> {
     for (int attempt = 0; attempt < 1'000 && !to_itself; ++attempt) {
@@ -189,6 +196,7 @@ TEST_F(pool_errors, a_socket_that_the_kernel_connected_to_itself_is_never_lent) 
       EXPECT_EQ(one.error().system_errno(), ECONNREFUSED) << one.error().message();
       to_itself = says(one.error(), "itself");
       if (one.error().system_errno() != ECONNREFUSED) break;
+      clock().advance(1ms);  // the backoff
     }
   };
   for (int round = 0; round < 60 && !to_itself && !HasFailure(); ++round) {

@@ -346,6 +346,7 @@ TEST(pool_stop, everything_may_outlive_the_shard) {
     echo_server server(*home);
     pool_config config;
     config.max_connections_per_endpoint = 1000;
+    config.max_connecting_per_endpoint = 1000;
     config.max_waiters_per_endpoint = 4000;
     outliving.emplace(pool::create(*home, config).value());
     int ended = 0;

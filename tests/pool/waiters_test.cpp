@@ -249,11 +249,8 @@ TEST_F(pool_waiters, T11_late_binding_serves_the_waiter_with_what_comes_first) {
   caller one;
   scope all(home());
   call(all, one);
-  all.spawn([&]() -> task<void> {
-    EXPECT_EQ(totals().connecting, 1U);
-    held.release();  // before the connect is through
-    co_return;
-  });
+  ASSERT_TRUE(until([&] { return totals().connecting == 1; }));
+  held.release();  // before the connect is through
   settle();
   ASSERT_TRUE(one.ended);
   ASSERT_TRUE(one.got);
@@ -306,7 +303,10 @@ TEST_F(pool_waiters, a_connection_that_dies_while_it_is_handed_over_is_not_lent)
 }
 
 TEST_F(pool_waiters, a_burst_of_256_misses_is_dialed_with_few_enters) {
-  cap(256, 256);
+  pool_config config;
+  config.max_connections_per_endpoint = 256;
+  config.max_connecting_per_endpoint = 256;
+  configure(config);
   scope all(home());
   std::vector<caller> callers(256);
   for (caller& one : callers) call(all, one);

@@ -1,0 +1,299 @@
+// What a protocol adds to a pool: log in, check, clean, ping, share. All of it is optional.
+//
+//   struct redis {
+//     struct state { int database = 0; };              // one for each connection
+//
+//     task<result<void>> on_connect(connection& to, state& own);        // log in
+//     task<result<void>> ping(connection& to, state& own);              // a round trip
+//     idle_data on_idle_data(connection& from, state& own, std::span<const std::byte> bytes);
+//   };
+//
+//   auto backends = pool::create(home, config, redis{}).value();
+//   auto lease = co_await backends.acquire(to);
+//   int database = (*lease)->state<redis>().database;
+//
+// A protocol is a class with a nested type `state` (default constructible) and any of the hooks
+// below; a hook of the right name and the wrong form does not compile. One object of it lives in
+// the pool and is used on the pool's shard only. What has no hook costs nothing: `pool` without a
+// protocol is the pool of none of them, and hooks that are not asked on each lend (on_connect,
+// ping, on_idle_data, on_close) leave a hit as fast as it was.
+//
+// A hook that throws counts as one that failed. Hooks that are no coroutines must not block and not
+// call the pool.
+//
+//   task<result<void>> on_connect(connection&, state&)
+//       Before the connection is lent for the first time, within connection_timeout: log in, select
+//       a database, send a preface. An error is a failed connect.
+//   bool on_acquire(connection&, state&)          False: it is closed and another one is lent.
+//   bool is_healthy(const connection&, const state&)   The same, asked first.
+//   bool on_release(connection&, state&)          False: it is closed.
+//   task<bool> on_release(connection&, state&)    The same, for one that has to talk (ROLLBACK):
+//   the
+//       pool runs it after the lease has gone, within release_timeout, and for at most
+//       max_releasing_per_endpoint at a time; one more is closed instead.
+//   task<result<void>> ping(connection&, state&)  A round trip, within ping_timeout.
+//   idle_data on_idle_data(connection&, state&, std::span<const std::byte>)
+//       Bytes came while nobody had it: an expected push (keep) or dirt (the connection is closed).
+//       A message may come in pieces: keep what you need of it in the state.
+//   void on_close(connection&, state&, close_reason) noexcept
+//       It stood and is gone; its memory follows. May run at any moment of a turn.
+//   access access_mode(const connection&, const state&)
+//       Asked once when it stands: exclusive, or shared by n leases at once. Later changes:
+//       connection::set_lease_limit() and retire().
+//   task<void> run(connection&, state&)
+//       A task that lives as long as the connection, as the reader of a multiplexed protocol. It is
+//       cancelled when the connection is closed; if it ends by itself the connection is retired.
+//       While it reads, the pool posts no receive of its own: it is the idle watch.
+//   static constexpr std::uint32_t expected_leases   How many leases a new connection will likely
+//       take: so many callers wait for one connect. Default 1; learned from each connection.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <conpool/pool/connection.h>
+#include <conpool/pool/stats.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/task.h>
+
+namespace conpool {
+
+// How many may have a connection at once.
+struct access {
+  std::uint32_t leases = 1;
+  bool is_shared = false;
+
+  static constexpr access exclusive() noexcept { return {}; }
+  static constexpr access shared(std::uint32_t most) noexcept { return {most, true}; }
+};
+
+enum class idle_data : std::uint8_t {
+  keep,  // it was expected; all of it was taken
+  dirt,  // nobody asked for it: close the connection
+};
+
+// The hooks of a protocol, with its type forgotten; null where it has none. Internal.
+struct protocol_hooks {
+  connection* (*create)(endpoint_pool&, shard&, int fd, std::uint64_t id);
+  void (*destroy)(connection&) noexcept;
+  task<result<void>> (*on_connect)(void*, connection&) = nullptr;
+  bool (*on_acquire)(void*, connection&) noexcept = nullptr;
+  bool (*is_healthy)(void*, const connection&) noexcept = nullptr;
+  bool (*on_release)(void*, connection&) noexcept = nullptr;
+  task<bool> (*clean)(void*, connection&) = nullptr;  // on_release as a coroutine
+  task<result<void>> (*ping)(void*, connection&) = nullptr;
+  idle_data (*on_idle_data)(void*, connection&, std::span<const std::byte>) noexcept = nullptr;
+  void (*on_close)(void*, connection&, close_reason) noexcept = nullptr;
+  access (*access_mode)(void*, const connection&) noexcept = nullptr;
+  task<void> (*run)(void*, connection&) = nullptr;
+  std::uint32_t expected_leases = 1;
+
+  // Whether each lend or each return has to ask.
+  bool on_each_lend() const noexcept {
+    return on_acquire != nullptr || is_healthy != nullptr || access_mode != nullptr;
+  }
+  bool on_each_return() const noexcept {
+    return on_release != nullptr || clean != nullptr || access_mode != nullptr;
+  }
+};
+
+namespace detail {
+
+template <typename P>
+class connection_of final : public managed_connection {
+ public:
+  connection_of(endpoint_pool& owner, shard& home, int fd, std::uint64_t id)
+      : managed_connection(owner, home, fd, id) {}
+  typename P::state own{};
+};
+
+template <typename P>
+typename P::state& state_of(connection& one) noexcept {
+  return static_cast<connection_of<P>&>(one).own;
+}
+template <typename P>
+const typename P::state& state_of(const connection& one) noexcept {
+  return static_cast<const connection_of<P>&>(one).own;
+}
+
+// Whether a hook of that name is there, and whether it has its form.
+#define CONPOOL_HOOK(name, signature)                                                      \
+  template <typename P>                                                                    \
+  concept has_##name = requires { &P::name; };                                             \
+  template <typename P>                                                                    \
+  concept good_##name =                                                                    \
+      !has_##name<P> || requires(P protocol, connection& one, const connection& looked_at, \
+                                 typename P::state& own, const typename P::state& seen,    \
+                                 std::span<const std::byte> bytes, close_reason why) signature
+
+CONPOOL_HOOK(on_connect, {
+  {
+    protocol.on_connect(one, own)
+  } -> std::same_as<task<result<void>>>;
+});
+CONPOOL_HOOK(on_acquire, {
+  {
+    protocol.on_acquire(one, own)
+  } -> std::same_as<bool>;
+});
+CONPOOL_HOOK(is_healthy, {
+  {
+    protocol.is_healthy(looked_at, seen)
+  } -> std::same_as<bool>;
+});
+CONPOOL_HOOK(ping, {
+  {
+    protocol.ping(one, own)
+  } -> std::same_as<task<result<void>>>;
+});
+CONPOOL_HOOK(on_idle_data, {
+  {
+    protocol.on_idle_data(one, own, bytes)
+  } -> std::same_as<idle_data>;
+});
+CONPOOL_HOOK(on_close, {
+  {
+    protocol.on_close(one, own, why)
+  } noexcept -> std::same_as<void>;
+});
+CONPOOL_HOOK(access_mode, {
+  {
+    protocol.access_mode(looked_at, seen)
+  } -> std::same_as<access>;
+});
+CONPOOL_HOOK(run, {
+  {
+    protocol.run(one, own)
+  } -> std::same_as<task<void>>;
+});
+#undef CONPOOL_HOOK
+
+template <typename P>
+concept has_on_release = requires { &P::on_release; };
+template <typename P>
+concept releases_at_once = requires(P protocol, connection& one, typename P::state& own) {
+  { protocol.on_release(one, own) } -> std::same_as<bool>;
+};
+template <typename P>
+concept releases_later = requires(P protocol, connection& one, typename P::state& own) {
+  { protocol.on_release(one, own) } -> std::same_as<task<bool>>;
+};
+
+}  // namespace detail
+
+// A class that a pool can take as its protocol.
+template <typename P>
+concept protocol =
+    std::move_constructible<P> && std::default_initializable<typename P::state> &&
+    detail::good_on_connect<P> && detail::good_on_acquire<P> && detail::good_is_healthy<P> &&
+    detail::good_ping<P> && detail::good_on_idle_data<P> && detail::good_on_close<P> &&
+    detail::good_access_mode<P> && detail::good_run<P> &&
+    (!detail::has_on_release<P> || detail::releases_at_once<P> || detail::releases_later<P>);
+
+namespace detail {
+
+// What is asked when a connection is lent and when it comes back.
+template <protocol P>
+constexpr void set_lending_hooks(protocol_hooks& made) noexcept {
+  if constexpr (has_on_acquire<P>) {
+    made.on_acquire = [](void* self, connection& one) noexcept {
+      try {
+        return static_cast<P*>(self)->on_acquire(one, state_of<P>(one));
+      } catch (...) {
+        return false;
+      }
+    };
+  }
+  if constexpr (has_is_healthy<P>) {
+    made.is_healthy = [](void* self, const connection& one) noexcept {
+      try {
+        return static_cast<P*>(self)->is_healthy(one, state_of<P>(one));
+      } catch (...) {
+        return false;
+      }
+    };
+  }
+  if constexpr (releases_at_once<P>) {
+    made.on_release = [](void* self, connection& one) noexcept {
+      try {
+        return static_cast<P*>(self)->on_release(one, state_of<P>(one));
+      } catch (...) {
+        return false;
+      }
+    };
+  }
+  if constexpr (releases_later<P>) {
+    made.clean = [](void* self, connection& one) {
+      return static_cast<P*>(self)->on_release(one, state_of<P>(one));
+    };
+  }
+}
+
+template <protocol P>
+constexpr protocol_hooks make_hooks() noexcept {
+  protocol_hooks made{
+      .create = [](endpoint_pool& owner, shard& home, int fd, std::uint64_t id) -> connection* {
+        return new connection_of<P>(owner, home, fd, id);
+      },
+      .destroy =
+          [](connection& gone) noexcept {
+            delete &static_cast<connection_of<P>&>(gone);
+          }};
+  if constexpr (has_on_connect<P>) {
+    made.on_connect = [](void* self, connection& one) {
+      return static_cast<P*>(self)->on_connect(one, state_of<P>(one));
+    };
+  }
+  set_lending_hooks<P>(made);
+  if constexpr (has_ping<P>) {
+    made.ping = [](void* self, connection& one) {
+      return static_cast<P*>(self)->ping(one, state_of<P>(one));
+    };
+  }
+  if constexpr (has_on_idle_data<P>) {
+    made.on_idle_data = [](void* self, connection& one, std::span<const std::byte> bytes) noexcept {
+      try {
+        return static_cast<P*>(self)->on_idle_data(one, state_of<P>(one), bytes);
+      } catch (...) {
+        return idle_data::dirt;
+      }
+    };
+  }
+  if constexpr (has_on_close<P>) {
+    made.on_close = [](void* self, connection& one, close_reason why) noexcept {
+      static_cast<P*>(self)->on_close(one, state_of<P>(one), why);
+    };
+  }
+  if constexpr (has_access_mode<P>) {
+    made.access_mode = [](void* self, const connection& one) noexcept {
+      try {
+        return static_cast<P*>(self)->access_mode(one, state_of<P>(one));
+      } catch (...) {
+        return access::exclusive();
+      }
+    };
+  }
+  if constexpr (has_run<P>) {
+    made.run = [](void* self, connection& one) {
+      return static_cast<P*>(self)->run(one, state_of<P>(one));
+    };
+  }
+  if constexpr (requires { P::expected_leases; }) made.expected_leases = P::expected_leases;
+  return made;
+}
+
+template <protocol P>
+inline constexpr protocol_hooks hooks_of = make_hooks<P>();
+
+}  // namespace detail
+
+template <typename P>
+typename P::state& connection::state() noexcept {
+  CONPOOL_ASSERT(managed_, "a connection of a pool without a protocol has no state");
+  return detail::state_of<P>(*this);
+}
+
+}  // namespace conpool
