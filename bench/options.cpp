@@ -130,11 +130,13 @@ CLI::Validator known_protocol() {
 CLI::Validator known_validation() {
   return CLI::Validator(
       [](std::string& name) {
-        if (name == "watch" || name == "none") return std::string();
-        if (name == "probe") {
-          return std::string("probe comes in a later version; use watch or none");
+        if (name == "watch" || name == "probe" || name == "none") return std::string();
+        if (name == "ping") {
+          return std::string(
+              "ping needs a protocol with a ping, and the harness's have none; use watch, probe or "
+              "none");
         }
-        return fmt::format("there is no validation '{}'; use watch or none", name);
+        return fmt::format("there is no validation '{}'; use watch, probe or none", name);
       },
       "NAME");
 }
@@ -180,7 +182,7 @@ void declare(CLI::App& app, arguments& given) {
             ->check(whole_number(pool_size_max)),
         "N");
   names(app.add_option("--validation", given.validation,
-                       "How idle connections are checked: watch, none [watch]")
+                       "How idle connections are checked: watch, probe, none [watch]")
             ->check(known_validation()),
         "NAME");
   names(app.add_option("--json", given.output.json_path,
@@ -210,7 +212,7 @@ std::string preset_list() {
 run_plan plan_with(run_plan plan, const arguments& given, unsigned cores) {
   if (given.make_a_custom_run()) plan.name = "custom";
   plan.protocol = given.protocol == "redis" ? wire_protocol::redis : wire_protocol::echo;
-  plan.validation = given.validation == "none" ? validation_policy::none : validation_policy::watch;
+  plan.validation = parse_validation_policy(given.validation).value();
   if (given.clients) {
     const auto clients = static_cast<std::uint32_t>(*given.clients);
     plan.clients = clients;

@@ -13,14 +13,13 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include <bench/micro/bare_uring.h>
 #include <bench/micro/echo_peer.h>
 #include <bench/micro/measured_run.h>
 #include <bench/micro/micro.h>
@@ -29,18 +28,8 @@
 namespace conpool::micro {
 namespace {
 
-constexpr unsigned setup_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
-                                 IORING_SETUP_R_DISABLED | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
-constexpr unsigned sq_entries = 1024;
-constexpr unsigned cq_entries = 8192;
 constexpr unsigned buffer_count = 256;
 constexpr std::size_t buffer_bytes = 4096;
-
-void check(int code, const char* what) {
-  if (code < 0) errno = -code;
-  check_system_call(code < 0, what);
-}
 
 // The low bit of user_data tells a send from a receive.
 struct alignas(8) client {
@@ -65,7 +54,7 @@ class bare_ring {
   void run(std::int64_t requests);
   bool failed() const noexcept { return failed_; }
   std::uint64_t enters() const noexcept { return enters_; }
-  std::uint64_t submissions() const noexcept { return submissions_; }
+  std::uint64_t submissions() const noexcept { return ring_.submissions(); }
 
  private:
   void add_buffers();
@@ -78,27 +67,18 @@ class bare_ring {
   void on_received(client& one, const io_uring_cqe& entry) noexcept;
   void end_request(client& one) noexcept;
 
-  io_uring uring_{};
+  bare_uring ring_;
+  io_uring& uring_ = *ring_.get();
   io_uring_buf_ring* buffer_ring_ = nullptr;
   char* buffers_ = nullptr;
   std::vector<client> clients_;
   std::int64_t to_begin_ = 0;
   std::int64_t under_way_ = 0;
   std::uint64_t enters_ = 0;
-  std::uint64_t submissions_ = 0;
   bool failed_ = false;
 };
 
 bare_ring::bare_ring(const sockaddr_in& to, std::size_t connections) : clients_(connections) {
-  io_uring_params parameters{};
-  parameters.flags = setup_flags;
-  parameters.cq_entries = cq_entries;
-  check(io_uring_queue_init_params(sq_entries, &uring_, &parameters), "io_uring_setup");
-  // liburing 2.3's shared library does not export io_uring_enable_rings().
-  check(io_uring_register(static_cast<unsigned>(uring_.ring_fd), IORING_REGISTER_ENABLE_RINGS,
-                          nullptr, 0),
-        "IORING_REGISTER_ENABLE_RINGS");
-  check(io_uring_register_ring_fd(&uring_) - 1, "io_uring_register_ring_fd");
   add_buffers();
   for (client& one : clients_) one.fd = connect_blocking(to);
 }
@@ -114,7 +94,7 @@ bare_ring::~bare_ring() {
     turn();
   }
   for (const client& one : clients_) close(one.fd);
-  io_uring_queue_exit(&uring_);
+  io_uring_unregister_buf_ring(&uring_, 0);
   munmap(buffer_ring_, sizeof(io_uring_buf) * buffer_count);
   munmap(buffers_, buffer_bytes * buffer_count);
 }
@@ -130,7 +110,8 @@ void bare_ring::add_buffers() {
   io_uring_buf_reg registration{};
   registration.ring_addr = reinterpret_cast<std::uint64_t>(buffer_ring_);
   registration.ring_entries = buffer_count;
-  check(io_uring_register_buf_ring(&uring_, &registration, 0), "io_uring_register_buf_ring");
+  check_ring_call(io_uring_register_buf_ring(&uring_, &registration, 0),
+                  "io_uring_register_buf_ring");
   for (unsigned id = 0; id < buffer_count; ++id) recycle(static_cast<std::uint16_t>(id));
 }
 
@@ -211,28 +192,7 @@ void bare_ring::handle(const io_uring_cqe& entry) noexcept {
 }
 
 void bare_ring::turn() noexcept {
-  // liburing's io_uring_submit_and_wait returns what it submitted.
-  const int submitted = io_uring_submit_and_wait(&uring_, 1);
-  ++enters_;
-  if (submitted > 0) submissions_ += static_cast<unsigned>(submitted);
-  for (;;) {
-    io_uring_cqe* entry;
-    unsigned head;
-    unsigned seen = 0;
-    io_uring_for_each_cqe(&uring_, head, entry) {
-      ++seen;
-      handle(*entry);
-    }
-    io_uring_cq_advance(&uring_, seen);
-    const unsigned flags =
-        std::atomic_ref<unsigned>(*uring_.sq.kflags).load(std::memory_order_acquire);
-    if ((flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0) break;
-    // The kernel may set the flag just after it ran the work that the flag announces, and then it
-    // stays set until there is more: a call that finds nothing must not be repeated for ever.
-    if (seen == 0) break;
-    io_uring_get_events(&uring_);
-    ++enters_;
-  }
+  enters_ += ring_.turn([this](const io_uring_cqe& entry) { handle(entry); });
 }
 
 void bare_ring::run(std::int64_t requests) {

@@ -45,6 +45,7 @@ void dial_batch(benchmark::State& state) {
   echo_peer peer;
   pool_config config;
   config.max_connections_per_endpoint = static_cast<std::uint32_t>(count);
+  config.max_connecting_per_endpoint = config.max_connections_per_endpoint;
   pool_client client(config);
   const endpoint_handle to = client.handle_of(peer);
   std::vector<lease> taken;

@@ -29,6 +29,7 @@ struct entry {
 };
 
 constexpr std::initializer_list<std::int64_t> none{};
+constexpr std::initializer_list<std::int64_t> probe_sizes{1, 16, 64};
 constexpr std::initializer_list<std::int64_t> dial_sizes{1, 16, 64, 256};
 constexpr std::initializer_list<std::int64_t> request_connections{1, 16, 64};
 
@@ -38,6 +39,8 @@ const entry entries[] = {
     {"acquire_hit_unvalidated", &acquire_hit_unvalidated, none},
     {"baseline_peek_syscall", &baseline_peek_syscall, none},
     {"baseline_mutex_pool", &baseline_mutex_pool, none},
+    {"probe_batch", &probe_batch, probe_sizes},
+    {"floor_probe_batch", &floor_probe_batch, probe_sizes},
     {"dial_batch", &dial_batch, dial_sizes},
     {"request_pooled", &request_pooled, request_connections},
     {"floor_request_bare_ring", &floor_request_bare_ring, request_connections},

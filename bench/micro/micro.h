@@ -17,6 +17,10 @@ void acquire_hit_unvalidated(benchmark::State& state);
 void baseline_peek_syscall(benchmark::State& state);
 void baseline_mutex_pool(benchmark::State& state);
 
+// probe.cpp: one iteration asks range(0) idle connections whether they are alive.
+void probe_batch(benchmark::State& state);
+void floor_probe_batch(benchmark::State& state);
+
 // dial.cpp: one iteration is range(0) misses at once on a cold endpoint.
 void dial_batch(benchmark::State& state);
 

@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -87,12 +88,13 @@ class good_runs(unittest.TestCase):
             self.assertEqual((run["preset"], run["protocol"]), ("many_endpoints", "redis"))
             self.assertIn("<svg", page.read_text())
 
-    def test_without_validation_all_is_well_too_with_servers_that_stay(self):
-        done = bench("--validation", "none", "--json", "-")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        run = json.loads(done.stdout)["runs"][0]
-        self.check(run, 2000)
-        self.assertEqual((run["preset"], run["validation"]), ("high_reuse", "none"))
+    def test_with_probes_or_no_validation_all_is_well_too_with_servers_that_stay(self):
+        for validation in ("probe", "none"):
+            done = bench("--validation", validation, "--json", "-")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            run = json.loads(done.stdout)["runs"][0]
+            self.check(run, 2000)
+            self.assertEqual((run["preset"], run["validation"]), ("high_reuse", validation))
 
 
 class bad_runs(unittest.TestCase):
@@ -106,7 +108,9 @@ class bad_runs(unittest.TestCase):
         self.assertEqual(run["acquire_ns"]["count"], 0)
         self.assertEqual(run["throughput_rps"], 0)
         self.assertIn(endpoint, done.stderr)
-        self.assertIn("12 requests failed", done.stderr)
+        # Refused at first; once the breaker is open, told so at once.
+        failed = re.findall(r"custom: (\d+) requests? failed", done.stderr)
+        self.assertEqual(sum(map(int, failed)), 12, done.stderr)
 
     def test_connections_that_their_peer_has_closed_are_counted_apart(self):
         server = one_answer_server()
@@ -124,7 +128,7 @@ class bad_runs(unittest.TestCase):
 
     def test_bad_arguments_are_told_in_one_line(self):
         for arguments in (["--clients", "0"], ["--preset", "no"], ["--tls"], ["--what"],
-                          ["--protocol", "http1"], ["--validation", "probe"],
+                          ["--protocol", "http1"], ["--validation", "ping"],
                           ["--endpoint", "tcp://x"], ["--json", "/no/such/folder/r.json"]):
             done = bench(*arguments)
             self.assertEqual(done.returncode, 2, arguments)

@@ -135,6 +135,8 @@ TEST(options, take_the_rest_as_it_is_given) {
   EXPECT_EQ(plan.protocol, wire_protocol::redis);
   EXPECT_EQ(plan.validation, validation_policy::none);
   EXPECT_DOUBLE_EQ(plan.rate_per_s, 2500.5);
+  EXPECT_EQ(plan_of({"--validation", "probe"}).validation, validation_policy::probe);
+  EXPECT_EQ(plan_of({"--validation", "watch"}).validation, validation_policy::watch);
   const auto parsed = parse({"--json", "-", "--html=page.html", "--quiet"});
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->json_path, "-");
@@ -188,8 +190,14 @@ TEST(options, refuse_more_memory_than_is_sensible) {
 TEST(options, refuse_what_comes_later) {
   EXPECT_TRUE(contains(refusal({"--tls"}), "later"));
   EXPECT_TRUE(contains(refusal({"--protocol", "http1"}), "later"));
-  EXPECT_TRUE(contains(refusal({"--validation", "probe"}), "later"));
   EXPECT_TRUE(contains(refusal({"--endpoint", "tls://localhost:443"}), "later"));
+}
+
+TEST(options, refuse_pings_as_no_protocol_here_has_one) {
+  const std::string text = refusal({"--validation", "ping"});
+  EXPECT_TRUE(text.starts_with("--validation")) << text;
+  EXPECT_TRUE(contains(text, "needs a protocol with a ping")) << text;
+  EXPECT_TRUE(contains(text, "watch, probe or none")) << text;
 }
 
 TEST(options, refuse_unknown_names_and_say_which_there_are) {
@@ -197,7 +205,7 @@ TEST(options, refuse_unknown_names_and_say_which_there_are) {
   EXPECT_TRUE(contains(preset, "'fast'"));
   EXPECT_TRUE(contains(preset, "sixteen_servers"));
   EXPECT_TRUE(contains(refusal({"--protocol", "smtp"}), "echo or redis"));
-  EXPECT_TRUE(contains(refusal({"--validation", "hope"}), "watch or none"));
+  EXPECT_TRUE(contains(refusal({"--validation", "hope"}), "watch, probe or none"));
 }
 
 TEST(options, refuse_bad_endpoints_and_say_why) {
