@@ -78,7 +78,8 @@ bool endpoint_pool::may_dial_now() noexcept {
   if (counts_.connecting >= (gate_.open() ? 1 : config.max_connecting_per_endpoint)) return false;
   if (total() >= config.max_connections_per_endpoint) {
     // Who wants a fresh one at the limit gets the place of the coldest idle one.
-    if (fresh_waiting_ > 0 && !idle_.empty() && counts_.closing == 0) evict(idle_.back());
+    if (fresh_waiting_ > 0 && !idle_.empty() && counts_.closing == 0)
+      evict(idle_.back(), close_reason::evicted);
     return false;
   }
   return core_->may_open(*this, counts_.waiting > 0);

@@ -177,7 +177,7 @@ void endpoint_pool::take_in(connection& fresh, std::uint32_t generation) noexcep
     const duration jitter = lifetime * core_->config().lifetime_jitter_percent / 100;
     fresh.retire_at_ = now + lifetime - home_->random().up_to(jitter);
   }
-  if (is_supervised()) fresh.mark(stream::supervised);
+  if (supervised_) fresh.mark(stream::supervised);
   members_.push_back(fresh);
   core_->add_reference();
   ++counts_.active;

@@ -107,12 +107,14 @@ void endpoint_pool::refresh() noexcept {
   idle_room_ = config.idle_limit();
   // Above the floor each return may make the coldest one due.
   if (config.min_idle_per_endpoint > 0) idle_room_ = config.min_idle_per_endpoint;
-  if (shut_down_ || core_->in_shortage() || total() > config.max_connections_per_endpoint) {
+  if (shut_down_ || core_->in_shortage() || core_->over_limit() ||
+      standing() > config.max_connections_per_endpoint) {
     idle_room_ = 0;
   }
-  const bool supervised = is_supervised();
+  const bool were_supervised = std::exchange(supervised_, is_supervised());
+  if (supervised_ == were_supervised) return;
   for (connection& one : members_) {
-    if (supervised) {
+    if (supervised_) {
       one.mark(stream::supervised);
     } else {
       one.clear(stream::supervised);
@@ -124,12 +126,11 @@ void endpoint_pool::limits_changed() noexcept {
   if (shut_down_) return;
   const core_pointer keep(*core_);
   const pool_config& config = core_->config();
-  while (!idle_.empty() &&
-         (total() > config.max_connections_per_endpoint || counts_.idle > config.idle_limit())) {
-    const bool too_many = total() > config.max_connections_per_endpoint;
-    close_connection(idle_.back(),
-                     too_many ? close_reason::over_limit : close_reason::over_idle_limit);
-    if (counts_.closing >= config.max_connections_per_endpoint && !too_many) break;
+  while (!idle_.empty() && standing() > config.max_connections_per_endpoint) {
+    close_connection(idle_.back(), close_reason::over_limit);
+  }
+  while (counts_.idle > config.idle_limit()) {
+    close_connection(idle_.back(), close_reason::over_idle_limit);
   }
   next_trim_ = time_point::max();
   next_check_ = time_point::max();
@@ -239,7 +240,7 @@ std::optional<close_reason> endpoint_pool::unwanted(const connection& clean) con
     return close_reason::uses;
   }
   if (clean.retiring_) return close_reason::retired;
-  if (total() > config.max_connections_per_endpoint || core_->over_limit()) {
+  if (standing() > config.max_connections_per_endpoint || core_->over_limit()) {
     return close_reason::over_limit;
   }
   return std::nullopt;
@@ -301,6 +302,7 @@ void endpoint_pool::place(connection& clean, bool existed) noexcept {
   } else {
     --counts_.active;
     make_idle(clean);
+    if (idle_room_ == 0) refresh();  // the limit that was passed may be kept again
     if (core_->config().min_idle_per_endpoint > 0) schedule_upkeep();
   }
 }
@@ -381,6 +383,7 @@ void endpoint_pool::close_connection(connection& unwanted, close_reason why) noe
   unwanted.state_ = state::closing;
   unwanted.reason_ = why;
   ++counts_.closing;
+  core_->closing_began();
   if (unwanted.managed_) managed(unwanted).life_.cancel(errc::connection_closed);
   unwanted.begin_close();
 }
@@ -399,6 +402,7 @@ void endpoint_pool::leave_closing(connection& left) noexcept {
   --counts_.active;
   if (left.retiring_) --counts_.retiring;
   ++counts_.closing;
+  core_->closing_began();
   left.state_ = state::closing;
   if (left.closed()) connection_closed(left);
 }
@@ -408,6 +412,7 @@ void endpoint_pool::connection_closed(connection& gone) noexcept {
   if (gone.state_ != state::closing) return;
   if (gone.managed_ && managed(gone).running_) return;  // run() has still to end
   --counts_.closing;
+  core_->closing_ended();
   ++counts_.closed_by[static_cast<std::size_t>(gone.reason_)];
   if (core_->observed()) {
     event_queue::record event;

@@ -145,6 +145,10 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
   // After refresh(): serves waiters anew and closes what is above lowered limits.
   void limits_changed() noexcept;
   void resumed() noexcept;
+  // What counts for the limits and is not on its way out.
+  std::uint32_t standing() const noexcept {
+    return counts_.active + counts_.idle + counts_.connecting - counts_.retiring;
+  }
   // Nothing of it is left in the kernel's hands but what is leased.
   bool quiet() const noexcept { return counts_.idle + counts_.connecting + counts_.closing == 0; }
   // Nobody has anything of it, so it may be forgotten.
@@ -157,7 +161,7 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
     if (--handles_ == 0 && !shut_down_ && unused()) schedule_upkeep();
   }
   connection* coldest_idle() noexcept { return idle_.empty() ? nullptr : &idle_.back(); }
-  void evict(connection& idle) noexcept { close_connection(idle, close_reason::evicted); }
+  void evict(connection& idle, close_reason why) noexcept { close_connection(idle, why); }
   // When its first caller came that has no connect under way; nullopt if there is none.
   std::optional<std::uint64_t> first_unserved() const noexcept;
   // Looks in this turn whether waiters can be served or connects begun.
@@ -172,9 +176,7 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
   // Makes a connected descriptor an idle connection of this endpoint.
   result<void> adopt(int fd);
 
-  std::uint32_t total() const noexcept {
-    return counts_.active + counts_.idle + counts_.connecting + counts_.closing - counts_.retiring;
-  }
+  std::uint32_t total() const noexcept { return standing() + counts_.closing; }
 
  private:
   friend class connection;
@@ -323,6 +325,7 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
   look lends_ = look::closely;
   bool watch_ = true;
   bool shares_ = false;
+  bool supervised_ = false;  // each return is looked at
   bool shut_down_ = false;
   bool looking_ = false;    // the look at demand is on the ready queue
   bool pings_all_ = false;  // the last ping failed: each lend pings until one succeeds

@@ -39,8 +39,10 @@ void pool_core::apply_config() noexcept {
 void pool_core::reconfigure(const pool_config& config) noexcept {
   config_ = config;
   apply_config();
-  refresh_all();
   for (auto& [to, one] : endpoints_) one->limits_changed();
+  while (over_limit() && evict_coldest(nullptr, close_reason::over_limit)) {
+  }
+  refresh_all();
 }
 
 void pool_core::refresh_all() noexcept {
@@ -213,7 +215,7 @@ bool pool_core::claim_place_of(const endpoint_pool& giver) noexcept {
   return false;
 }
 
-bool pool_core::evict_coldest(const endpoint_pool* but_of) noexcept {
+bool pool_core::evict_coldest(const endpoint_pool* but_of, close_reason why) noexcept {
   connection* coldest = nullptr;
   endpoint_pool* owner = nullptr;
   for (auto& [to, one] : endpoints_) {
@@ -225,7 +227,7 @@ bool pool_core::evict_coldest(const endpoint_pool* but_of) noexcept {
     owner = one.get();
   }
   if (coldest == nullptr) return false;
-  owner->evict(*coldest);
+  owner->evict(*coldest, why);
   return true;
 }
 

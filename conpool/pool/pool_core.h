@@ -81,6 +81,8 @@ class pool_core : private shard_service {
   void opened() noexcept { ++connections_; }
   // A connection is gone, or a connect has failed.
   void place_freed() noexcept;
+  void closing_began() noexcept { ++closing_; }
+  void closing_ended() noexcept { --closing_; }
   // An endpoint has looked at its demand: if it can use no place now, the next in line may.
   void demand_looked_at(endpoint_pool& looked) noexcept;
   bool in_shortage() const noexcept { return shortage_; }
@@ -88,10 +90,11 @@ class pool_core : private shard_service {
   // place; if so, it is counted as on its way.
   bool claim_place_of(const endpoint_pool& giver) noexcept;
   bool over_limit() const noexcept {
-    return config_.max_connections != 0 && connections_ > config_.max_connections;
+    return config_.max_connections != 0 && connections_ - closing_ > config_.max_connections;
   }
   // Closes the idle connection that was unused longest; false if there is none.
-  bool evict_coldest(const endpoint_pool* but_of) noexcept;
+  bool evict_coldest(const endpoint_pool* but_of,
+                     close_reason why = close_reason::evicted) noexcept;
   std::size_t connections() const noexcept { return connections_; }
 
   void add_reference() noexcept { ++references_; }
@@ -126,6 +129,7 @@ class pool_core : private shard_service {
   std::uint64_t last_connection_id_ = 0;
   std::uint64_t last_ticket_ = 0;
   std::size_t connections_ = 0;  // connecting, idle, active and closing, over all endpoints
+  std::size_t closing_ = 0;      // of these
   std::size_t evicting_ = 0;     // closed for somebody in line, and not gone yet
   std::size_t references_ = 0;
   errc closed_{};

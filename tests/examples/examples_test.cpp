@@ -151,6 +151,16 @@ TEST(examples, echo_prints_three_answers_and_the_counts) {
       << echo.printed();
 }
 
+TEST(examples, operations_warms_pauses_shrinks_and_drains) {
+  program operations("operations");
+  EXPECT_EQ(operations.finish(), 0) << operations.printed();
+  EXPECT_TRUE(operations.prints("4 idle after warm\n")) << operations.printed();
+  EXPECT_TRUE(operations.prints("the pool is paused")) << operations.printed();
+  EXPECT_TRUE(operations.prints("connection 2 closed: over limit\n")) << operations.printed();
+  EXPECT_TRUE(operations.prints("connection 3 closed: cleared\n")) << operations.printed();
+  EXPECT_TRUE(operations.prints("1 taken from who had it\n")) << operations.printed();
+}
+
 TEST(examples, own_loop_has_every_request_answered) {
   program own_loop("own_loop");
   EXPECT_EQ(own_loop.finish(), 0) << own_loop.printed();
