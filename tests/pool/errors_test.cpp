@@ -98,7 +98,7 @@ TEST_F(pool_errors, refused_says_where_how_often_and_why) {
   EXPECT_EQ(totals().closed(close_reason::connect_failed), 1U);
 }
 
-TEST_F(pool_errors, T17_a_black_hole_ends_at_the_connection_timeout) {
+TEST_F(pool_errors, T17_hung_connect_isolated_ends_at_the_connection_timeout) {
   silent_port hole(0);
   hole.fill();
   const error got = failure_of(hole.text());
@@ -157,7 +157,7 @@ TEST_F(pool_errors, too_many_open_files_is_its_own_error_and_passes) {
   }));
 }
 
-TEST_F(pool_errors, T14_a_failed_connect_fails_one_waiter_and_the_others_go_on) {
+TEST_F(pool_errors, T14_connect_fail_hits_one_and_the_others_go_on) {
   const silent_port nobody;
   const endpoint to = endpoint::parse(nobody.text()).value();
   pool_config config;

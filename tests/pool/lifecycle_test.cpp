@@ -29,7 +29,7 @@ class pool_lifecycle : public pool_fixture {
   std::uint64_t closed(close_reason why) { return totals().closed(why); }
 };
 
-TEST_F(pool_lifecycle, T2_idle_connections_are_a_stack) {
+TEST_F(pool_lifecycle, T2_lifo_order_idle_connections_are_a_stack) {
   lease a = hold();
   lease b = hold();
   const std::uint64_t id_a = a->id();
@@ -42,7 +42,7 @@ TEST_F(pool_lifecycle, T2_idle_connections_are_a_stack) {
   EXPECT_EQ(after->id(), id_a);
 }
 
-TEST_F(pool_lifecycle, T35_the_coldest_expire_on_time_and_the_warm_stay) {
+TEST_F(pool_lifecycle, T35_idle_timeout_clock_the_coldest_expire_on_time_and_the_warm_stay) {
   lease a = hold();
   lease b = hold();
   a.release();
@@ -60,7 +60,7 @@ TEST_F(pool_lifecycle, T35_the_coldest_expire_on_time_and_the_warm_stay) {
   EXPECT_TRUE(until([&] { return totals().closing == 0; }));
 }
 
-TEST_F(pool_lifecycle, T37_lifetime_ends_idle_ones_by_timer_and_leased_ones_on_return) {
+TEST_F(pool_lifecycle, T37_lifetime_while_leased_idle_ones_end_by_timer_leased_ones_on_return) {
   pool_config config;
   config.max_connection_lifetime = 10s;
   config.max_idle_time = 0ms;
@@ -79,7 +79,7 @@ TEST_F(pool_lifecycle, T37_lifetime_ends_idle_ones_by_timer_and_leased_ones_on_r
   EXPECT_EQ(closed(close_reason::lifetime) + totals().closing, 2U);
 }
 
-TEST_F(pool_lifecycle, T73_overdue_idle_connections_are_dropped_before_an_acquire_after_a_pause) {
+TEST_F(pool_lifecycle, T73_clock_jump_suspend_overdue_ones_are_dropped_before_an_acquire) {
   hold().release();
   settle();
   clock().advance(2h);  // as after a suspended machine: no turn in between
@@ -103,7 +103,8 @@ TEST_F(pool_lifecycle, idle_connections_beyond_the_limit_are_closed_on_return) {
   EXPECT_EQ(closed(close_reason::over_idle_limit), 1U);
 }
 
-TEST_F(pool_lifecycle, T41_clear_closes_idle_now_leased_on_return_connecting_when_they_stand) {
+TEST_F(pool_lifecycle,
+       T41_generation_clear_idle_close_now_leased_on_return_pending_when_they_stand) {
   lease idle = hold();
   lease leased = hold();
   idle.release();
@@ -129,7 +130,7 @@ TEST_F(pool_lifecycle, T41_clear_closes_idle_now_leased_on_return_connecting_whe
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_lifecycle, T47_unread_bytes_close_the_connection_on_return) {
+TEST_F(pool_lifecycle, T47_dirty_return_unread_bytes_close_the_connection) {
   lease held = hold();
   ASSERT_TRUE(run([&]() -> task<void> {
     auto sent = co_await held->write("0123456789");
@@ -169,7 +170,7 @@ TEST_F(pool_lifecycle, reuse_unanswered_allows_protocols_without_answers) {
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_lifecycle, T48_a_read_under_way_at_return_is_cancelled_and_the_connection_closed) {
+TEST_F(pool_lifecycle, T48_dirty_return_inflight_read_is_cancelled_and_the_connection_closed) {
   lease held = hold();
   connection& inner = *held;
   result<std::size_t> outcome = 0U;
@@ -209,7 +210,7 @@ TEST_F(pool_lifecycle, a_read_that_timed_out_makes_the_connection_unusable) {
   EXPECT_EQ(closed(close_reason::interrupted), 1U);
 }
 
-TEST_F(pool_lifecycle, T49_discard_closes_and_frees_the_slot) {
+TEST_F(pool_lifecycle, T49_poison_and_hijack_discard_closes_and_frees_the_slot) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   configure(config);
@@ -221,7 +222,7 @@ TEST_F(pool_lifecycle, T49_discard_closes_and_frees_the_slot) {
   EXPECT_EQ(closed(close_reason::discarded), 1U);
 }
 
-TEST_F(pool_lifecycle, T44_close_wakes_every_waiter_once) {
+TEST_F(pool_lifecycle, T44_close_wakes_waiters_each_of_them_once) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   configure(config);

@@ -62,7 +62,7 @@ TEST_F(pool_watch, T24_garbage_while_idle_closes_the_connection) {
   EXPECT_EQ(totals().closed(close_reason::unexpected_data), 1U);
 }
 
-TEST_F(pool_watch, T26_fin_that_was_not_harvested_yet_is_seen_at_the_acquire) {
+TEST_F(pool_watch, T26_fin_same_turn_as_checkout_is_seen_though_it_was_not_harvested) {
   // The server closes inside the very turn in which the acquire follows: nothing was harvested in
   // between, so only the look at the acquire itself can tell.
   make_idle(1);
