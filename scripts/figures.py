@@ -19,6 +19,7 @@ from callgrind_difference import difference, forbidden_instructions  # noqa: E40
 REPETITIONS = 15
 HIT_ITERATIONS = 2_000_000
 REQUEST_ITERATIONS = 40_000
+PROBE_ITERATIONS = 5_000
 
 
 def measure(program, name, iterations):
@@ -110,6 +111,14 @@ def print_requests(program):
     row("instructions that the pool adds to a request", f"{totals[pooled] - totals[bare]:.0f}")
 
 
+def print_probes(program):
+    asked, bare = "probe_batch/64", "floor_probe_batch/64"
+    runs = alternate(program, PROBE_ITERATIONS, [asked, bare])
+    for name in (asked, bare):
+        row(f"{name}: client CPU of one probe", f"{cpu_ns(runs[name]) / 64:.0f}", "ns")
+    row("ratio of the two, lower quartiles", f"{cpu_ns(runs[asked]) / cpu_ns(runs[bare]):.3f}")
+
+
 def print_dials(program):
     for count in (1, 16, 64, 256):
         runs = [measure(program, f"dial_batch/{count}", 100) for _ in range(5)]
@@ -134,6 +143,8 @@ def main(folder):
     good = print_hit_instructions(micro) and good
     print()
     print_requests(micro)
+    print()
+    print_probes(micro)
     print()
     print_dials(micro)
     print()
