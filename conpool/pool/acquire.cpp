@@ -73,7 +73,9 @@ void acquire_waiter::deliver(ready_node& node) noexcept {
     // waiter is back at the head of the queue.
     ring& kernel = self.home().ring();
     if (self.from_->watched() && kernel.completions_pending()) kernel.harvest();
-    if (self.connection_ != nullptr) self.from_->lend_reserved(self, *self.connection_);
+    if (self.connection_ != nullptr && self.from_->still_good(*self.connection_)) {
+      self.from_->lend_reserved(self, *self.connection_);
+    }
   }
   if (self.connection_ == nullptr && !self.failure_) return;
   self.disarm();

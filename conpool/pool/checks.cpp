@@ -9,11 +9,21 @@
 #include <conpool/pool/pool_core.h>
 
 namespace conpool {
+namespace {
+
+// What somebody receives on tells by itself: run(), or a receive that was posted before the policy
+// became `probe`. A greeting is the first lease's.
+bool can_be_probed(const connection& candidate) noexcept {
+  constexpr std::uint32_t taken = stream::has_data | stream::reading;
+  return !candidate.receive_posted() && (candidate.conditions() & taken) == 0;
+}
+
+}  // namespace
 
 // Whether an idle connection has to be asked before it is lent.
 bool endpoint_pool::needs_check(const connection& candidate) const noexcept {
   const pool_config& config = core_->config();
-  if (config.validation == validation_policy::probe) return true;
+  if (config.validation == validation_policy::probe) return can_be_probed(candidate);
   if (config.validation != validation_policy::ping) return false;
   const time_point known_good = std::max(candidate.last_used_, candidate.checked_at_);
   return pings_all_ || home_->now() - known_good >= config.ping_window;
@@ -105,13 +115,15 @@ void endpoint_pool::check_due(time_point now) noexcept {
   const duration interval = core_->config().validation_interval;
   next_check_ = now + interval;
   if (!asks_connections()) return;
+  const bool peeks = core_->config().validation == validation_policy::probe;
   // Coldest first: the healthy come back in the same order, each on top of the one before.
   for (auto it = idle_.end(); it != idle_.begin();) {
     --it;
     connection& one = *it;
     if (one.last_used_ + interval > now) return;  // the others were used later
     if (one.checked_at_ + interval > now) continue;
-    it = std::next(it);  // the check takes it out of the list
+    if (peeks && !can_be_probed(one)) continue;
+    it = std::next(it);                           // the check takes it out of the list
     begin_check(one, false);
   }
 }
@@ -124,32 +136,33 @@ bool endpoint_pool::asks_connections() const noexcept {
 
 void endpoint_pool::check_all(check_batch& into) noexcept {
   batch_ = &into;
-  const std::uint32_t before = counts_.idle;
   ring& kernel = home_->ring();
   // What has been told already counts first.
   if (kernel.completions_pending()) kernel.harvest();
-  if (!asks_connections()) {
-    into.checked = before;
-    into.alive = counts_.idle;
-    into.done.set();
-    return;
-  }
-  for (const std::uint64_t closed : into.closed_by) {
-    into.checked += static_cast<std::uint32_t>(closed);
-  }
-  into.pending = counts_.idle;
-  if (into.pending == 0) into.done.set();
+  const bool asks = asks_connections();
+  const bool peeks = core_->config().validation == validation_policy::probe;
   // Coldest first: the healthy come back in the same order, each on top of the one before.
-  for (std::uint32_t left = into.pending; left > 0; --left) {
-    idle_.back().in_batch_ = true;
-    begin_check(idle_.back(), false);
+  for (auto it = idle_.end(); it != idle_.begin();) {
+    --it;
+    connection& one = *it;
+    if (!asks || (peeks && !can_be_probed(one))) {
+      ++into.checked;
+      ++into.alive;
+      continue;
+    }
+    it = std::next(it);  // the check takes it out of the list
+    ++into.pending;
+    one.in_batch_ = true;
+    begin_check(one, false);
   }
+  if (into.pending == 0) into.done.set();
 }
 
 void endpoint_pool::leave_batch() noexcept {
   if (batch_ == nullptr) return;
   for (connection& one : members_) one.in_batch_ = false;
-  batch_ = nullptr;
+  // Who waits for the turn to check must not wait for a batch that nobody waits for any more.
+  std::exchange(batch_, nullptr)->done.set();
 }
 
 }  // namespace conpool

@@ -40,19 +40,26 @@ void endpoint_pool::serve_from_idle() noexcept {
       managed_connection* const least = least_loaded();
       acquire_waiter* const first = least == nullptr ? nullptr : first_waiter_for(*least);
       if (first == nullptr) return;
-      reserve_shared(*least, *first);
+      if (least->shared_) {
+        reserve_shared(*least, *first);
+      } else {
+        reserve_idle(*least, *first);
+      }
       continue;
     }
     if (idle_.empty() || needs_check(idle_.front())) return;
     connection& candidate = idle_.front();
     acquire_waiter* const first = first_waiter_for(candidate);
     if (first == nullptr) return;
-    if (!fit_to_lend(candidate)) continue;
-    idle_.remove(candidate);
-    --counts_.idle;
-    ++counts_.active;
-    reserve(candidate, *first, true);
+    if (fit_to_lend(candidate)) reserve_idle(candidate, *first);
   }
+}
+
+void endpoint_pool::reserve_idle(connection& candidate, acquire_waiter& first) noexcept {
+  idle_.remove(candidate);
+  --counts_.idle;
+  ++counts_.active;
+  reserve(candidate, first, true);
 }
 
 std::uint32_t endpoint_pool::idle_wanted() const noexcept {
@@ -82,7 +89,7 @@ bool endpoint_pool::may_dial_now() noexcept {
       evict(idle_.back(), close_reason::evicted);
     return false;
   }
-  return core_->may_open(*this, counts_.waiting > 0);
+  return core_->may_open(*this, first_unserved().has_value());
 }
 
 void endpoint_pool::begin_dials() noexcept {
@@ -168,11 +175,12 @@ void endpoint_pool::note_unserved_end(const connection& gone) noexcept {
 
 void endpoint_pool::connection_stood() noexcept {
   if (gate_.stood()) tell(pool_event_kind::breaker_closed);
-  if (warming_.empty()) return;
-  warm_request& first = warming_.front();
-  if (--first.missing > 0) return;
-  warming_.remove(first);
-  first.done.set();
+  for (auto it = warming_.begin(); it != warming_.end();) {
+    warm_request& one = *it++;
+    if (--one.missing > 0) continue;
+    warming_.remove(one);
+    one.done.set();
+  }
 }
 
 void endpoint_pool::warm(warm_request& request) noexcept {

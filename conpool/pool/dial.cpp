@@ -182,6 +182,12 @@ void endpoint_pool::take_in(connection& fresh, std::uint32_t generation) noexcep
   core_->add_reference();
   ++counts_.active;
   fresh.state_ = state::reserved;
+  if (shares_) {
+    const access mode = hooks_->access_mode(core_->protocol(), fresh);
+    managed(fresh).shared_ = mode.is_shared;
+    managed(fresh).lease_limit_ = mode.is_shared ? std::max(1U, mode.leases) : 1;
+    expected_leases_ = managed(fresh).lease_limit_;
+  }
   if (fresh.retire_at_ < next_retirement_) {
     next_retirement_ = fresh.retire_at_;
     if (timer_node::armed()) schedule_upkeep();
@@ -196,12 +202,6 @@ void endpoint_pool::established(connection& fresh, std::uint32_t generation) noe
   event.connection = fresh.id();
   tell(std::move(event));
   connection_stood();
-  if (hooks_ != nullptr && hooks_->access_mode != nullptr) {
-    const access mode = hooks_->access_mode(core_->protocol(), fresh);
-    managed(fresh).shared_ = mode.is_shared;
-    managed(fresh).lease_limit_ = mode.is_shared ? std::max(1U, mode.leases) : 1;
-    expected_leases_ = managed(fresh).lease_limit_;
-  }
   if (hooks_ != nullptr && hooks_->run != nullptr) begin_run(fresh);
   place(fresh, false);
   // More may be needed than this one takes.

@@ -96,7 +96,7 @@ void endpoint_pool::refresh() noexcept {
   const pool_config& config = core_->config();
   const validation_policy policy = config.validation;
   shares_ = hooks_ != nullptr && hooks_->access_mode != nullptr;
-  watch_ = policy == validation_policy::watch || policy == validation_policy::ping;
+  watch_ = policy != validation_policy::none;
   lends_ = watch_ ? look::at_completions : look::not_at_all;
   if (policy == validation_policy::probe || policy == validation_policy::ping || core_->paused() ||
       core_->observed() || config.leak_threshold > duration::zero() ||
@@ -104,6 +104,8 @@ void endpoint_pool::refresh() noexcept {
     lends_ = look::closely;
   }
   dirty_ = config.reuse_unanswered ? ~std::uint32_t{stream::unanswered} : ~0U;
+  // Without the leak detector a return no longer takes a connection off the list.
+  while (config.leak_threshold == duration::zero() && !leased_.empty()) leased_.pop_front();
   idle_room_ = config.idle_limit();
   // Above the floor each return may make the coldest one due.
   if (config.min_idle_per_endpoint > 0) idle_room_ = config.min_idle_per_endpoint;
@@ -132,15 +134,17 @@ void endpoint_pool::limits_changed() noexcept {
   while (counts_.idle > config.idle_limit()) {
     close_connection(idle_.back(), close_reason::over_idle_limit);
   }
+  // Another policy may watch what was only probed.
+  for (connection& one : idle_) watch(one);
   next_trim_ = time_point::max();
   next_check_ = time_point::max();
   schedule_upkeep();
-  look_at_demand();
+  resumed();
 }
 
 void endpoint_pool::resumed() noexcept {
   if (shut_down_) return;
-  serve_from_idle();  // before a newcomer can pass
+  if (!core_->paused()) serve_from_idle();  // before a newcomer can pass
   look_at_demand();
 }
 
@@ -164,11 +168,20 @@ connection* endpoint_pool::take_idle_slowly(const std::source_location& where) n
 
 // Closes an idle connection that the socket or the protocol says is not to be lent.
 bool endpoint_pool::fit_to_lend(connection& candidate) noexcept {
+  // What the protocol's run() has read tells nobody else.
+  if ((candidate.conditions() & broken) != 0) {
+    close_connection(candidate, reason_of(candidate));
+    return false;
+  }
   // Unwatched: a new connection whose server spoke first. The socket itself has to be asked.
   const bool reads = (candidate.conditions() & stream::reading) != 0;
-  if (watch_ && !reads && !candidate.receive_posted() && home_->ring().peek(candidate.fd()) == 0) {
-    close_connection(candidate, close_reason::peer_closed);
-    return false;
+  if (watch_ && !reads && !candidate.receive_posted()) {
+    const int waiting = home_->ring().peek(candidate.fd());
+    if (waiting == 0 || (waiting < 0 && waiting != -EAGAIN)) {
+      close_connection(candidate,
+                       waiting == 0 ? close_reason::peer_closed : close_reason::peer_reset);
+      return false;
+    }
   }
   if (hooks_ == nullptr) return true;
   void* const protocol = core_->protocol();
@@ -295,7 +308,14 @@ void endpoint_pool::place(connection& clean, bool existed) noexcept {
   acquire_waiter* const first = core_->paused() ? nullptr : first_waiter_for(clean);
   if (first != nullptr) {
     reserve(clean, *first, existed);
-  } else if (counts_.idle >= core_->config().idle_limit()) {
+  } else {
+    put_by(clean);
+  }
+}
+
+// Nobody can use it now: it becomes idle, or is closed.
+void endpoint_pool::put_by(connection& clean) noexcept {
+  if (counts_.idle >= core_->config().idle_limit()) {
     close_connection(clean, close_reason::over_idle_limit);
   } else if (core_->in_shortage() && core_->claim_place_of(*this)) {
     close_connection(clean, close_reason::evicted);
@@ -304,6 +324,8 @@ void endpoint_pool::place(connection& clean, bool existed) noexcept {
     make_idle(clean);
     if (idle_room_ == 0) refresh();  // the limit that was passed may be kept again
     if (core_->config().min_idle_per_endpoint > 0) schedule_upkeep();
+    // Who waits for a fresh one gets its place, if there is no other.
+    if (counts_.waiting > 0) look_at_demand();
   }
 }
 
@@ -375,7 +397,10 @@ void endpoint_pool::close_connection(connection& unwanted, close_reason why) noe
   if (unwanted.idle_hook::is_linked()) connection_list::unlink(unwanted);
   if (unwanted.state_ == state::idle) {
     --counts_.idle;
-    if (batch_ != nullptr) ++batch_->closed_by[static_cast<std::size_t>(why)];
+    if (batch_ != nullptr) {
+      ++batch_->checked;
+      ++batch_->closed_by[static_cast<std::size_t>(why)];
+    }
   } else if (unwanted.state_ != state::connecting) {
     --counts_.active;
     if (unwanted.retiring_) --counts_.retiring;
@@ -392,13 +417,17 @@ void endpoint_pool::close_connection(connection& unwanted, close_reason why) noe
 // theirs until they let go of it.
 void endpoint_pool::break_off(connection& held, close_reason why) noexcept {
   if ((held.conditions() & stream::closing) != 0) return;
+  return_to_queue(held);  // they do not have it yet
   held.reason_ = why;
   if (held.managed_) managed(held).life_.cancel(errc::connection_closed);
   held.begin_close();
+  const bool is_shared = held.managed_ && managed(held).shared_;
+  if (is_shared && held.state_ == state::leased && managed(held).leases_ == 0) leave_closing(held);
 }
 
 void endpoint_pool::leave_closing(connection& left) noexcept {
   if (left.idle_hook::is_linked()) connection_list::unlink(left);
+  if (left.managed_) managed(left).life_.cancel(errc::connection_closed);
   --counts_.active;
   if (left.retiring_) --counts_.retiring;
   ++counts_.closing;
@@ -456,15 +485,17 @@ void endpoint_pool::clear(bool leased_too) noexcept {
   // Leased ones are recognised when they come back, connecting ones when they stand.
   ++generation_;
   close_all_idle(close_reason::cleared);
-  if (leased_too || shares_) {
-    for (auto it = members_.begin(); it != members_.end();) {
-      connection& one = *it++;
-      if (one.state_ != state::leased && one.state_ != state::serviced) continue;
-      if (leased_too) {
-        break_off(one, close_reason::cleared);
-      } else if (one.managed_ && managed(one).shared_) {
-        retire(one);
-      }
+  for (auto it = members_.begin(); it != members_.end();) {
+    connection& one = *it++;
+    if (one.state_ == state::reserved) {
+      return_to_queue(one);  // nobody has it yet, and nobody gets it
+      close_connection(one, close_reason::cleared);
+    } else if (leased_too && one.state_ == state::serviced) {
+      end_service(one, close_reason::cleared);
+    } else if (leased_too && one.state_ == state::leased) {
+      break_off(one, close_reason::cleared);
+    } else if (one.state_ == state::leased && one.managed_ && managed(one).shared_) {
+      retire(one);
     }
   }
 }

@@ -73,8 +73,12 @@ struct check_batch {
 };
 
 struct shortage_tag {};
+struct floor_tag {};
 
-class endpoint_pool : private timer_node, private ready_node, public list_hook<shortage_tag> {
+class endpoint_pool : private timer_node,
+                      private ready_node,
+                      public list_hook<shortage_tag>,
+                      public list_hook<floor_tag> {
  public:
   endpoint_pool(pool_core& core, const endpoint& to);
   ~endpoint_pool();
@@ -128,6 +132,7 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
   void lend_reserved(acquire_waiter& waiter, connection& reserved) noexcept;
   // What an acquire that was ended by its deadline or its context returns; counts it.
   error ended_early(errc why) noexcept;
+  bool still_good(connection& reserved) noexcept;
   bool watched() const noexcept { return watch_; }
   duration acquire_timeout() const noexcept;
 
@@ -164,6 +169,7 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
   void evict(connection& idle, close_reason why) noexcept { close_connection(idle, why); }
   // When its first caller came that has no connect under way; nullopt if there is none.
   std::optional<std::uint64_t> first_unserved() const noexcept;
+  bool wants_fresh() const noexcept { return fresh_waiting_ > 0; }
   // Looks in this turn whether waiters can be served or connects begun.
   void look_at_demand() noexcept;
   // For pool::warm(): dials until request.missing more connections stand.
@@ -181,6 +187,10 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
  private:
   friend class connection;
   using state = connection::state_kind;
+
+  // What keeps any connection from being lent.
+  static constexpr std::uint32_t broken =
+      stream::ended | stream::failed | stream::closing | stream::discarded | stream::detaching;
 
   enum class look : std::uint8_t { not_at_all, at_completions, closely };
   // What a connection is serviced for.
@@ -214,6 +224,7 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
   void give_back_slowly(connection& returned) noexcept;
   // `existed`: it is not new, as far as hits are concerned.
   void place(connection& clean, bool existed = true) noexcept;
+  void put_by(connection& clean) noexcept;
   close_reason reason_of(const connection& dirty) const noexcept;
   std::optional<close_reason> unwanted(const connection& clean) const noexcept;
   void note_lent(connection& taken, const std::source_location& where) noexcept;
@@ -240,6 +251,7 @@ class endpoint_pool : private timer_node, private ready_node, public list_hook<s
   // --- demand.cpp
   static void look_at_demand_now(ready_node& node) noexcept;
   void serve_from_idle() noexcept;
+  void reserve_idle(connection& candidate, acquire_waiter& first) noexcept;
   std::uint32_t connects_wanted() const noexcept;
   bool may_dial_now() noexcept;
   void begin_dials() noexcept;

@@ -74,6 +74,7 @@ void pool_core::forget(endpoint_pool& unused) noexcept {
   }
   forgotten_ += unused.counts();
   if (unused.list_hook<shortage_tag>::is_linked()) in_line_.remove(unused);
+  if (unused.list_hook<floor_tag>::is_linked()) below_floor_.remove(unused);
   endpoints_.erase(endpoints_.find(unused.peer()));
   // The table, too: it does not shrink by itself.
   constexpr std::size_t buckets_per_endpoint_max = 8;
@@ -103,6 +104,7 @@ void pool_core::shut_down(errc why) noexcept {
   home_->remove_service(*this);
   shortage_ = false;
   while (!in_line_.empty()) in_line_.pop_front();
+  while (!below_floor_.empty()) below_floor_.pop_front();
   for (auto& [to, one] : endpoints_) one->shut_down(why);
   dial_context_.cancel(why);
   // Only now: an endpoint that has not been shut down yet may look quiet and have more to close.
@@ -160,7 +162,10 @@ endpoint_pool* pool_core::next_in_line() noexcept {
 bool pool_core::may_open(endpoint_pool& asking, bool for_callers) noexcept {
   if (config_.max_connections == 0) return true;
   if (in_line_.empty() && connections_ < config_.max_connections) return true;
-  if (!for_callers) return false;  // nobody waits for it: it takes no place from others
+  if (!for_callers) {  // nobody waits for it: it takes no place from others
+    if (!asking.list_hook<floor_tag>::is_linked()) below_floor_.push_back(asking);
+    return false;
+  }
   if (!asking.list_hook<shortage_tag>::is_linked()) in_line_.push_back(asking);
   set_shortage(true);
   endpoint_pool* const next = next_in_line();
@@ -170,7 +175,9 @@ bool pool_core::may_open(endpoint_pool& asking, bool for_callers) noexcept {
     return false;
   }
   // One eviction for each that stands in line.
-  if (evicting_ < line_length() && evict_coldest(&asking)) ++evicting_;
+  // Those of its own are of use to its callers, unless they want a fresh one.
+  const endpoint_pool* const but_of = asking.wants_fresh() ? nullptr : &asking;
+  if (evicting_ < line_length() && evict_coldest(but_of)) ++evicting_;
   return false;
 }
 
@@ -178,7 +185,15 @@ void pool_core::place_freed() noexcept {
   CONPOOL_ASSERT(connections_ > 0, "more connections went than came");
   --connections_;
   if (evicting_ > 0) --evicting_;
-  if (endpoint_pool* const next = next_in_line()) next->look_at_demand();
+  offer_place();
+}
+
+void pool_core::offer_place() noexcept {
+  if (endpoint_pool* const next = next_in_line()) {
+    next->look_at_demand();
+  } else if (!below_floor_.empty()) {
+    below_floor_.pop_front().look_at_demand();
+  }
 }
 
 void pool_core::demand_looked_at(endpoint_pool& looked) noexcept {
@@ -189,8 +204,7 @@ void pool_core::demand_looked_at(endpoint_pool& looked) noexcept {
     in_line_.remove(looked);
     if (in_line_.empty()) set_shortage(false);
   }
-  if (!has_place) return;
-  if (endpoint_pool* const next = next_in_line()) next->look_at_demand();
+  if (has_place) offer_place();
 }
 
 void pool_core::set_shortage(bool there_is) noexcept {

@@ -76,7 +76,8 @@ class pool_core : private shard_service {
 
   // --- The cap over all endpoints.
   // Whether `asking` may open one more. If not and `for_callers`, it stands in line from now on,
-  // and the coldest idle connection of another endpoint is closed.
+  // and the coldest idle connection of another endpoint is closed. If not and only its floor or a
+  // warm() asks, it is told of a place that nobody in line can use.
   bool may_open(endpoint_pool& asking, bool for_callers) noexcept;
   void opened() noexcept { ++connections_; }
   // A connection is gone, or a connect has failed.
@@ -104,11 +105,13 @@ class pool_core : private shard_service {
 
  private:
   using line = intrusive_list<endpoint_pool, list_hook<shortage_tag>>;
+  using floor_line = intrusive_list<endpoint_pool, list_hook<floor_tag>>;
 
   static void shard_stops(shard_service& service) noexcept;
   void apply_config() noexcept;
   void refresh_all() noexcept;
   endpoint_pool* next_in_line() noexcept;
+  void offer_place() noexcept;
   std::size_t line_length() const noexcept;
   void set_shortage(bool there_is) noexcept;
 
@@ -125,7 +128,8 @@ class pool_core : private shard_service {
   endpoint_map endpoints_;
   endpoint_map::iterator not_quiet_;  // once shut down: those before it are quiet
   line in_line_;
-  pool_counts forgotten_;  // what endpoints had counted that are gone
+  floor_line below_floor_;  // would open more, but not for callers
+  pool_counts forgotten_;   // what endpoints had counted that are gone
   std::uint64_t last_connection_id_ = 0;
   std::uint64_t last_ticket_ = 0;
   std::size_t connections_ = 0;  // connecting, idle, active and closing, over all endpoints

@@ -8,13 +8,6 @@
 #include <conpool/pool/pool_core.h>
 
 namespace conpool {
-namespace {
-
-constexpr std::uint32_t broken =
-    stream::ended | stream::failed | stream::closing | stream::discarded;
-
-}  // namespace
-
 bool endpoint_pool::has_room(const managed_connection& one) const noexcept {
   return !one.retiring_ && one.leases_ < one.lease_limit_ && (one.conditions() & broken) == 0;
 }
@@ -23,11 +16,7 @@ bool endpoint_pool::has_room(const managed_connection& one) const noexcept {
 managed_connection* endpoint_pool::least_loaded() noexcept {
   while (!idle_.empty()) {
     connection& candidate = idle_.front();
-    if ((candidate.conditions() & broken) != 0) {
-      close_connection(candidate, reason_of(candidate));
-    } else if (fit_to_lend(candidate)) {
-      return &managed(candidate);
-    }
+    if (fit_to_lend(candidate)) return &managed(candidate);
   }
   managed_connection* least = nullptr;
   for (connection& candidate : open_) {
@@ -75,9 +64,13 @@ connection* endpoint_pool::take_shared(const std::source_location& where) noexce
   if (counts_.waiting > 0) return nullptr;  // nobody passes those who wait
   managed_connection* const least = least_loaded();
   if (least == nullptr) return nullptr;
-  add_lease(*least);
-  ++counts_.hits;
-  counts_.reused += least->uses_++ > 0 ? 1 : 0;
+  if (least->shared_) {
+    add_lease(*least);
+    ++counts_.hits;
+    counts_.reused += least->uses_++ > 0 ? 1 : 0;
+  } else {
+    lend_idle(*least);
+  }
   note_lent(*least, where);
   return least;
 }
@@ -93,14 +86,12 @@ void endpoint_pool::reserve_shared(managed_connection& one, acquire_waiter& firs
 void endpoint_pool::give_back_shared(managed_connection& returned) noexcept {
   note_returned(returned);
   drop_lease(returned);
-  if ((returned.conditions() & stream::closing) != 0) {
-    if (returned.leases_ == 0) leave_closing(returned);
-    return;
-  }
-  home_->assert_owner();
-  returned.last_used_ = home_->now();
-  if (hooks_->on_release != nullptr && !hooks_->on_release(core_->protocol(), returned)) {
-    begin_retiring(returned);
+  if ((returned.conditions() & stream::closing) == 0) {
+    home_->assert_owner();
+    returned.last_used_ = home_->now();
+    if (hooks_->on_release != nullptr && !hooks_->on_release(core_->protocol(), returned)) {
+      begin_retiring(returned);
+    }
   }
   place_shared(returned);
 }
@@ -108,6 +99,10 @@ void endpoint_pool::give_back_shared(managed_connection& returned) noexcept {
 // A shared connection that is counted as active: serves waiters while it has room, or becomes idle
 // if nobody has it, or is closed.
 void endpoint_pool::place_shared(managed_connection& one, bool existed) noexcept {
+  if ((one.conditions() & stream::closing) != 0) {
+    if (one.leases_ == 0) leave_closing(one);
+    return;
+  }
   // One lease's error says nothing of the others, but there will be no new ones.
   const bool is_broken = (one.conditions() & broken) != 0;
   const std::optional<close_reason> why = is_broken ? reason_of(one) : unwanted(one);
@@ -126,12 +121,7 @@ void endpoint_pool::place_shared(managed_connection& one, bool existed) noexcept
     return;
   }
   if (one.idle_hook::is_linked()) connection_list::unlink(one);
-  if (counts_.idle >= core_->config().idle_limit()) {
-    close_connection(one, close_reason::over_idle_limit);
-    return;
-  }
-  --counts_.active;
-  make_idle(one);
+  put_by(one);
 }
 
 // From now on it takes no new leases and does not count as capacity.
@@ -145,18 +135,24 @@ void endpoint_pool::begin_retiring(connection& one) noexcept {
 // The same, and it is closed at once if nobody has it; that may free it.
 void endpoint_pool::retire(connection& one) noexcept {
   if (one.state_ == state::closing || one.state_ == state::connecting) return;
-  if (one.state_ == state::idle) {
-    const bool ended = (one.conditions() & stream::ended) != 0;
-    close_connection(one, ended ? close_reason::peer_closed : close_reason::retired);
+  const bool is_broken = (one.conditions() & broken) != 0;
+  const bool is_shared = one.managed_ && managed(one).shared_;
+  if (one.state_ == state::idle || one.state_ == state::reserved) {
+    return_to_queue(one);
+    close_connection(one, is_broken ? reason_of(one) : close_reason::retired);
     return;
   }
   begin_retiring(one);
-  if (!one.managed_ || !managed(one).shared_) return;
-  if ((one.conditions() & broken) != 0) return_to_queue(one);
-  if ((one.conditions() & stream::closing) == 0 && managed(one).leases_ == 0 &&
-      one.state_ == state::leased) {
-    place_shared(managed(one));
-  }
+  if (!is_shared) return;
+  if (is_broken) return_to_queue(one);
+  if (managed(one).leases_ == 0 && one.state_ == state::leased) place_shared(managed(one));
+}
+
+// Whether somebody who was chosen for it may have it. If not, they are in the queue again.
+bool endpoint_pool::still_good(connection& reserved) noexcept {
+  if ((reserved.conditions() & broken) == 0) return true;
+  retire(reserved);
+  return false;
 }
 
 }  // namespace conpool

@@ -89,11 +89,14 @@ void endpoint_pool::reserve(connection& clean, acquire_waiter& first, bool exist
   first.hand(clean, existed);
 }
 
-// The waiters that were chosen for a connection that is lost are the first in the queue again.
+// The waiters that were chosen for a connection that is lost take their old places in the queue.
 void endpoint_pool::return_to_queue(connection& lost) noexcept {
   const auto put_back = [this](acquire_waiter& waiter) {
     waiter.take_away();
-    waiters_[static_cast<std::size_t>(waiter.priority_)].push_front(waiter);
+    auto& lane = waiters_[static_cast<std::size_t>(waiter.priority_)];
+    auto later = lane.begin();
+    while (later != lane.end() && later->ticket_ < waiter.ticket_) ++later;
+    lane.insert(later, waiter);
     ++counts_.waiting;
     if (waiter.fresh_) ++fresh_waiting_;
   };

@@ -1,0 +1,409 @@
+// Moments that the fuzz met, or a reader found: each once was a fault of the pool.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <conpool/pool/pool.h>
+#include <conpool/runtime/deadline.h>
+
+#include "sim/sim_fixture.h"
+
+namespace conpool::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Protocols, as small as the case needs.
+struct sharing {
+  struct state {};
+  access mode = access::shared(2);
+  access access_mode(const connection&, const state&) { return mode; }
+};
+struct waiting_beside {
+  struct state {};
+  shard* home;
+  task<void> run(connection&, state&) {
+    [[maybe_unused]] auto rested = co_await home->sleep_for(1h);
+  }
+};
+struct hanging_ping {
+  struct state {};
+  shard* home;
+  task<result<void>> ping(connection&, state&) {
+    auto rested = co_await home->sleep_for(100ms);
+    co_return rested;
+  }
+};
+
+class sim_pool_edges : public sim_fixture {
+ protected:
+  void TearDown() override {
+    if (made_) {
+      EXPECT_TRUE(here().run([this]() -> task<void> {
+        auto closed = co_await made_->close();
+        EXPECT_TRUE(closed);
+      }));
+      EXPECT_EQ(made_->totals().created, made_->totals().closed());
+    }
+    made_.reset();
+    sim_fixture::TearDown();
+  }
+
+  endpoint add_peer(const char* host, server_plan plan = {}) {
+    const server& peer = net().add_server(host, 1000, std::move(plan));
+    return endpoint::parse("tcp://" + peer.address().to_string()).value();
+  }
+  pool& configure(const pool_config& config) {
+    made_ = std::make_unique<pool>(pool::create(home(), config).value());
+    return *made_;
+  }
+  template <typename P>
+  pool& configure(const pool_config& config, P speaks) {
+    made_ = std::make_unique<pool>(pool::create(home(), config, std::move(speaks)).value());
+    return *made_;
+  }
+  void live(std::function<task<void>()> body) { ASSERT_TRUE(here().run(std::move(body))); }
+  // One lease, used so that the connection counts as lent before, and given back.
+  void use_once(const endpoint& to) {
+    live([&]() -> task<void> {
+      auto lent = co_await made_->acquire(to);
+      CO_CHECK(lent);
+    });
+  }
+  // Notes the number when it is served; keeps the lease for a moment.
+  std::shared_ptr<bool> wait_for(const endpoint& to, int number, std::vector<int>& served) {
+    return here().start([this, to, number, &served]() -> task<void> {
+      auto lent = co_await made_->acquire(to);
+      CO_CHECK(lent);
+      served.push_back(number);
+      [[maybe_unused]] auto rested = co_await home().sleep_for(5ms);
+    });
+  }
+
+  std::unique_ptr<pool> made_;
+};
+
+TEST_F(sim_pool_edges, who_loses_the_connection_that_was_kept_for_him_keeps_his_place) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  config.max_connections_per_endpoint = 2;
+  config.max_connecting_per_endpoint = 1;
+  config.connect_backoff_max = config.connect_backoff_min;
+  pool& backends = configure(config);
+  std::vector<int> served;
+  std::vector<std::shared_ptr<bool>> done;
+  live([&]() -> task<void> {
+    auto first = co_await backends.acquire(to);
+    CO_CHECK(first);
+    auto second = co_await backends.acquire(to);
+    CO_CHECK(second);
+    for (int i = 1; i <= 4; ++i) done.push_back(wait_for(to, i, served));
+    auto rested = co_await home().sleep_for(1ms);
+    CO_CHECK(rested);
+    net().server_at(0).leave_all(server::farewell::close);
+    net().advance(net().now() + 10ms);
+    net().advance(net().now() + 10ms);  // both are dead; the pool has not looked yet
+    first->release();
+    second->release();
+  });
+  EXPECT_TRUE(here().until([&] { return *done.back(); }));
+  EXPECT_EQ(served, (std::vector<int>{1, 2, 3, 4}));
+}
+
+TEST_F(sim_pool_edges, who_wants_a_fresh_one_gets_the_place_of_what_comes_back) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  config.max_connections_per_endpoint = 1;
+  pool& backends = configure(config);
+  use_once(to);
+  live([&]() -> task<void> {
+    auto held = co_await backends.acquire(to);
+    CO_CHECK(held);
+    const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
+      const acquire_options fresh{.timeout = 1s, .fresh = true};
+      auto lent = co_await backends.acquire(to, fresh);
+      CO_CHECK(lent);
+      EXPECT_FALSE(lent->reused());
+    });
+    auto rested = co_await home().sleep_for(5ms);
+    CO_CHECK(rested);
+    held->release();
+    rested = co_await home().sleep_for(100ms);
+    EXPECT_TRUE(*done);
+  });
+}
+
+TEST_F(sim_pool_edges, who_wants_a_fresh_one_at_the_cap_of_the_pool_gets_its_own_idle_ones_place) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  config.max_connections = 1;
+  pool& backends = configure(config);
+  use_once(to);
+  live([&]() -> task<void> {
+    const acquire_options fresh{.timeout = 1s, .fresh = true};
+    auto lent = co_await backends.acquire(to, fresh);
+    CO_CHECK(lent);
+    EXPECT_FALSE(lent->reused());
+  });
+}
+
+TEST_F(sim_pool_edges, a_shared_connection_gives_its_place_to_another_endpoint) {
+  const endpoint one = add_peer("10.0.0.1");
+  const endpoint other = add_peer("10.0.0.2");
+  pool_config config;
+  config.max_connections = 1;
+  pool& backends = configure(config, sharing{});
+  live([&]() -> task<void> {
+    auto held = co_await backends.acquire(one);
+    CO_CHECK(held);
+    const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
+      auto lent = co_await backends.acquire(other, 1s);
+      CO_CHECK(lent);
+    });
+    auto rested = co_await home().sleep_for(5ms);
+    CO_CHECK(rested);
+    held->release();
+    rested = co_await home().sleep_for(100ms);
+    EXPECT_TRUE(*done);
+  });
+}
+
+TEST_F(sim_pool_edges, the_leak_detector_may_be_switched_off_while_connections_are_leased) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  config.leak_threshold = 1s;
+  pool& backends = configure(config);
+  live([&]() -> task<void> {
+    auto held = co_await backends.acquire(to);
+    CO_CHECK(held);
+    config.leak_threshold = 0ms;
+    EXPECT_TRUE(backends.reconfigure(config));
+    auto rested = co_await home().sleep_for(2s);
+    CO_CHECK(rested);
+    held->release();
+  });
+  EXPECT_EQ(backends.totals().leaks, 0U);
+  EXPECT_EQ(backends.totals().idle, 1U);
+  use_once(to);
+}
+
+TEST_F(sim_pool_edges, the_validation_policy_may_change_while_connections_are_idle) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  pool& backends = configure(config);
+  use_once(to);
+  config.validation = validation_policy::probe;
+  EXPECT_TRUE(backends.reconfigure(config));
+  use_once(to);
+  live([&]() -> task<void> {
+    auto report = co_await backends.validate(to);
+    CO_CHECK(report);
+    EXPECT_EQ(report->alive, 1U);
+  });
+  backends.clear_all();
+  use_once(to);
+  config.validation = validation_policy::watch;
+  EXPECT_TRUE(backends.reconfigure(config));
+  net().server_at(0).send_to_all("surprise");
+  here().pass(10ms);
+  EXPECT_EQ(backends.totals().closed(close_reason::unexpected_data), 1U);
+}
+
+TEST_F(sim_pool_edges, a_greeting_under_watch_is_no_obstacle_when_the_policy_becomes_probe) {
+  const endpoint to = add_peer("10.0.0.1", {.greeting = "hello"});
+  pool_config config;
+  pool& backends = configure(config);
+  live([&]() -> task<void> {
+    auto warmed = co_await backends.warm(to, 1);
+    CO_CHECK(warmed);
+    auto rested = co_await home().sleep_for(10ms);
+    CO_CHECK(rested);
+    config.validation = validation_policy::probe;
+    EXPECT_TRUE(backends.reconfigure(config));
+    auto lent = co_await backends.acquire(to);
+    CO_CHECK(lent);
+    std::array<char, 5> greeting{};
+    auto read = co_await (*lent)->read_exactly(std::span<char>(greeting));
+    EXPECT_TRUE(read);
+  });
+}
+
+TEST_F(sim_pool_edges, a_detached_connections_run_ends) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool& backends = configure({}, waiting_beside{&home()});
+  live([&]() -> task<void> {
+    auto lent = co_await backends.acquire(to);
+    CO_CHECK(lent);
+    auto out = co_await lent->detach();
+    CO_CHECK(out);
+    net().sockets().close(out->release());
+    auto rested = co_await home().sleep_for(1ms);
+    CO_CHECK(rested);
+    EXPECT_EQ(backends.totals().closed(close_reason::detached), 1U);
+  });
+}
+
+TEST_F(sim_pool_edges, what_is_adopted_is_shared_like_any_other) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool& backends = configure({}, sharing{});
+  ASSERT_TRUE(backends.adopt(to, net().sockets().open_connected(net().server_at(0))));
+  live([&]() -> task<void> {
+    auto one = co_await backends.acquire(to);
+    CO_CHECK(one);
+    auto other = co_await backends.acquire(to);
+    CO_CHECK(other);
+    EXPECT_EQ((*one)->id(), (*other)->id());
+    EXPECT_EQ(backends.totals().leases, 2U);
+  });
+  EXPECT_EQ(backends.totals().leases, 0U);
+  EXPECT_EQ(backends.totals().idle, 1U);
+}
+
+TEST_F(sim_pool_edges, a_sharing_protocol_may_have_exclusive_connections) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool& backends = configure({}, sharing{access::exclusive()});
+  use_once(to);
+  live([&]() -> task<void> {
+    auto one = co_await backends.acquire(to);
+    CO_CHECK(one);
+    auto other = co_await backends.acquire(to);
+    CO_CHECK(other);
+    EXPECT_NE((*one)->id(), (*other)->id());
+  });
+  EXPECT_EQ(backends.totals().leases, 0U);
+  EXPECT_EQ(backends.totals().idle, 2U);
+}
+
+TEST_F(sim_pool_edges, a_validation_that_was_given_up_lets_the_next_one_begin) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool& backends = configure({}, hanging_ping{&home()});
+  use_once(to);
+  live([&]() -> task<void> {
+    const std::shared_ptr<bool> next = here().start([&]() -> task<void> {
+      co_await home().yield();  // behind the one below
+      auto report = co_await backends.validate(to);
+      EXPECT_TRUE(report);
+    });
+    auto work = backends.validate(to);
+    auto report = co_await with_timeout(home(), 5ms, std::move(work));
+    EXPECT_FALSE(report);
+    auto rested = co_await home().sleep_for(1s);
+    CO_CHECK(rested);
+    EXPECT_TRUE(*next);
+  });
+}
+
+TEST_F(sim_pool_edges, a_connection_that_is_being_probed_can_be_broken_off) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  config.validation = validation_policy::probe;
+  pool& backends = configure(config);
+  use_once(to);
+  live([&]() -> task<void> {
+    const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
+      auto lent = co_await backends.acquire(to, 1s);
+      CO_CHECK(lent);
+      EXPECT_FALSE(lent->reused());
+    });
+    while (backends.totals().probes == 0) co_await home().yield();
+    backends.clear_all(leased::break_off);
+    auto rested = co_await home().sleep_for(100ms);
+    CO_CHECK(rested);
+    EXPECT_TRUE(*done);
+    EXPECT_EQ(backends.totals().active, 0U);
+    EXPECT_EQ(backends.totals().closed(close_reason::cleared), 1U);
+  });
+}
+
+TEST_F(sim_pool_edges, what_was_kept_for_a_waiter_is_not_lent_after_a_clear) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  config.max_connections_per_endpoint = 1;
+  pool& backends = configure(config);
+  live([&]() -> task<void> {
+    auto held = co_await backends.acquire(to);
+    CO_CHECK(held);
+    const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
+      auto lent = co_await backends.acquire(to, 1s);
+      CO_CHECK(lent);
+      EXPECT_FALSE(lent->reused());
+    });
+    auto rested = co_await home().sleep_for(5ms);
+    CO_CHECK(rested);
+    held->release();
+    backends.clear_all();
+    rested = co_await home().sleep_for(100ms);
+    EXPECT_TRUE(*done);
+  });
+}
+
+TEST_F(sim_pool_edges, what_was_kept_of_a_shared_connection_is_not_lent_after_a_break_off) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  config.max_connections_per_endpoint = 1;
+  pool& backends = configure(config, sharing{});
+  live([&]() -> task<void> {
+    auto one = co_await backends.acquire(to);
+    CO_CHECK(one);
+    auto other = co_await backends.acquire(to);
+    CO_CHECK(other);
+    const std::uint64_t before = (*one)->id();
+    const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
+      auto lent = co_await backends.acquire(to, 1s);
+      CO_CHECK(lent);
+      EXPECT_NE((*lent)->id(), before);
+    });
+    auto rested = co_await home().sleep_for(5ms);
+    CO_CHECK(rested);
+    one->release();
+    other->release();
+    backends.clear_all(leased::break_off);
+    rested = co_await home().sleep_for(100ms);
+    EXPECT_TRUE(*done);
+  });
+}
+
+TEST_F(sim_pool_edges, two_who_warm_the_same_endpoint_share_what_stands) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  config.max_connections_per_endpoint = 4;
+  pool& backends = configure(config);
+  live([&]() -> task<void> {
+    const std::shared_ptr<bool> other = here().start([&]() -> task<void> {
+      auto warmed = co_await backends.warm(to, 3, 1s);
+      EXPECT_TRUE(warmed);
+    });
+    auto warmed = co_await backends.warm(to, 3, 1s);
+    EXPECT_TRUE(warmed);
+    co_await home().yield();
+    EXPECT_TRUE(*other);
+  });
+  EXPECT_EQ(backends.totals().created, 3U);
+}
+
+TEST_F(sim_pool_edges, a_place_that_no_caller_needs_goes_to_who_warms) {
+  const endpoint one = add_peer("10.0.0.1");
+  const endpoint other = add_peer("10.0.0.2");
+  pool_config config;
+  config.max_connections = 1;
+  pool& backends = configure(config);
+  live([&]() -> task<void> {
+    auto held = co_await backends.acquire(one);
+    CO_CHECK(held);
+    const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
+      auto warmed = co_await backends.warm(other, 1, 1s);
+      EXPECT_TRUE(warmed);
+    });
+    auto rested = co_await home().sleep_for(5ms);
+    CO_CHECK(rested);
+    held->discard();
+    rested = co_await home().sleep_for(100ms);
+    EXPECT_TRUE(*done);
+  });
+}
+
+}  // namespace
+}  // namespace conpool::sim
