@@ -123,7 +123,7 @@ void endpoint_pool::check_due(time_point now) noexcept {
     if (one.last_used_ + interval > now) return;  // the others were used later
     if (one.checked_at_ + interval > now) continue;
     if (peeks && !can_be_probed(one)) continue;
-    it = std::next(it);                           // the check takes it out of the list
+    it = std::next(it);  // the check takes it out of the list
     begin_check(one, false);
   }
 }
