@@ -24,6 +24,7 @@ void endpoint_pool::look_at_demand_now(ready_node& node) noexcept {
   self.core_->drop_reference();
   self.looking_ = false;
   if (self.shut_down_) return;
+  self.end_warming();
   if (!self.core_->paused()) {
     self.serve_from_idle();
     self.begin_checks_for_waiters();
@@ -62,27 +63,27 @@ void endpoint_pool::reserve_idle(connection& candidate, acquire_waiter& first) n
   reserve(candidate, first, true);
 }
 
+// What the floor misses.
 std::uint32_t endpoint_pool::idle_wanted() const noexcept {
-  std::uint32_t wanted = 0;
-  if (home_->now() >= refill_at_) wanted = core_->config().min_idle_per_endpoint + expiring_soon_;
-  wanted = std::min(wanted, core_->config().idle_limit());
-  std::uint32_t missing = wanted > counts_.idle ? wanted - counts_.idle : 0;
-  for (const warm_request& one : warming_) missing = std::max(missing, one.missing);
-  return missing;
+  if (home_->now() < refill_at_) return 0;
+  const std::uint32_t wanted = floor();
+  return wanted > counts_.idle ? wanted - counts_.idle : 0;
 }
 
 // How many connects there should be, those under way included.
 std::uint32_t endpoint_pool::connects_wanted() const noexcept {
+  if (gate_.open()) return 1;
   const std::uint32_t callers =
       counts_.waiting > checks_for_waiters_ ? counts_.waiting - checks_for_waiters_ : 0;
-  const std::uint32_t wanted = (callers + expected_leases_ - 1) / expected_leases_ + idle_wanted();
-  return gate_.open() ? 1 : wanted;
+  std::uint32_t wanted = (callers + expected_leases_ - 1) / expected_leases_ + idle_wanted();
+  for (const warm_request& one : warming_) wanted = std::max(wanted, missing(one.wanted));
+  return wanted;
 }
 
 bool endpoint_pool::may_dial_now() noexcept {
   const pool_config& config = core_->config();
   if (!gate_.may_dial(home_->now())) return false;
-  if (counts_.connecting >= (gate_.open() ? 1 : config.max_connecting_per_endpoint)) return false;
+  if (counts_.connecting >= config.max_connecting_per_endpoint) return false;
   if (total() >= config.max_connections_per_endpoint) {
     // Who wants a fresh one at the limit gets the place of the coldest idle one.
     if (fresh_waiting_ > 0 && !idle_.empty() && counts_.closing == 0)
@@ -173,11 +174,16 @@ void endpoint_pool::note_unserved_end(const connection& gone) noexcept {
   count_failure(why, pool_event_kind::connect_failed);
 }
 
-void endpoint_pool::connection_stood() noexcept {
-  if (gate_.stood()) tell(pool_event_kind::breaker_closed);
+std::uint32_t endpoint_pool::missing(std::uint32_t wanted) const noexcept {
+  const std::uint32_t most = counts_.active + core_->config().idle_limit();
+  const std::uint32_t standing = counts_.active + counts_.idle;
+  return std::max(std::min(wanted, most), standing) - standing;
+}
+
+void endpoint_pool::end_warming() noexcept {
   for (auto it = warming_.begin(); it != warming_.end();) {
     warm_request& one = *it++;
-    if (--one.missing > 0) continue;
+    if (missing(one.wanted) > 0) continue;
     warming_.remove(one);
     one.done.set();
   }

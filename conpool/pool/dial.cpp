@@ -188,10 +188,9 @@ void endpoint_pool::take_in(connection& fresh, std::uint32_t generation) noexcep
     managed(fresh).lease_limit_ = mode.is_shared ? std::max(1U, mode.leases) : 1;
     expected_leases_ = managed(fresh).lease_limit_;
   }
-  if (fresh.retire_at_ < next_retirement_) {
-    next_retirement_ = fresh.retire_at_;
-    if (timer_node::armed()) schedule_upkeep();
-  }
+  next_retirement_ = std::min(next_retirement_, replaced_at(fresh));
+  schedule_upkeep();
+  look_at_demand();  // more may be needed than this one, or somebody waited for it to stand
 }
 
 void endpoint_pool::established(connection& fresh, std::uint32_t generation) noexcept {
@@ -201,11 +200,9 @@ void endpoint_pool::established(connection& fresh, std::uint32_t generation) noe
   event.kind = pool_event_kind::connected;
   event.connection = fresh.id();
   tell(std::move(event));
-  connection_stood();
+  if (gate_.stood()) tell(pool_event_kind::breaker_closed);
   if (hooks_ != nullptr && hooks_->run != nullptr) begin_run(fresh);
   place(fresh, false);
-  // More may be needed than this one takes.
-  if (counts_.waiting > 0) look_at_demand();
 }
 
 result<void> endpoint_pool::adopt(int fd) {

@@ -138,6 +138,7 @@ void endpoint_pool::limits_changed() noexcept {
   for (connection& one : idle_) watch(one);
   next_trim_ = time_point::max();
   next_check_ = time_point::max();
+  if (next_retirement_ != time_point::max()) next_retirement_ = home_->now();
   schedule_upkeep();
   resumed();
 }
@@ -349,7 +350,6 @@ void endpoint_pool::watch_idle(connection& clean) noexcept {
     while (above != idle_.end() && above->last_used_ > clean.last_used_) ++above;
     idle_.insert(above, clean);
   }
-  if (!timer_node::armed()) schedule_upkeep();
 }
 
 // From within a harvest: the posted receive or a probe of a connection has completed and nobody
@@ -385,8 +385,10 @@ void endpoint_pool::something_arrived(connection& source) noexcept {
     }
   }
   return_to_queue(source);
-  // A server that closes what it never served is failing, whatever it accepts.
-  if (source.uses_ == 0 && why != close_reason::unexpected_data) note_unserved_end(source);
+  // A server that closes at once what it never served is failing, whatever it accepts. Later it is
+  // its own idle timeout.
+  const bool soon = home_->now() - source.created_at_ < core_->config().connection_timeout;
+  if (soon && source.uses_ == 0 && why != close_reason::unexpected_data) note_unserved_end(source);
   close_connection(source, why);
 }
 
@@ -473,7 +475,6 @@ void endpoint_pool::forget(connection& gone) noexcept {
     refill_at_ = touched_ + home_->random().up_to(core_->config().refill_jitter);
   }
   look_at_demand();
-  if (unused()) schedule_upkeep();
 }
 
 void endpoint_pool::close_all_idle(close_reason why) noexcept {

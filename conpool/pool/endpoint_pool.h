@@ -56,8 +56,8 @@ struct validation_report;
 
 // Somebody waits until so many connections of an endpoint stand. Lives in the waiter's frame.
 struct warm_request : list_hook<warm_request> {
-  explicit warm_request(shard& home) noexcept : done(home) {}
-  std::uint32_t missing = 0;
+  warm_request(shard& home, std::uint32_t count) noexcept : wanted(count), done(home) {}
+  std::uint32_t wanted;
   std::optional<error> failure;
   event done;
 };
@@ -167,13 +167,16 @@ class endpoint_pool : private timer_node,
   }
   connection* coldest_idle() noexcept { return idle_.empty() ? nullptr : &idle_.back(); }
   void evict(connection& idle, close_reason why) noexcept { close_connection(idle, why); }
-  // When its first caller came that has no connect under way; nullopt if there is none.
+  // When its first caller came that has no connect under way; nullopt if there is none. The probe
+  // of an open breaker comes before all: it stands for the callers that are refused meanwhile.
   std::optional<std::uint64_t> first_unserved() const noexcept;
   bool wants_fresh() const noexcept { return fresh_waiting_ > 0; }
   // Looks in this turn whether waiters can be served or connects begun.
   void look_at_demand() noexcept;
-  // For pool::warm(): dials until request.missing more connections stand.
+  // For pool::warm(): dials until request.wanted connections stand, or no more may.
   void warm(warm_request& request) noexcept;
+  // How many of `wanted` connections do not stand and may.
+  std::uint32_t missing(std::uint32_t wanted) const noexcept;
   void give_up_warming(warm_request& request) noexcept;
   // Begins to check all idle connections; `into` is told of each.
   void check_all(check_batch& into) noexcept;
@@ -210,8 +213,9 @@ class endpoint_pool : private timer_node,
     clean.state_ = state::idle;
     ++counts_.idle;
     idle_.push_front(clean);
-    // Nothing more to do if the lease read nothing: then the receive of last time still waits.
-    if (clean.receive_posted() && timer_node::armed()) return;
+    // Nothing more to do if the lease read nothing: then the receive of last time still waits. The
+    // timer is armed as long as connections are active; see schedule_upkeep().
+    if (clean.receive_posted()) return;
     watch_idle(clean);
   }
   void watch_idle(connection& clean) noexcept;
@@ -257,7 +261,7 @@ class endpoint_pool : private timer_node,
   void begin_dials() noexcept;
   void schedule_retry() noexcept;
   void dial_failed(error why) noexcept;
-  void connection_stood() noexcept;
+  void end_warming() noexcept;
   void count_failure(const error& why, pool_event_kind kind) noexcept;
   void note_unserved_end(const connection& gone) noexcept;
 
@@ -275,9 +279,11 @@ class endpoint_pool : private timer_node,
   void upkeep() noexcept;
   void expire_idle(time_point now) noexcept;
   void retire_old(time_point now) noexcept;
+  time_point replaced_at(const connection& old) const noexcept;
   void trim(time_point now) noexcept;
   void check_due(time_point now) noexcept;
   void report_leaks(time_point now) noexcept;
+  std::uint32_t floor() const noexcept;
   std::uint32_t idle_wanted() const noexcept;
   static void upkeep_fired(timer_node& node) noexcept;
   static void retry_fired(timer_node& node) noexcept;
@@ -365,8 +371,8 @@ class endpoint_pool : private timer_node,
   time_point next_check_ = time_point::max();
   time_point refill_at_ = time_point::min();
   time_point touched_{};  // when somebody last wanted it, as far as the slow paths know
-  time_point next_retirement_ = time_point::max();
-  std::optional<socket_address> fixed_address_;  // nothing to resolve
+  time_point next_retirement_ = time_point::max();  // or the next replacement
+  std::optional<socket_address> fixed_address_;     // nothing to resolve
   std::optional<error> last_error_;
 };
 

@@ -1,5 +1,7 @@
 #include <conpool/pool/pool.h>
 
+#include <algorithm>
+
 #include <conpool/runtime/deadline.h>
 
 namespace conpool {
@@ -118,28 +120,28 @@ task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within)
   if (auto refused = refusal(to)) co_return fail(std::move(*refused));
   const endpoint_handle kept = handle(to);
   endpoint_pool& place = *kept.place_;
-  const std::uint32_t limit = config().max_connections_per_endpoint;
+  const std::uint32_t limit = std::min(config().max_connections_per_endpoint,
+                                       place.counts().active + config().idle_limit());
   if (count > limit) {
     co_return fail(error(errc::invalid_argument, phase::acquire)
                        .about(to.text())
                        .with_detail("asked for " + std::to_string(count) +
-                                    " connections; max_connections_per_endpoint is " +
-                                    std::to_string(limit)));
+                                    " connections; with those that are leased now " +
+                                    std::to_string(limit) + " may stand"));
   }
-  const std::uint32_t standing = place.counts().idle + place.counts().active;
-  if (count <= standing) co_return result<void>{};
-  warm_request request(home());
-  request.missing = count - standing;
+  if (place.missing(count) == 0) co_return result<void>{};
+  warm_request request(home(), count);
   place.warm(request);
   if (within == duration::zero()) within = config().acquire_timeout;
   auto wait = wait_for(request.done);
   auto woken = co_await with_timeout(home(), within, std::move(wait));
   place.give_up_warming(request);
+  const std::uint32_t missing = place.missing(count);
   if (request.failure) co_return fail(std::move(*request.failure));
   if (woken) co_return result<void>{};
   co_return fail(error(woken.error().kind(), phase::connect)
                      .about(to.text())
-                     .with_detail(std::to_string(request.missing) + " of " + std::to_string(count) +
+                     .with_detail(std::to_string(missing) + " of " + std::to_string(count) +
                                   " connections did not stand in time"));
 }
 

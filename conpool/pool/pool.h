@@ -154,7 +154,8 @@ class pool {
   // --- Before and beside the load.
   // Sees to it that `count` connections stand, idle or leased; at most `within` (0 is the pool's
   // acquire_timeout). result<void>: the error of the first connect that failed,
-  // deadline_exceeded, invalid_argument above max_connections_per_endpoint, pool_closed.
+  // deadline_exceeded, invalid_argument above max_connections_per_endpoint or if they could not be
+  // kept for max_idle_per_endpoint, pool_closed.
   task<result<void>> warm(endpoint to, std::uint32_t count, duration within = duration::zero());
   // Checks all idle connections in one batch: by the protocol's ping if it has one, by a peek under
   // validation_policy::probe, else by what the posted receives have told. Dead ones are closed.

@@ -161,7 +161,7 @@ endpoint_pool* pool_core::next_in_line() noexcept {
 
 bool pool_core::may_open(endpoint_pool& asking, bool for_callers) noexcept {
   if (config_.max_connections == 0) return true;
-  if (in_line_.empty() && connections_ < config_.max_connections) return true;
+  if (in_line_.empty() && has_place()) return true;
   if (!for_callers) {  // nobody waits for it: it takes no place from others
     if (!asking.list_hook<floor_tag>::is_linked()) below_floor_.push_back(asking);
     return false;
@@ -169,7 +169,7 @@ bool pool_core::may_open(endpoint_pool& asking, bool for_callers) noexcept {
   if (!asking.list_hook<shortage_tag>::is_linked()) in_line_.push_back(asking);
   set_shortage(true);
   endpoint_pool* const next = next_in_line();
-  if (connections_ < config_.max_connections) {
+  if (has_place()) {
     if (next == &asking) return true;
     if (next != nullptr) next->look_at_demand();
     return false;
@@ -188,23 +188,23 @@ void pool_core::place_freed() noexcept {
   offer_place();
 }
 
+// To the first in line; else to one that misses connections nobody waits for.
 void pool_core::offer_place() noexcept {
   if (endpoint_pool* const next = next_in_line()) {
     next->look_at_demand();
-  } else if (!below_floor_.empty()) {
+  } else if (in_line_.empty() && !below_floor_.empty()) {
     below_floor_.pop_front().look_at_demand();
   }
 }
 
 void pool_core::demand_looked_at(endpoint_pool& looked) noexcept {
-  if (!looked.list_hook<shortage_tag>::is_linked()) return;
-  const bool has_place = config_.max_connections == 0 || connections_ < config_.max_connections;
   // It has what it needs, or it was its turn and something else than the cap holds it up.
-  if (!looked.first_unserved() || (has_place && next_in_line() == &looked)) {
+  if (looked.list_hook<shortage_tag>::is_linked() &&
+      (!looked.first_unserved() || (has_place() && next_in_line() == &looked))) {
     in_line_.remove(looked);
     if (in_line_.empty()) set_shortage(false);
   }
-  if (has_place) offer_place();
+  if (has_place()) offer_place();
 }
 
 void pool_core::set_shortage(bool there_is) noexcept {

@@ -114,6 +114,9 @@ class pool_core : private shard_service {
   void offer_place() noexcept;
   std::size_t line_length() const noexcept;
   void set_shortage(bool there_is) noexcept;
+  bool has_place() const noexcept {
+    return config_.max_connections == 0 || connections_ < config_.max_connections;
+  }
 
   shard* home_;
   pool_config config_;
@@ -128,7 +131,7 @@ class pool_core : private shard_service {
   endpoint_map endpoints_;
   endpoint_map::iterator not_quiet_;  // once shut down: those before it are quiet
   line in_line_;
-  floor_line below_floor_;  // would open more, but not for callers
+  floor_line below_floor_;  // for a floor or a warm(): they get what nobody in line needs
   pool_counts forgotten_;   // what endpoints had counted that are gone
   std::uint64_t last_connection_id_ = 0;
   std::uint64_t last_ticket_ = 0;

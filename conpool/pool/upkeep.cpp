@@ -11,12 +11,6 @@
 namespace conpool {
 namespace {
 
-// How long before the end of a connection that the floor needs its replacement is dialed.
-duration lead_of(const pool_config& config) noexcept {
-  if (config.min_idle_per_endpoint == 0) return duration::zero();
-  return std::min<duration>(config.connection_timeout, config.max_connection_lifetime / 10);
-}
-
 bool is_on(std::chrono::milliseconds interval) noexcept {
   return interval > std::chrono::milliseconds::zero();
 }
@@ -28,9 +22,10 @@ void endpoint_pool::schedule_upkeep() noexcept {
   const pool_config& config = core_->config();
   const time_point now = home_->now();
   time_point due = time_point::max();
-  if (!idle_.empty()) {
-    const time_point coldest = idle_.back().last_used_;
-    if (is_on(config.max_idle_time) && counts_.idle > config.min_idle_per_endpoint) {
+  // What is active becomes idle without a look at the timer, so it is armed for it already.
+  if (counts_.idle + counts_.active > 0) {
+    const time_point coldest = idle_.empty() ? now : idle_.back().last_used_;
+    if (is_on(config.max_idle_time) && (idle_.empty() || counts_.idle > floor())) {
       due = std::min(due, coldest + config.max_idle_time);
     }
     if (is_on(config.trim_interval)) {
@@ -42,10 +37,7 @@ void endpoint_pool::schedule_upkeep() noexcept {
       due = std::min(due, next_check_);
     }
   }
-  if (next_retirement_ != time_point::max()) {
-    const time_point early = next_retirement_ - lead_of(config);
-    due = std::min(due, early > now ? early : next_retirement_);
-  }
+  due = std::min(due, next_retirement_);
   if (!leased_.empty()) due = std::min(due, leased_.front().last_used_ + config.leak_threshold);
   if (is_on(config.max_endpoint_idle_time) && config.min_idle_per_endpoint == 0 && unused()) {
     due = std::min(due, touched_ + config.max_endpoint_idle_time);
@@ -80,26 +72,42 @@ void endpoint_pool::upkeep() noexcept {
   schedule_upkeep();
 }
 
+// How many idle connections are kept, whatever their age. Those that will end soon keep their
+// places beside their replacements.
+std::uint32_t endpoint_pool::floor() const noexcept {
+  const pool_config& config = core_->config();
+  return std::min(config.min_idle_per_endpoint + expiring_soon_, config.idle_limit());
+}
+
 void endpoint_pool::expire_idle(time_point now) noexcept {
   const pool_config& config = core_->config();
   if (!is_on(config.max_idle_time)) return;
-  while (counts_.idle > config.min_idle_per_endpoint &&
-         idle_.back().last_used_ + config.max_idle_time <= now) {
+  while (counts_.idle > floor() && idle_.back().last_used_ + config.max_idle_time <= now) {
     close_connection(idle_.back(), close_reason::idle_timeout);
   }
 }
 
+// When a connection's replacement is dialed: some time before its end if the floor needs it.
+time_point endpoint_pool::replaced_at(const connection& old) const noexcept {
+  const pool_config& config = core_->config();
+  if (old.retire_at_ == time_point::max() || config.min_idle_per_endpoint == 0) {
+    return old.retire_at_;
+  }
+  return old.retire_at_ -
+         std::min<duration>(config.connection_timeout, config.max_connection_lifetime / 10);
+}
+
 void endpoint_pool::retire_old(time_point now) noexcept {
-  const time_point soon = now + lead_of(core_->config());
-  if (soon < next_retirement_) return;
+  if (now < next_retirement_) return;
   next_retirement_ = time_point::max();
   expiring_soon_ = 0;
   for (auto it = members_.begin(); it != members_.end();) {
     connection& one = *it++;
     if (one.state_ == state::closing) continue;
     if (one.retire_at_ > now) {
-      next_retirement_ = std::min(next_retirement_, one.retire_at_);
-      if (one.retire_at_ <= soon && one.state_ == state::idle) ++expiring_soon_;
+      const time_point early = replaced_at(one);
+      next_retirement_ = std::min(next_retirement_, early > now ? early : one.retire_at_);
+      if (early <= now && one.state_ == state::idle) ++expiring_soon_;
     } else if (one.state_ == state::idle) {
       close_connection(one, close_reason::lifetime);
     } else if (one.managed_ && managed(one).shared_) {
@@ -129,7 +137,7 @@ void endpoint_pool::trim(time_point now) noexcept {
   const auto needed = static_cast<std::uint32_t>(std::lround(need_));
   if (standing <= needed) return;
   std::uint32_t surplus = (standing - needed + 1) / 2;
-  while (surplus-- > 0 && counts_.idle > config.min_idle_per_endpoint) {
+  while (surplus-- > 0 && counts_.idle > floor()) {
     close_connection(idle_.back(), close_reason::trimmed);
   }
 }

@@ -69,6 +69,7 @@ acquire_waiter* endpoint_pool::first_waiter_for(const connection& clean) noexcep
 }
 
 std::optional<std::uint64_t> endpoint_pool::first_unserved() const noexcept {
+  if (gate_.open() && counts_.connecting == 0) return 0;
   // Those before it have a connect under way that will serve them.
   std::uint64_t passed = std::uint64_t{counts_.connecting} * expected_leases_;
   for (const auto& lane : waiters_) {

@@ -16,7 +16,7 @@ namespace {
 
 using pool_acquire = pool_fixture;
 
-TEST_F(pool_acquire, first_acquire_dials_and_second_reuses_the_same_connection) {
+TEST_F(pool_acquire, T1_reuse_basic_first_acquire_dials_and_second_reuses_the_same) {
   ASSERT_TRUE(run([&]() -> task<void> {
     auto first = co_await backends().acquire(server().at());
     CO_ASSERT_OK(first);

@@ -15,6 +15,7 @@
 
 #include "support/dns_server.h"
 #include "support/pool_fixture.h"
+#include "support/silent_port.h"
 
 namespace conpool::test {
 namespace {
@@ -46,45 +47,6 @@ class pool_errors : public pool_fixture {
   }
 };
 
-// A loopback port where nothing listens: bound, so that nobody else takes it, and never listened
-// on.
-class silent_port {
- public:
-  explicit silent_port(int backlog = -1) {
-    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const socket_address any = socket_address::ip("127.0.0.1", 0).value();
-    EXPECT_EQ(::bind(fd_, any.data(), any.size()), 0);
-    if (backlog >= 0) {
-      EXPECT_EQ(::listen(fd_, backlog), 0);
-    }
-    sockaddr_storage at{};
-    socklen_t length = sizeof at;
-    ::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &length);
-    address_ = socket_address::from(reinterpret_cast<sockaddr*>(&at), length).value();
-  }
-  ~silent_port() {
-    for (const int fd : fillers_) ::close(fd);
-    ::close(fd_);
-  }
-  silent_port(const silent_port&) = delete;
-  silent_port& operator=(const silent_port&) = delete;
-
-  // Fills the accept queue, so that further connects get no answer: a black hole on loopback.
-  void fill() {
-    for (int i = 0; i < 4; ++i) {
-      const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-      static_cast<void>(::connect(fd, address_.data(), address_.size()));
-      fillers_.push_back(fd);
-    }
-  }
-  std::string text() const { return "tcp://" + address_.to_string(); }
-
- private:
-  int fd_ = -1;
-  socket_address address_;
-  std::vector<int> fillers_;
-};
-
 TEST_F(pool_errors, refused_says_where_how_often_and_why) {
   const silent_port nobody;
   const error got = failure_of(nobody.text());
@@ -108,8 +70,7 @@ TEST_F(pool_errors, T17_hung_connect_isolated_ends_at_the_connection_timeout) {
   EXPECT_EQ(totals().connect_timeouts, 1U);
 }
 
-TEST_F(pool_errors,
-       T10_a_caller_more_impatient_than_the_connect_gets_acquire_timeout_with_the_cause) {
+TEST_F(pool_errors, T20_timeout_error_carries_cause_of_a_connect_that_takes_too_long) {
   pool_config config;
   config.acquire_timeout = 1s;
   config.max_connections_per_endpoint = 1;
