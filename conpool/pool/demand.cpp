@@ -28,6 +28,7 @@ void endpoint_pool::look_at_demand_now(ready_node& node) noexcept {
   if (!self.core_->paused()) {
     self.serve_from_idle();
     self.begin_checks_for_waiters();
+    self.serve_from_idle();  // from below what has to be checked
     self.begin_dials();
   }
   self.core_->demand_looked_at(self);

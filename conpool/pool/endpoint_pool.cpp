@@ -156,6 +156,8 @@ connection* endpoint_pool::take_idle_slowly(const std::source_location& where) n
   // Closes what has ended, each through something_arrived().
   if (watch_ && home_->ring().completions_pending()) home_->ring().harvest();
   if (shares_) return take_shared(where);
+  // Nobody passes those who wait while another connection is checked for them.
+  if (counts_.waiting > fresh_waiting_) return nullptr;
   while (!idle_.empty()) {
     connection& candidate = idle_.front();
     if (needs_check(candidate)) return nullptr;  // the caller waits while it is asked

@@ -517,7 +517,9 @@ void stream::connect_awaiter::interrupt(wait_point& waiting, errc) noexcept {
 result<void> stream::connect_awaiter::await_resume() {
   if (code_ == 0) return {};
   errc why = errc::connect_failed;
-  if (code_ == -ECANCELED) why = interrupted() ? interrupted_by() : errc::connection_closed;
+  // The kernel may end what nobody asked it to end.
+  if (code_ == -ECANCELED && source_ == nullptr) why = errc::connection_closed;
+  if (code_ == -ECANCELED && interrupted()) why = interrupted_by();
   // The kernel's own give-up after its SYN retries reads the same to a caller as ours.
   if (code_ == -ETIMEDOUT) why = errc::connect_timeout;
   const int system_errno = code_ == -ECANCELED ? 0 : -code_;

@@ -1,6 +1,7 @@
 #include "sim/fuzz_oracle.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace conpool::sim::fuzz {
 namespace {
@@ -154,7 +155,8 @@ bool oracle::could_go_on(const endpoint_stats& now, const pool_stats& all) const
 }
 
 void oracle::check_progress(const endpoint_stats& now, memory& before, const pool_stats& all) {
-  if (!could_go_on(now, all)) {
+  // A connect may begin and fail within a step.
+  if (!could_go_on(now, all) || std::exchange(before.created, now.created) != now.created) {
     before.stuck_steps = 0;
     return;
   }

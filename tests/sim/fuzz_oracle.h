@@ -64,6 +64,7 @@ class oracle {
     std::uint32_t total = 0;
     std::uint32_t connecting = 0;
     std::uint32_t waiting = 0;
+    std::uint64_t created = 0;
     unsigned stuck_steps = 0;
     time_point stuck_since{};
   };

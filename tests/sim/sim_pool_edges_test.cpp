@@ -231,6 +231,40 @@ TEST_F(sim_pool_edges, a_greeting_under_watch_is_no_obstacle_when_the_policy_bec
   });
 }
 
+TEST_F(sim_pool_edges, a_newcomer_does_not_pass_who_waits_for_a_probe) {
+  const endpoint to = add_peer("10.0.0.1");
+  pool_config config;
+  pool& backends = configure(config);
+  live([&]() -> task<void> {
+    auto watched = co_await backends.acquire(to);
+    CO_CHECK(watched);
+    config.validation = validation_policy::probe;
+    EXPECT_TRUE(backends.reconfigure(config));
+    auto probed = co_await backends.acquire(to);
+    CO_CHECK(probed);
+    auto rested = co_await home().sleep_for(1ms);
+    CO_CHECK(rested);
+    watched->release();  // still tells by itself
+    auto later = co_await home().sleep_for(1ms);
+    CO_CHECK(later);
+    probed->release();
+    const std::shared_ptr<bool> first = here().start([&]() -> task<void> {
+      auto lent = co_await backends.acquire(to);
+      CO_CHECK(lent);
+      auto kept = co_await home().sleep_for(20ms);
+      CO_CHECK(kept);
+    });
+    while (backends.totals().probes == 0) co_await home().yield();
+    const acquire_options now{.try_only = true};
+    auto newcomer = co_await backends.acquire(to, now);
+    EXPECT_TRUE(backends.totals().waiting == 0 || !newcomer);
+    EXPECT_FALSE(*first);
+    auto over = co_await home().sleep_for(100ms);
+    CO_CHECK(over);
+    EXPECT_TRUE(*first);
+  });
+}
+
 TEST_F(sim_pool_edges, a_detached_connections_run_ends) {
   const endpoint to = add_peer("10.0.0.1");
   pool& backends = configure({}, waiting_beside{&home()});
