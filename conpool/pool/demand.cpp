@@ -73,6 +73,7 @@ std::uint32_t endpoint_pool::idle_wanted() const noexcept {
 
 // How many connects there should be, those under way included.
 std::uint32_t endpoint_pool::connects_wanted() const noexcept {
+  if (core_->paused()) return 0;
   if (gate_.open()) return 1;
   const std::uint32_t callers =
       counts_.waiting > checks_for_waiters_ ? counts_.waiting - checks_for_waiters_ : 0;
@@ -81,14 +82,18 @@ std::uint32_t endpoint_pool::connects_wanted() const noexcept {
   return wanted;
 }
 
+bool endpoint_pool::gate_allows_one_more() const noexcept {
+  const std::uint32_t at_once = gate_.open() ? 1 : core_->config().max_connecting_per_endpoint;
+  return gate_.may_dial(home_->now()) && counts_.connecting < at_once;
+}
+
 bool endpoint_pool::may_dial_now() noexcept {
-  const pool_config& config = core_->config();
-  if (!gate_.may_dial(home_->now())) return false;
-  if (counts_.connecting >= config.max_connecting_per_endpoint) return false;
-  if (total() >= config.max_connections_per_endpoint) {
+  if (!gate_allows_one_more()) return false;
+  if (total() >= core_->config().max_connections_per_endpoint) {
     // Who wants a fresh one at the limit gets the place of the coldest idle one.
-    if (fresh_waiting_ > 0 && !idle_.empty() && counts_.closing == 0)
+    if (fresh_waiting_ > 0 && !idle_.empty() && counts_.closing == 0) {
       evict(idle_.back(), close_reason::evicted);
+    }
     return false;
   }
   return core_->may_open(*this, first_unserved().has_value());

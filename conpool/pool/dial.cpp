@@ -49,6 +49,10 @@ task<void> endpoint_pool::dial(core_pointer keep, endpoint_pool& self, std::uint
 }
 
 task<result<connection*>> endpoint_pool::connect_one(time_point deadline) {
+  if (endpoint_.transport() == transport::tls) {
+    // For min_idle_per_endpoint: nothing goes out in the clear.
+    co_return fail(error(errc::unsupported, phase::connect).about(endpoint_.text()));
+  }
   if (fixed_address_) {
     auto only = co_await connect_to(*fixed_address_, deadline);
     co_return only;
@@ -220,6 +224,11 @@ result<void> endpoint_pool::adopt(int fd) {
   if (total() >= core_->config().max_connections_per_endpoint ||
       counts_.idle >= core_->config().idle_limit() || !core_->may_open(*this, false)) {
     return refuse(errc::queue_full, 0, "the pool is at its limit; the descriptor is still yours");
+  }
+  // Its watch begins with the next submission; what has happened before is to be asked for.
+  if (const int there = kernel.peek(fd); there == 0 || (there < 0 && there != -EAGAIN)) {
+    return refuse(there == 0 ? errc::connection_closed : errc::connection_reset, there,
+                  "its peer has ended it; the descriptor is still yours");
   }
   // io_uring answers EAGAIN on a non-blocking descriptor instead of waiting.
   int code = kernel.set_blocking(fd);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 
 #include <conpool/pool/acquire.h>
 #include <conpool/pool/pool_core.h>
@@ -33,6 +34,7 @@ endpoint_pool::endpoint_pool(pool_core& core, const endpoint& to)
       touched_(core.home().now()),
       fixed_address_(address_without_resolving(to)) {
   if (hooks_ != nullptr) expected_leases_ = std::max(1U, hooks_->expected_leases);
+  shut_down_ = core.closed();
   refresh();
   look_at_demand();  // min_idle_per_endpoint
 }
@@ -104,8 +106,6 @@ void endpoint_pool::refresh() noexcept {
     lends_ = look::closely;
   }
   dirty_ = config.reuse_unanswered ? ~std::uint32_t{stream::unanswered} : ~0U;
-  // Without the leak detector a return no longer takes a connection off the list.
-  while (config.leak_threshold == duration::zero() && !leased_.empty()) leased_.pop_front();
   idle_room_ = config.idle_limit();
   // Above the floor each return may make the coldest one due.
   if (config.min_idle_per_endpoint > 0) idle_room_ = config.min_idle_per_endpoint;
@@ -113,6 +113,8 @@ void endpoint_pool::refresh() noexcept {
       standing() > config.max_connections_per_endpoint) {
     idle_room_ = 0;
   }
+  const bool did_detect = std::exchange(detects_leaks_, config.leak_threshold > duration::zero());
+  if (did_detect && !detects_leaks_) stop_detecting();
   const bool were_supervised = std::exchange(supervised_, is_supervised());
   if (supervised_ == were_supervised) return;
   for (connection& one : members_) {
@@ -121,6 +123,15 @@ void endpoint_pool::refresh() noexcept {
     } else {
       one.clear(stream::supervised);
     }
+  }
+}
+
+// The leak detector was switched off: what is leased is in no list, and nothing is known of it.
+void endpoint_pool::stop_detecting() noexcept {
+  while (!leased_.empty()) leased_.pop_front();
+  for (connection& one : members_) {
+    one.lent_from_ = {};
+    one.leak_reported_ = false;
   }
 }
 
@@ -215,13 +226,15 @@ void endpoint_pool::note_lent(connection& taken, const std::source_location& whe
 void endpoint_pool::note_returned(connection& returned) noexcept {
   // With leak detection only: a shared one stays in its list.
   if (!shares_ && returned.idle_hook::is_linked()) connection_list::unlink(returned);
+  const std::source_location where = std::exchange(returned.lent_from_, {});
+  const bool was_reported = std::exchange(returned.leak_reported_, false);
   if (!core_->observed()) return;
   event_queue::record event;
   event.kind = pool_event_kind::returned;
   event.connection = returned.id();
-  event.where = returned.lent_from_;
-  if (returned.lent_from_.line() != 0) event.held = home_->now() - returned.last_used_;
-  if (std::exchange(returned.leak_reported_, false)) {
+  event.where = where;
+  if (where.line() != 0) event.held = home_->now() - returned.last_used_;
+  if (was_reported) {
     event_queue::record late = event;
     late.kind = pool_event_kind::leak_returned;
     tell(std::move(late));
@@ -309,7 +322,10 @@ void endpoint_pool::place(connection& clean, bool existed) noexcept {
     return;
   }
   acquire_waiter* const first = core_->paused() ? nullptr : first_waiter_for(clean);
-  if (first != nullptr) {
+  // At the cap over all endpoints whoever came first is next, wherever they wait.
+  if (first != nullptr && core_->in_shortage() && core_->claim_place_of(*this, first->ticket_)) {
+    close_connection(clean, close_reason::evicted);
+  } else if (first != nullptr) {
     reserve(clean, *first, existed);
   } else {
     put_by(clean);
@@ -318,9 +334,10 @@ void endpoint_pool::place(connection& clean, bool existed) noexcept {
 
 // Nobody can use it now: it becomes idle, or is closed.
 void endpoint_pool::put_by(connection& clean) noexcept {
+  constexpr auto nobody = std::numeric_limits<std::uint64_t>::max();
   if (counts_.idle >= core_->config().idle_limit()) {
     close_connection(clean, close_reason::over_idle_limit);
-  } else if (core_->in_shortage() && core_->claim_place_of(*this)) {
+  } else if (core_->in_shortage() && core_->claim_place_of(*this, nobody)) {
     close_connection(clean, close_reason::evicted);
   } else {
     --counts_.active;
@@ -512,13 +529,7 @@ void endpoint_pool::shut_down(errc why) noexcept {
   home_->timers().cancel(retry_);
   const error reason = error(why, phase::acquire).about(endpoint_.text());
   for (connection& one : members_) return_to_queue(one);
-  for (auto& lane : waiters_) {
-    while (!lane.empty()) {
-      acquire_waiter& waiter = lane.front();
-      leave_queue(waiter);
-      waiter.fail_with(reason);
-    }
-  }
+  fail_waiters(reason);
   for (warm_request& one : warming_) {
     one.failure = reason;
     one.done.set();

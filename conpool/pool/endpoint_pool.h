@@ -150,6 +150,14 @@ class endpoint_pool : private timer_node,
   // After refresh(): serves waiters anew and closes what is above lowered limits.
   void limits_changed() noexcept;
   void resumed() noexcept;
+  // All callers who wait get `why`.
+  void fail_waiters(const error& why) noexcept;
+  // What an acquire gets while the pool is paused and the policy is to fail.
+  error paused() const;
+  // For drain(): callers who wait, also those who were chosen and have not run; and connections
+  // that somebody has.
+  std::uint32_t callers() const noexcept;
+  std::uint32_t leased_connections() const noexcept;
   // What counts for the limits and is not on its way out.
   std::uint32_t standing() const noexcept {
     return counts_.active + counts_.idle + counts_.connecting - counts_.retiring;
@@ -167,8 +175,9 @@ class endpoint_pool : private timer_node,
   }
   connection* coldest_idle() noexcept { return idle_.empty() ? nullptr : &idle_.back(); }
   void evict(connection& idle, close_reason why) noexcept { close_connection(idle, why); }
-  // When its first caller came that has no connect under way; nullopt if there is none. The probe
-  // of an open breaker comes before all: it stands for the callers that are refused meanwhile.
+  // When its first caller came for whom nothing is under way and a connect may be begun; nullopt if
+  // there is none, or its own limits or backoff allow none. The probe of an open breaker comes
+  // before all: it stands for the callers that are refused meanwhile.
   std::optional<std::uint64_t> first_unserved() const noexcept;
   bool wants_fresh() const noexcept { return fresh_waiting_ > 0; }
   // Looks in this turn whether waiters can be served or connects begun.
@@ -241,6 +250,7 @@ class endpoint_pool : private timer_node,
   void forget(connection& gone) noexcept;  // may destroy this
   void close_all_idle(close_reason why) noexcept;
   bool is_supervised() const noexcept;
+  void stop_detecting() noexcept;
   connection* make_connection(int fd);
   void free_connection(connection& gone) noexcept;
   void tell(event_queue::record event) const noexcept;
@@ -257,6 +267,7 @@ class endpoint_pool : private timer_node,
   void serve_from_idle() noexcept;
   void reserve_idle(connection& candidate, acquire_waiter& first) noexcept;
   std::uint32_t connects_wanted() const noexcept;
+  bool gate_allows_one_more() const noexcept;
   bool may_dial_now() noexcept;
   void begin_dials() noexcept;
   void schedule_retry() noexcept;
@@ -343,6 +354,7 @@ class endpoint_pool : private timer_node,
   look lends_ = look::closely;
   bool watch_ = true;
   bool shares_ = false;
+  bool detects_leaks_ = false;
   bool supervised_ = false;  // each return is looked at
   bool shut_down_ = false;
   bool looking_ = false;    // the look at demand is on the ready queue

@@ -10,6 +10,9 @@
 // (pool_stats::observer_exceptions). An observer that is slower than what happens misses events
 // beyond `pending_events_max` at a time; they are counted (events_dropped).
 //
+// It is told as long as something of the pool is there, also when the pool was destroyed and leases
+// are still out: what it refers to has to live as long, or end it with `observe({})` before.
+//
 // A pool with an observer tells each lend and return, so its hits take some 50 ns more.
 #pragma once
 
@@ -32,8 +35,8 @@ enum class pool_event_kind : std::uint8_t {
   created,         // a connect begins
   connected,       // it stands (the protocol's on_connect included), or was adopted
   connect_failed,  // `why`
-  lent,            // `where` with the leak detector on
-  returned,        // `held`
+  lent,            // `where`: the acquire
+  returned,        // `held` and `where`, with the leak detector on
   closed,          // `reason`
   waiter_queued,
   waiter_timed_out,  // `why`

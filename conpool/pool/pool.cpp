@@ -70,16 +70,14 @@ std::optional<error> pool::refusal(const endpoint& to) const {
 }
 
 acquire_awaiter pool::acquire(const endpoint& to, duration timeout, location where) {
-  if (core_->closed() || to.transport() == transport::tls) [[unlikely]] {
+  if (core_->closed()) [[unlikely]]
     return acquire_awaiter(*refusal(to));
-  }
   return acquire_awaiter(core_->at(to), timeout, where);
 }
 
 acquire_awaiter pool::acquire(const endpoint& to, const acquire_options& options, location where) {
-  if (core_->closed() || to.transport() == transport::tls) [[unlikely]] {
+  if (core_->closed()) [[unlikely]]
     return acquire_awaiter(*refusal(to));
-  }
   return acquire_awaiter(core_->at(to), options, where);
 }
 
@@ -203,19 +201,18 @@ task<result<drain_report>> pool::drain(duration within) {
   const core_pointer core = core_;  // the pool may go while this waits
   shard& home = core->home();
   drain_report report;
-  pool_stats before = core->totals();
-  report.waiters_failed = before.waiting;
+  for (const auto& [to, one] : core->endpoints()) report.waiters_failed += one->callers();
   core->shut_down(errc::pool_closed);
+  // Counted now: what was handed to a caller who had not run yet is no lease.
+  for (const auto& [to, one] : core->endpoints()) report.returned += one->leased_connections();
   const time_point deadline = saturating_add(home.now(), within);
   auto wait = wait_for(core->empty());
   auto emptied = co_await with_timeout(home, within, std::move(wait));
   if (!emptied && home.now() < deadline) co_return fail(std::move(emptied.error()));
-  std::uint64_t held = 0;
   for (auto& [to, one] : core->endpoints()) {
-    held += one->counts().active;
     one->force_leased([&](const connection& forced) { report.forced.push_back(describe(forced)); });
   }
-  report.returned = before.active > held ? before.active - held : 0;
+  report.returned -= report.forced.size();
   co_return std::move(report);
 }
 

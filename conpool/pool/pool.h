@@ -164,7 +164,7 @@ class pool {
   task<result<validation_report>> validate_all();
   // Makes a connected stream socket an idle connection to `to`. The pool owns the descriptor if
   // this succeeds; if it fails it stays yours: invalid_argument if it is none, queue_full at the
-  // limits.
+  // limits, connection_closed or connection_reset if its peer has ended it already.
   result<void> adopt(const endpoint& to, int fd);
 
   // --- Steering.

@@ -56,6 +56,8 @@ endpoint_pool& pool_core::at(const endpoint& to) {
   auto made = std::make_unique<endpoint_pool>(*this, to);
   endpoint_pool& reference = *made;
   endpoints_.emplace(to, std::move(made));
+  // A handle to a closed pool: it has nothing, and the table has moved.
+  if (all_shut_down_) not_quiet_ = endpoints_.begin();
   return reference;
 }
 
@@ -73,7 +75,7 @@ void pool_core::forget(endpoint_pool& unused) noexcept {
     tell(std::move(event));
   }
   forgotten_ += unused.counts();
-  if (unused.list_hook<shortage_tag>::is_linked()) in_line_.remove(unused);
+  leave_line(unused);
   if (unused.list_hook<floor_tag>::is_linked()) below_floor_.remove(unused);
   endpoints_.erase(endpoints_.find(unused.peer()));
   // The table, too: it does not shrink by itself.
@@ -132,6 +134,8 @@ void pool_core::pause(while_paused policy) noexcept {
   pause_policy_ = policy;
   paused_ = true;
   refresh_all();
+  if (policy == while_paused::wait) return;
+  for (auto& [to, one] : endpoints_) one->fail_waiters(one->paused());
 }
 
 void pool_core::resume() noexcept {
@@ -174,10 +178,12 @@ bool pool_core::may_open(endpoint_pool& asking, bool for_callers) noexcept {
     if (next != nullptr) next->look_at_demand();
     return false;
   }
-  // One eviction for each that stands in line.
-  // Those of its own are of use to its callers, unless they want a fresh one.
-  const endpoint_pool* const but_of = asking.wants_fresh() ? nullptr : &asking;
-  if (evicting_ < line_length() && evict_coldest(but_of)) ++evicting_;
+  // One eviction for each that stands in line, counted first: it may be over at once. Those of its
+  // own are of use to its callers, unless they want a fresh one.
+  if (evicting_ < line_length()) {
+    ++evicting_;
+    if (!evict_coldest(asking.wants_fresh() ? nullptr : &asking)) --evicting_;
+  }
   return false;
 }
 
@@ -201,10 +207,15 @@ void pool_core::demand_looked_at(endpoint_pool& looked) noexcept {
   // It has what it needs, or it was its turn and something else than the cap holds it up.
   if (looked.list_hook<shortage_tag>::is_linked() &&
       (!looked.first_unserved() || (has_place() && next_in_line() == &looked))) {
-    in_line_.remove(looked);
-    if (in_line_.empty()) set_shortage(false);
+    leave_line(looked);
   }
   if (has_place()) offer_place();
+}
+
+void pool_core::leave_line(endpoint_pool& one) noexcept {
+  if (!one.list_hook<shortage_tag>::is_linked()) return;
+  in_line_.remove(one);
+  if (in_line_.empty()) set_shortage(false);
 }
 
 void pool_core::set_shortage(bool there_is) noexcept {
@@ -219,14 +230,16 @@ std::size_t pool_core::line_length() const noexcept {
   return length;
 }
 
-bool pool_core::claim_place_of(const endpoint_pool& giver) noexcept {
-  if (evicting_ >= line_length()) return false;  // enough are on their way
+bool pool_core::claim_place_of(const endpoint_pool& giver, std::uint64_t own_next) noexcept {
+  if (connections_ < config_.max_connections) return false;
+  std::size_t entitled = 0;
   for (const endpoint_pool& one : in_line_) {
-    if (&one == &giver || !one.first_unserved()) continue;
-    ++evicting_;
-    return true;
+    const auto ticket = one.first_unserved();
+    if (&one != &giver && ticket && *ticket < own_next) ++entitled;
   }
-  return false;
+  if (evicting_ >= entitled) return false;  // enough are on their way
+  ++evicting_;
+  return true;
 }
 
 bool pool_core::evict_coldest(const endpoint_pool* but_of, close_reason why) noexcept {

@@ -88,8 +88,8 @@ class pool_core : private shard_service {
   void demand_looked_at(endpoint_pool& looked) noexcept;
   bool in_shortage() const noexcept { return shortage_; }
   // Whether `giver` should close a connection because another endpoint stands in line for its
-  // place; if so, it is counted as on its way.
-  bool claim_place_of(const endpoint_pool& giver) noexcept;
+  // place, with a caller who came before ticket `own_next`; if so, it is counted as on its way.
+  bool claim_place_of(const endpoint_pool& giver, std::uint64_t own_next) noexcept;
   bool over_limit() const noexcept {
     return config_.max_connections != 0 && connections_ - closing_ > config_.max_connections;
   }
@@ -113,6 +113,7 @@ class pool_core : private shard_service {
   endpoint_pool* next_in_line() noexcept;
   void offer_place() noexcept;
   std::size_t line_length() const noexcept;
+  void leave_line(endpoint_pool& one) noexcept;
   void set_shortage(bool there_is) noexcept;
   bool has_place() const noexcept {
     return config_.max_connections == 0 || connections_ < config_.max_connections;

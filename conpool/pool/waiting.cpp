@@ -13,11 +13,12 @@ std::optional<error> endpoint_pool::refusal(bool try_only) noexcept {
   const pool_config& config = core_->config();
   touched_ = home_->now();
   if (shut_down_) return error(core_->closed_because(), phase::acquire).about(endpoint_.text());
-  if (core_->paused() && core_->pause_fails()) {
-    return error(errc::pool_paused, phase::acquire)
+  if (endpoint_.transport() == transport::tls) {
+    return error(errc::unsupported, phase::acquire)
         .about(endpoint_.text())
-        .with_detail("try again after resume()");
+        .with_detail("TLS is not part of this version yet");
   }
+  if (core_->paused() && core_->pause_fails()) return paused();
   if (try_only) return error(errc::none_idle, phase::acquire).about(endpoint_.text());
   if (gate_.open()) {
     ++counts_.failed_fast;
@@ -58,6 +59,41 @@ void endpoint_pool::leave_queue(acquire_waiter& waiter) noexcept {
   if (list_hook<shortage_tag>::is_linked()) look_at_demand();
 }
 
+void endpoint_pool::fail_waiters(const error& why) noexcept {
+  for (auto& lane : waiters_) {
+    while (!lane.empty()) {
+      acquire_waiter& waiter = lane.front();
+      leave_queue(waiter);
+      waiter.fail_with(why);
+    }
+  }
+}
+
+error endpoint_pool::paused() const {
+  return error(errc::pool_paused, phase::acquire)
+      .about(endpoint_.text())
+      .with_detail("try again after resume()");
+}
+
+std::uint32_t endpoint_pool::callers() const noexcept {
+  std::size_t sum = counts_.waiting;
+  for (const connection& one : members_) {
+    if (one.reserved_for_ != nullptr) ++sum;
+    if (!one.managed_) continue;
+    for ([[maybe_unused]] const acquire_waiter& chosen :
+         static_cast<const managed_connection&>(one).reserved_) {
+      ++sum;
+    }
+  }
+  return static_cast<std::uint32_t>(sum);
+}
+
+std::uint32_t endpoint_pool::leased_connections() const noexcept {
+  std::uint32_t sum = 0;
+  for (const connection& one : members_) sum += one.state_ == state::leased ? 1 : 0;
+  return sum;
+}
+
 acquire_waiter* endpoint_pool::first_waiter_for(const connection& clean) noexcept {
   if (counts_.waiting == 0) return nullptr;
   for (auto& lane : waiters_) {
@@ -69,9 +105,12 @@ acquire_waiter* endpoint_pool::first_waiter_for(const connection& clean) noexcep
 }
 
 std::optional<std::uint64_t> endpoint_pool::first_unserved() const noexcept {
-  if (gate_.open() && counts_.connecting == 0) return 0;
-  // Those before it have a connect under way that will serve them.
-  std::uint64_t passed = std::uint64_t{counts_.connecting} * expected_leases_;
+  if (!gate_allows_one_more() || total() >= core_->config().max_connections_per_endpoint) {
+    return std::nullopt;
+  }
+  if (gate_.open()) return 0;
+  // Those before it have a connect under way that will serve them, or a check.
+  std::uint64_t passed = std::uint64_t{counts_.connecting} * expected_leases_ + checks_for_waiters_;
   for (const auto& lane : waiters_) {
     for (const acquire_waiter& one : lane) {
       if (passed == 0) return one.ticket_;
@@ -126,6 +165,12 @@ void endpoint_pool::take_back(acquire_waiter& waiter, connection& reserved) noex
 }
 
 void endpoint_pool::lend_reserved(acquire_waiter& waiter, connection& reserved) noexcept {
+  if (reserved.generation_ != generation_) {
+    // Cleared since it was chosen: the waiter is the first in the queue again.
+    return_to_queue(reserved);
+    place(reserved);
+    return;
+  }
   if (reserved.managed_ && managed(reserved).shared_) {
     managed(reserved).reserved_.remove(waiter);
   } else {
