@@ -60,6 +60,17 @@ TEST_F(pool_lifecycle, T35_idle_timeout_clock_the_coldest_expire_on_time_and_the
   EXPECT_TRUE(until([&] { return totals().closing == 0; }));
 }
 
+TEST_F(pool_lifecycle, T35_idle_timeout_clock_holds_while_the_timer_waits_for_something_later) {
+  lease first = hold();
+  hold().release();
+  settle();
+  pass(60s);
+  ASSERT_EQ(closed(close_reason::idle_timeout), 1U);  // now only the lifetime is to be waited for
+  first.release();
+  pass(60s);
+  EXPECT_EQ(closed(close_reason::idle_timeout), 2U);
+}
+
 TEST_F(pool_lifecycle, T37_lifetime_while_leased_idle_ones_end_by_timer_leased_ones_on_return) {
   pool_config config;
   config.max_connection_lifetime = 10s;

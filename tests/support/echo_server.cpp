@@ -11,21 +11,31 @@ struct echo_server::session {
 
 namespace {
 
-listener open_door(shard& home) {
+listener open_door(shard& home, const socket_address& at) {
   listen_options options;
   // Tests let hours pass on the shard's clock; a server's patience is not what they are about.
   options.accepted.timeouts = {std::chrono::hours(1000), std::chrono::hours(1000)};
-  auto door = listener::open(home, socket_address::ip("127.0.0.1", 0).value(), options);
+  auto door = listener::open(home, at, options);
   return std::move(door.value());
+}
+
+socket_address address_of(const endpoint& at) {
+  if (at.transport() == transport::unix_socket) return socket_address::unix_path(at.path()).value();
+  return socket_address::ip(at.host(), at.port()).value();
 }
 
 }  // namespace
 
 echo_server::echo_server(shard& home)
     : home_(&home),
-      door_(open_door(home)),
+      door_(open_door(home, socket_address::ip("127.0.0.1", 0).value())),
       at_(endpoint::parse("tcp://" + door_.address().to_string()).value()),
       tasks_(home) {
+  tasks_.spawn(&echo_server::accept_all, this);
+}
+
+echo_server::echo_server(shard& home, const endpoint& at)
+    : home_(&home), door_(open_door(home, address_of(at))), at_(at), tasks_(home) {
   tasks_.spawn(&echo_server::accept_all, this);
 }
 

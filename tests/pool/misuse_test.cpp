@@ -1,0 +1,66 @@
+// A lease that is released twice, moved, or used when it is empty.
+#include <gtest/gtest.h>
+
+#include <utility>
+#include <vector>
+
+#include <conpool/conpool.h>
+
+#include "support/callers_fixture.h"
+
+namespace conpool::test {
+namespace {
+
+using pool_misuse = callers_fixture;
+
+TEST_F(pool_misuse, T46_double_release) {
+  lease held = hold();
+  held.release();
+  EXPECT_FALSE(held);
+  held.release();
+  held.discard();
+  EXPECT_EQ(totals().idle, 1U);
+  EXPECT_EQ(totals().active, 0U);
+  // Were it in the stack twice, two would get the same.
+  lease first = hold();
+  lease second = hold();
+  EXPECT_NE(first->id(), second->id());
+}
+
+TEST_F(pool_misuse, T46_double_release_of_a_moved_lease) {
+  lease first = hold();
+  const std::uint64_t id = first->id();
+  lease second = std::move(first);
+  EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): what is left of it is tested
+  EXPECT_EQ(second->id(), id);
+  first.release();
+  EXPECT_EQ(totals().active, 1U) << "the one that was moved from has nothing to give back";
+  lease& same = second;
+  second = std::move(same);
+  ASSERT_TRUE(second) << "moved to itself";
+  EXPECT_EQ(second->id(), id);
+
+  lease other = hold();
+  const std::uint64_t other_id = other->id();
+  second = std::move(other);  // gives back what it had
+  EXPECT_EQ(second->id(), other_id);
+  EXPECT_EQ(totals().active, 1U);
+  EXPECT_EQ(totals().idle, 1U);
+  std::vector<lease> many;
+  many.push_back(std::move(second));
+  many.push_back(hold());
+  many.reserve(100);
+  many.clear();
+  EXPECT_EQ(totals().idle, 2U);
+}
+
+#ifndef NDEBUG
+TEST_F(pool_misuse, T46_double_release_then_use_is_asserted) {
+  lease held = hold();
+  held.release();
+  EXPECT_DEATH(static_cast<void>(held->id()), "an empty lease was used");
+}
+#endif
+
+}  // namespace
+}  // namespace conpool::test
