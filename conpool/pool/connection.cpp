@@ -35,13 +35,14 @@ void connection::set_lease_limit(std::uint32_t most) noexcept {
   CONPOOL_ASSERT(managed_, "only a protocol's connection can be shared");
   if (!managed_) return;
   auto& self = static_cast<managed_connection&>(*this);
+  if (!self.shared_) return;
   self.lease_limit_ = std::max(1U, most);
   self.owner_->expect_leases(self.lease_limit_);
   self.owner_->lease_limit_changed(self);
 }
 
 void connection::retire() noexcept {
-  owner_->retire(*this);
+  owner_->retire(*this, close_reason::retired);
 }
 
 std::uint32_t connection::leases() const noexcept {

@@ -53,10 +53,10 @@ class connection : public stream, public idle_hook, public member_hook {
   typename P::state& state() noexcept;
 
   // For the protocol of a shared connection, at any time: how many leases it may have at once. A
-  // lower number than there are takes none away. 1 to 2^31.
+  // lower number than there are takes none away. Has no effect on one that is not shared.
   void set_lease_limit(std::uint32_t most) noexcept;
   // For protocols (GOAWAY): takes no new leases, no longer counts as capacity, and is closed when
-  // its last lease is back; at once if it has none. Idempotent.
+  // its last lease is back; at once if it has none. Idempotent; has no effect in on_connect.
   void retire() noexcept;
   // Leases on it now; 0 or 1 unless it is shared.
   std::uint32_t leases() const noexcept;
@@ -96,7 +96,7 @@ class connection : public stream, public idle_hook, public member_hook {
   state_kind state_ = state_kind::connecting;
   close_reason reason_ = close_reason::pool_closed;
   bool managed_ = false;        // is a managed_connection
-  bool for_demand_ = false;     // serviced because a waiter could use it
+  bool checking_ = false;       // serviced by a check, and counted as such
   bool leak_reported_ = false;  // in this lease
   bool retiring_ = false;
   bool probing_ = false;   // serviced by a probe, which has not come back
@@ -116,7 +116,8 @@ class managed_connection : public connection {
   std::uint32_t leases_ = 0;                              // lent or reserved
   std::uint32_t lease_limit_ = 1;
   bool shared_ = false;
-  bool running_ = false;  // run() has not ended
+  bool running_ = false;      // run() has not ended
+  bool read_by_run_ = false;  // it was reading when the connection was lent
 };
 
 }  // namespace conpool

@@ -38,22 +38,14 @@ void endpoint_pool::look_at_demand_now(ready_node& node) noexcept {
 // Idle connections while somebody waits: after a pause, or when a check found more than was asked.
 void endpoint_pool::serve_from_idle() noexcept {
   while (counts_.waiting > 0) {
-    if (shares_) {
-      managed_connection* const least = least_loaded();
-      acquire_waiter* const first = least == nullptr ? nullptr : first_waiter_for(*least);
-      if (first == nullptr) return;
-      if (least->shared_) {
-        reserve_shared(*least, *first);
-      } else {
-        reserve_idle(*least, *first);
-      }
-      continue;
-    }
-    if (idle_.empty() || needs_check(idle_.front())) return;
-    connection& candidate = idle_.front();
-    acquire_waiter* const first = first_waiter_for(candidate);
+    connection* const next = shares_ ? least_loaded() : warmest_idle();
+    acquire_waiter* const first = next == nullptr ? nullptr : first_waiter_for(*next);
     if (first == nullptr) return;
-    if (fit_to_lend(candidate)) reserve_idle(candidate, *first);
+    if (next->managed_ && managed(*next).shared_) {
+      reserve_shared(managed(*next), *first);
+    } else {
+      reserve_idle(*next, *first);
+    }
   }
 }
 
@@ -75,9 +67,12 @@ std::uint32_t endpoint_pool::idle_wanted() const noexcept {
 std::uint32_t endpoint_pool::connects_wanted() const noexcept {
   if (core_->paused()) return 0;
   if (gate_.open()) return 1;
-  const std::uint32_t callers =
-      counts_.waiting > checks_for_waiters_ ? counts_.waiting - checks_for_waiters_ : 0;
-  std::uint32_t wanted = (callers + expected_leases_ - 1) / expected_leases_ + idle_wanted();
+  // While pings fail nobody counts on one.
+  const std::uint64_t callers =
+      fresh_waiting_ + (pings_all_ ? counts_.waiting - fresh_waiting_ : callers_left_by_checks());
+  const auto for_callers =
+      static_cast<std::uint32_t>((callers + expected_leases_ - 1) / expected_leases_);
+  std::uint32_t wanted = for_callers + idle_wanted();
   for (const warm_request& one : warming_) wanted = std::max(wanted, missing(one.wanted));
   return wanted;
 }
@@ -172,12 +167,21 @@ void endpoint_pool::count_failure(const error& why, pool_event_kind kind) noexce
   tell(std::move(event));
 }
 
-void endpoint_pool::note_unserved_end(const connection& gone) noexcept {
-  error why = error(errc::connection_closed, phase::connect)
-                  .about(endpoint_.text())
-                  .with_detail("the server closed connection " + std::to_string(gone.id()) +
-                               " before it was used");
-  count_failure(why, pool_event_kind::connect_failed);
+// A server that closes at once what it never served is failing, whatever it accepts; so is one
+// whose new connections are of no use to the protocol. The next connect is put off. Later it is the
+// server's own idle timeout.
+void endpoint_pool::note_if_unserved(const connection& gone, close_reason why) noexcept {
+  const bool by_protocol = why == close_reason::vetoed || why == close_reason::retired;
+  const bool by_server = why == close_reason::peer_closed || why == close_reason::peer_reset ||
+                         why == close_reason::io_error;
+  const bool soon = home_->now() - gone.created_at_ < core_->config().connection_timeout;
+  if (!soon || gone.uses_ != 0 || gone.retiring_ || (!by_protocol && !by_server)) return;
+  error reason =
+      error(errc::connection_closed, phase::connect)
+          .about(endpoint_.text())
+          .with_detail(std::string(by_server ? "the server closed" : "the protocol gave up") +
+                       " connection " + std::to_string(gone.id()) + " before it was used");
+  count_failure(reason, pool_event_kind::connect_failed);
 }
 
 std::uint32_t endpoint_pool::missing(std::uint32_t wanted) const noexcept {

@@ -118,7 +118,7 @@ void endpoint_pool::refresh() noexcept {
   const bool were_supervised = std::exchange(supervised_, is_supervised());
   if (supervised_ == were_supervised) return;
   for (connection& one : members_) {
-    if (supervised_) {
+    if (supervised_ || one.retiring_) {
       one.mark(stream::supervised);
     } else {
       one.clear(stream::supervised);
@@ -145,13 +145,21 @@ void endpoint_pool::limits_changed() noexcept {
   while (counts_.idle > config.idle_limit()) {
     close_connection(idle_.back(), close_reason::over_idle_limit);
   }
-  // Another policy may watch what was only probed.
-  for (connection& one : idle_) watch(one);
+  watch_unwatched();
   next_trim_ = time_point::max();
   next_check_ = time_point::max();
   if (next_retirement_ != time_point::max()) next_retirement_ = home_->now();
   schedule_upkeep();
   resumed();
+}
+
+// After a change of the policy: what was not watched so far is looked at once, and then watched.
+void endpoint_pool::watch_unwatched() noexcept {
+  if (!watch_) return;
+  for (auto it = idle_.begin(); it != idle_.end();) {
+    connection& one = *it++;
+    if (!one.receive_posted() && is_alive(one)) watch(one);
+  }
 }
 
 void endpoint_pool::resumed() noexcept {
@@ -169,42 +177,60 @@ connection* endpoint_pool::take_idle_slowly(const std::source_location& where) n
   if (shares_) return take_shared(where);
   // Nobody passes those who wait while another connection is checked for them.
   if (counts_.waiting > fresh_waiting_) return nullptr;
-  while (!idle_.empty()) {
-    connection& candidate = idle_.front();
-    if (needs_check(candidate)) return nullptr;  // the caller waits while it is asked
-    if (!fit_to_lend(candidate)) continue;
-    lend_idle(candidate);
-    note_lent(candidate, where);
-    return &candidate;
+  while (connection* const candidate = warmest_idle()) {
+    if (!protocol_wants(*candidate)) {
+      retire(*candidate, close_reason::vetoed);
+      continue;
+    }
+    note_reader(*candidate);
+    lend_idle(*candidate);
+    note_lent(*candidate, where);
+    return candidate;
   }
   return nullptr;
 }
 
-// Closes an idle connection that the socket or the protocol says is not to be lent.
-bool endpoint_pool::fit_to_lend(connection& candidate) noexcept {
-  // What the protocol's run() has read tells nobody else.
+// The idle connection to lend next; null if there is none, or if it has to be checked: then the
+// caller waits for that.
+connection* endpoint_pool::warmest_idle() noexcept {
+  while (!idle_.empty()) {
+    connection& candidate = idle_.front();
+    if (needs_check(candidate)) return nullptr;
+    if (is_alive(candidate)) return &candidate;
+  }
+  return nullptr;
+}
+
+// Looks at an idle connection, and takes one out of the list that is of no use.
+bool endpoint_pool::is_alive(connection& candidate) noexcept {
   if ((candidate.conditions() & broken) != 0) {
+    // Its run() was the reader of its end, and has not been resumed since.
     close_connection(candidate, reason_of(candidate));
     return false;
   }
-  // Unwatched: a new connection whose server spoke first. The socket itself has to be asked.
   const bool reads = (candidate.conditions() & stream::reading) != 0;
-  if (watch_ && !reads && !candidate.receive_posted()) {
-    const int waiting = home_->ring().peek(candidate.fd());
-    if (waiting == 0 || (waiting < 0 && waiting != -EAGAIN)) {
-      close_connection(candidate,
-                       waiting == 0 ? close_reason::peer_closed : close_reason::peer_reset);
-      return false;
-    }
+  if (!watch_ || reads || candidate.receive_posted() || read_by_run(candidate)) return true;
+  // Unwatched: a new connection whose server spoke first, or one from before a change of the
+  // policy. The socket itself has to be asked.
+  const int waiting = home_->ring().peek(candidate.fd());
+  if (waiting == -EAGAIN || (waiting > 0 && candidate.uses_ == 0)) return true;
+  if (waiting > 0 && hooks_ != nullptr && hooks_->on_idle_data != nullptr) {
+    begin_service(candidate, service::idle_data);
+  } else if (waiting > 0) {
+    close_connection(candidate, close_reason::unexpected_data);
+  } else {
+    close_connection(candidate,
+                     waiting == 0 ? close_reason::peer_closed : close_reason::peer_reset);
   }
+  return false;
+}
+
+// Asked once for each lease.
+bool endpoint_pool::protocol_wants(connection& candidate) noexcept {
   if (hooks_ == nullptr) return true;
   void* const protocol = core_->protocol();
-  if ((hooks_->is_healthy != nullptr && !hooks_->is_healthy(protocol, candidate)) ||
-      (hooks_->on_acquire != nullptr && !hooks_->on_acquire(protocol, candidate))) {
-    close_connection(candidate, close_reason::vetoed);
-    return false;
-  }
-  return true;
+  return (hooks_->is_healthy == nullptr || hooks_->is_healthy(protocol, candidate)) &&
+         (hooks_->on_acquire == nullptr || hooks_->on_acquire(protocol, candidate));
 }
 
 void endpoint_pool::note_lent(connection& taken, const std::source_location& where) noexcept {
@@ -244,13 +270,37 @@ void endpoint_pool::note_returned(connection& returned) noexcept {
 
 // --- taking back
 
+// Then its run() is the idle watch.
+bool endpoint_pool::read_by_run(const connection& one) noexcept {
+  return one.managed_ && managed(one).running_ &&
+         (managed(one).shared_ || managed(one).read_by_run_);
+}
+
+// By run(), or on behalf of several leases: what is under way when a lease ends is the protocol's
+// business, as long as the stream is whole.
+bool endpoint_pool::read_by_protocol(const connection& one) noexcept {
+  return read_by_run(one) || (one.managed_ && managed(one).shared_);
+}
+
+// Nobody but run() can be reading before the lease begins.
+void endpoint_pool::note_reader(connection& lent) noexcept {
+  if (lent.managed_ && (lent.conditions() & stream::reading) != 0) {
+    managed(lent).read_by_run_ = true;
+  }
+}
+
+// What keeps a connection from being lent again.
+std::uint32_t endpoint_pool::faults_of(const connection& one) const noexcept {
+  if (read_by_protocol(one)) return one.conditions() & broken;
+  return one.conditions() & dirty_ & ~std::uint32_t{stream::supervised};
+}
+
 close_reason endpoint_pool::reason_of(const connection& dirty) const noexcept {
   std::uint32_t what = dirty.conditions();
-  // A shared connection's reader is its protocol.
-  if (shares_) what &= ~std::uint32_t{stream::reading | stream::writing};
+  if (read_by_protocol(dirty)) what &= broken;
   if ((what & stream::discarded) != 0) return close_reason::discarded;
   if ((what & (stream::reading | stream::writing)) != 0) return close_reason::busy;
-  if ((what & stream::broken_off) != 0) return close_reason::interrupted;
+  if ((what & (stream::broken_off | stream::torn)) != 0) return close_reason::interrupted;
   if ((what & stream::failed) != 0) {
     return dirty.failure() == ECONNRESET || dirty.failure() == EPIPE ? close_reason::peer_reset
                                                                      : close_reason::io_error;
@@ -263,12 +313,12 @@ close_reason endpoint_pool::reason_of(const connection& dirty) const noexcept {
 std::optional<close_reason> endpoint_pool::unwanted(const connection& clean) const noexcept {
   const pool_config& config = core_->config();
   if (shut_down_) return close_reason::pool_closed;
+  if (clean.retiring_) return clean.reason_;
   if (clean.generation_ != generation_) return close_reason::cleared;
   if (home_->now() >= clean.retire_at_) return close_reason::lifetime;
   if (config.max_connection_uses != 0 && clean.uses_ >= config.max_connection_uses) {
     return close_reason::uses;
   }
-  if (clean.retiring_) return close_reason::retired;
   if (standing() > config.max_connections_per_endpoint || core_->over_limit()) {
     return close_reason::over_limit;
   }
@@ -289,8 +339,7 @@ void endpoint_pool::give_back_slowly(connection& returned) noexcept {
   home_->assert_owner();
   note_returned(returned);
   returned.last_used_ = home_->now();
-  constexpr std::uint32_t no_fault = stream::supervised;
-  if ((returned.conditions() & dirty_ & ~no_fault) != 0) {
+  if (faults_of(returned) != 0) {
     close_connection(returned, reason_of(returned));
     return;
   }
@@ -353,9 +402,11 @@ void endpoint_pool::put_by(connection& clean) noexcept {
 
 void endpoint_pool::watch(connection& clean) const noexcept {
   // With a server's greeting unread there is nothing to post: its reader looks at the socket. A
-  // protocol's run() may read for itself.
+  // protocol's run() may read for itself; whether it does is known when it is lent.
   constexpr std::uint32_t taken = stream::has_data | stream::reading;
   if (clean.receive_posted() || (clean.conditions() & taken) != 0) return;
+  if (clean.managed_ && managed(clean).running_ && clean.uses_ == 0) return;
+  if (read_by_run(clean)) return;
   if (core_->config().validation == validation_policy::probe) return;
   clean.post_receive();
 }
@@ -404,10 +455,7 @@ void endpoint_pool::something_arrived(connection& source) noexcept {
     }
   }
   return_to_queue(source);
-  // A server that closes at once what it never served is failing, whatever it accepts. Later it is
-  // its own idle timeout.
-  const bool soon = home_->now() - source.created_at_ < core_->config().connection_timeout;
-  if (soon && source.uses_ == 0 && why != close_reason::unexpected_data) note_unserved_end(source);
+  note_if_unserved(source, why);
   close_connection(source, why);
 }
 
@@ -418,10 +466,7 @@ void endpoint_pool::close_connection(connection& unwanted, close_reason why) noe
   if (unwanted.idle_hook::is_linked()) connection_list::unlink(unwanted);
   if (unwanted.state_ == state::idle) {
     --counts_.idle;
-    if (batch_ != nullptr) {
-      ++batch_->checked;
-      ++batch_->closed_by[static_cast<std::size_t>(why)];
-    }
+    if (batch_ != nullptr && batch_->begins) ++batch_->closed_by[static_cast<std::size_t>(why)];
   } else if (unwanted.state_ != state::connecting) {
     --counts_.active;
     if (unwanted.retiring_) --counts_.retiring;
@@ -431,7 +476,11 @@ void endpoint_pool::close_connection(connection& unwanted, close_reason why) noe
   ++counts_.closing;
   core_->closing_began();
   if (unwanted.managed_) managed(unwanted).life_.cancel(errc::connection_closed);
-  unwanted.begin_close();
+  if (unwanted.closed()) {
+    connection_closed(unwanted);  // its shard was faster
+  } else {
+    unwanted.begin_close();
+  }
 }
 
 // Closes what somebody holds: their operations end with connection_closed, and what they hold stays
@@ -515,7 +564,7 @@ void endpoint_pool::clear(bool leased_too) noexcept {
     } else if (leased_too && one.state_ == state::leased) {
       break_off(one, close_reason::cleared);
     } else if (one.state_ == state::leased && one.managed_ && managed(one).shared_) {
-      retire(one);
+      retire(one, close_reason::cleared);
     }
   }
 }
@@ -541,7 +590,7 @@ void endpoint_pool::shut_down(errc why) noexcept {
     } else if (one.state_ == state::serviced) {
       end_service(one, close_reason::pool_closed);
     } else if (one.state_ == state::leased && shares_) {
-      retire(one);
+      retire(one, close_reason::pool_closed);
     }
   }
   close_all_idle(close_reason::pool_closed);

@@ -65,6 +65,7 @@ struct warm_request : list_hook<warm_request> {
 // A run of checks that somebody waits for; see pool::validate().
 struct check_batch {
   explicit check_batch(shard& home) noexcept : done(home) {}
+  bool begins = true;  // what was told before anything is asked is being counted
   std::uint32_t pending = 0;
   std::uint32_t checked = 0;
   std::uint32_t alive = 0;
@@ -200,9 +201,9 @@ class endpoint_pool : private timer_node,
   friend class connection;
   using state = connection::state_kind;
 
-  // What keeps any connection from being lent.
-  static constexpr std::uint32_t broken =
-      stream::ended | stream::failed | stream::closing | stream::discarded | stream::detaching;
+  // What keeps any connection from being lent, however its protocol reads and shares it.
+  static constexpr std::uint32_t broken = stream::ended | stream::failed | stream::closing |
+                                          stream::discarded | stream::detaching | stream::torn;
 
   enum class look : std::uint8_t { not_at_all, at_completions, closely };
   // What a connection is serviced for.
@@ -229,15 +230,22 @@ class endpoint_pool : private timer_node,
   }
   void watch_idle(connection& clean) noexcept;
   void watch(connection& clean) const noexcept;
+  void watch_unwatched() noexcept;
   connection* take_idle_slowly(const std::source_location& where) noexcept;
   connection* take_without_idle(const std::source_location& where) noexcept {
     return shares_ ? take_shared(where) : nullptr;
   }
-  bool fit_to_lend(connection& candidate) noexcept;
+  connection* warmest_idle() noexcept;
+  bool is_alive(connection& candidate) noexcept;
+  bool protocol_wants(connection& candidate) noexcept;
   void give_back_slowly(connection& returned) noexcept;
   // `existed`: it is not new, as far as hits are concerned.
   void place(connection& clean, bool existed = true) noexcept;
   void put_by(connection& clean) noexcept;
+  static bool read_by_run(const connection& one) noexcept;
+  static bool read_by_protocol(const connection& one) noexcept;
+  static void note_reader(connection& lent) noexcept;
+  std::uint32_t faults_of(const connection& one) const noexcept;
   close_reason reason_of(const connection& dirty) const noexcept;
   std::optional<close_reason> unwanted(const connection& clean) const noexcept;
   void note_lent(connection& taken, const std::source_location& where) noexcept;
@@ -274,7 +282,7 @@ class endpoint_pool : private timer_node,
   void dial_failed(error why) noexcept;
   void end_warming() noexcept;
   void count_failure(const error& why, pool_event_kind kind) noexcept;
-  void note_unserved_end(const connection& gone) noexcept;
+  void note_if_unserved(const connection& gone, close_reason why) noexcept;
 
   // --- dial.cpp
   static task<void> dial(core_pointer keep, endpoint_pool& self, std::uint32_t generation);
@@ -306,22 +314,29 @@ class endpoint_pool : private timer_node,
   task<result<void>> clean_once(connection& one);
   task<result<void>> take_idle_data(connection& one);
   void serviced(connection& one, service what, bool well) noexcept;
+  close_reason why_not(const connection& one, service what) const noexcept;
+  void service_over(connection& one, std::optional<close_reason> bad) noexcept;
   void end_service(connection& one, close_reason why) noexcept;
   void begin_run(connection& fresh) noexcept;
   static task<void> run(core_pointer keep, endpoint_pool& self, managed_connection& one);
 
   // --- checks.cpp
   bool needs_check(const connection& candidate) const noexcept;
-  void begin_check(connection& candidate, bool for_demand) noexcept;
+  bool pings() const noexcept { return hooks_ != nullptr && hooks_->ping != nullptr; }
+  bool can_be_checked(const connection& candidate) const noexcept;
+  static bool can_be_probed(const connection& candidate) noexcept;
+  void begin_check(connection& candidate, bool by_ping) noexcept;
   void begin_checks_for_waiters() noexcept;
+  std::uint64_t callers_left_by_checks() const noexcept;
   void probed(connection& candidate) noexcept;
-  void check_over(connection& checked, std::optional<close_reason> bad,
-                  bool goes_on = false) noexcept;
-  bool asks_connections() const noexcept;
+  void check_over(connection& checked, std::optional<close_reason> bad) noexcept;
 
   // --- shared.cpp
   static managed_connection& managed(connection& one) noexcept {
     return static_cast<managed_connection&>(one);
+  }
+  static const managed_connection& managed(const connection& one) noexcept {
+    return static_cast<const managed_connection&>(one);
   }
   connection* take_shared(const std::source_location& where) noexcept;
   void add_lease(managed_connection& one) noexcept;
@@ -329,10 +344,10 @@ class endpoint_pool : private timer_node,
   void give_back_shared(managed_connection& returned) noexcept;
   void place_shared(managed_connection& one, bool existed = true) noexcept;
   void reserve_shared(managed_connection& one, acquire_waiter& first, bool existed = true) noexcept;
-  managed_connection* least_loaded() noexcept;
+  connection* least_loaded() noexcept;
   bool has_room(const managed_connection& one) const noexcept;
-  void begin_retiring(connection& one) noexcept;
-  void retire(connection& one) noexcept;
+  void begin_retiring(connection& one, close_reason why) noexcept;
+  void retire(connection& one, close_reason why) noexcept;
   void break_off(connection& held, close_reason why) noexcept;
   void lease_limit_changed(managed_connection& one) noexcept;
   void expect_leases(std::uint32_t most) noexcept { expected_leases_ = most; }
@@ -373,7 +388,7 @@ class endpoint_pool : private timer_node,
   retry_timer retry_;
   connect_gate gate_;
   std::uint32_t fresh_waiting_ = 0;  // of the waiters, those who want no used connection
-  std::uint32_t checks_for_waiters_ = 0;
+  std::uint32_t checking_ = 0;       // by a probe or ping, for whatever reason
   std::uint32_t cleaning_ = 0;
   std::uint32_t expiring_soon_ = 0;  // idle ones whose replacements should stand by now
   std::uint32_t expected_leases_ = 1;
@@ -394,7 +409,7 @@ void endpoint_pool::force_leased(F tell_of) {
     connection& one = *it++;
     if (one.state_ != state::leased && one.state_ != state::serviced) continue;
     if (one.state_ == state::leased) tell_of(one);
-    break_off(one, close_reason::forced);
+    end_service(one, close_reason::forced);
   }
 }
 

@@ -152,9 +152,9 @@ task<result<validation_report>> pool::validate(endpoint to) {
   while (found->batch() != nullptr) {
     auto turn = co_await found->batch()->done.wait();  // another validate() is at it
     if (!turn) co_return fail(std::move(turn.error()));
-    co_await home().yield();
+    co_await found->home().yield();
   }
-  check_batch batch(home());
+  check_batch batch(found->home());
   found->check_all(batch);
   auto done = co_await batch.done.wait();
   found->leave_batch();

@@ -82,36 +82,44 @@ task<result<void>> endpoint_pool::take_idle_data(connection& one) {
 }
 
 void endpoint_pool::serviced(connection& one, service what, bool well) noexcept {
-  if (what == service::clean) --cleaning_;
-  const bool closing = (one.conditions() & stream::closing) != 0;
-  const std::uint32_t faults = one.conditions() & dirty_ & ~std::uint32_t{stream::supervised};
-  if (what == service::ping) {
-    pings_all_ = !well;
-    if (!well) tell(pool_event_kind::ping_failed, &one);
-    check_over(one, well && faults == 0 ? std::nullopt : std::optional(close_reason::ping_failed));
-    return;
+  const bool bad = !well || faults_of(one) != 0;
+  if (what == service::clean) {
+    --cleaning_;
+    one.last_used_ = home_->now();
+  } else if (what == service::ping && (one.conditions() & stream::closing) == 0) {
+    pings_all_ = bad;
+    if (bad) tell(pool_event_kind::ping_failed, &one);
   }
+  service_over(one, bad ? std::optional(why_not(one, what)) : std::nullopt);
+}
+
+// Why a connection that was serviced is not lent again.
+close_reason endpoint_pool::why_not(const connection& one, service what) const noexcept {
+  if (what == service::ping) return close_reason::ping_failed;
+  if ((one.conditions() & stream::failed) != 0) return reason_of(one);
+  if ((one.conditions() & stream::ended) != 0) return close_reason::peer_closed;
+  return what == service::idle_data ? close_reason::unexpected_data : close_reason::vetoed;
+}
+
+// The pool is done with a connection: all is well, or it is to be closed.
+void endpoint_pool::service_over(connection& one, std::optional<close_reason> bad) noexcept {
+  const bool closing = (one.conditions() & stream::closing) != 0;
+  if (closing) bad = one.reason_;  // somebody closed it meanwhile
+  if (one.checking_) check_over(one, bad);
+  if (counts_.waiting > 0) look_at_demand();
   if (closing) {
     leave_closing(one);
-    return;
+  } else if (bad) {
+    close_connection(one, *bad);
+  } else {
+    place(one);
   }
-  if (what == service::clean) one.last_used_ = home_->now();
-  if (!well || faults != 0) {
-    close_reason why = close_reason::vetoed;
-    if (what == service::idle_data) why = close_reason::unexpected_data;
-    if ((one.conditions() & stream::ended) != 0) why = close_reason::peer_closed;
-    if ((one.conditions() & stream::failed) != 0) why = reason_of(one);
-    close_connection(one, why);
-    return;
-  }
-  one.count_from_here();
-  place(one);
 }
 
 // Ends what the pool does on a connection: its coroutine, or its probe, lets go of it afterwards.
 void endpoint_pool::end_service(connection& one, close_reason why) noexcept {
   if (std::exchange(one.probing_, false)) {
-    check_over(one, why);
+    service_over(one, why);
     return;
   }
   break_off(one, why);
@@ -139,7 +147,7 @@ task<void> endpoint_pool::run(core_pointer keep, endpoint_pool& self, managed_co
     if (one.closed()) self.connection_closed(one);
     co_return;
   }
-  self.retire(one);
+  self.retire(one, close_reason::retired);
 }
 
 }  // namespace conpool

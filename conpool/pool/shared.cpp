@@ -13,11 +13,8 @@ bool endpoint_pool::has_room(const managed_connection& one) const noexcept {
 }
 
 // Walks the connections that have room: a shared protocol needs few of them.
-managed_connection* endpoint_pool::least_loaded() noexcept {
-  while (!idle_.empty()) {
-    connection& candidate = idle_.front();
-    if (fit_to_lend(candidate)) return &managed(candidate);
-  }
+connection* endpoint_pool::least_loaded() noexcept {
+  if (connection* const free = warmest_idle()) return free;
   managed_connection* least = nullptr;
   for (connection& candidate : open_) {
     if ((candidate.conditions() & broken) != 0) continue;
@@ -62,17 +59,23 @@ connection* endpoint_pool::take_shared(const std::source_location& where) noexce
   if (core_->paused()) return nullptr;
   if (watch_ && home_->ring().completions_pending()) home_->ring().harvest();
   if (counts_.waiting > 0) return nullptr;  // nobody passes those who wait
-  managed_connection* const least = least_loaded();
-  if (least == nullptr) return nullptr;
-  if (least->shared_) {
-    add_lease(*least);
-    ++counts_.hits;
-    counts_.reused += least->uses_++ > 0 ? 1 : 0;
-  } else {
-    lend_idle(*least);
+  while (connection* const least = least_loaded()) {
+    if (!protocol_wants(*least)) {
+      retire(*least, close_reason::vetoed);
+      continue;
+    }
+    if (managed(*least).shared_) {
+      add_lease(managed(*least));
+      ++counts_.hits;
+      counts_.reused += least->uses_++ > 0 ? 1 : 0;
+    } else {
+      note_reader(*least);  // its access_mode() was exclusive
+      lend_idle(*least);
+    }
+    note_lent(*least, where);
+    return least;
   }
-  note_lent(*least, where);
-  return least;
+  return nullptr;
 }
 
 void endpoint_pool::reserve_shared(managed_connection& one, acquire_waiter& first,
@@ -90,7 +93,7 @@ void endpoint_pool::give_back_shared(managed_connection& returned) noexcept {
     home_->assert_owner();
     returned.last_used_ = home_->now();
     if (hooks_->on_release != nullptr && !hooks_->on_release(core_->protocol(), returned)) {
-      begin_retiring(returned);
+      begin_retiring(returned, close_reason::vetoed);
     }
   }
   place_shared(returned);
@@ -106,7 +109,7 @@ void endpoint_pool::place_shared(managed_connection& one, bool existed) noexcept
   // One lease's error says nothing of the others, but there will be no new ones.
   const bool is_broken = (one.conditions() & broken) != 0;
   const std::optional<close_reason> why = is_broken ? reason_of(one) : unwanted(one);
-  if (why) begin_retiring(one);
+  if (why) begin_retiring(one, *why);
   while (!core_->paused() && has_room(one)) {
     acquire_waiter* const first = first_waiter_for(one);
     if (first == nullptr) break;
@@ -125,33 +128,43 @@ void endpoint_pool::place_shared(managed_connection& one, bool existed) noexcept
 }
 
 // From now on it takes no new leases and does not count as capacity.
-void endpoint_pool::begin_retiring(connection& one) noexcept {
+void endpoint_pool::begin_retiring(connection& one, close_reason why) noexcept {
   if (std::exchange(one.retiring_, true)) return;
+  if ((one.conditions() & stream::closing) == 0) one.reason_ = why;
   ++counts_.retiring;
+  one.mark(stream::supervised);  // it is to be looked at when it comes back
   if (one.managed_) lease_limit_changed(managed(one));
   if (!shut_down_) look_at_demand();
 }
 
-// The same, and it is closed at once if nobody has it; that may free it.
-void endpoint_pool::retire(connection& one) noexcept {
+// The same, and who was chosen for it and has not been resumed gets another one. It is closed at
+// once if nobody has it; that may free it.
+void endpoint_pool::retire(connection& one, close_reason why) noexcept {
   if (one.state_ == state::closing || one.state_ == state::connecting) return;
-  const bool is_broken = (one.conditions() & broken) != 0;
+  note_if_unserved(one, why);
   const bool is_shared = one.managed_ && managed(one).shared_;
-  if (one.state_ == state::idle || one.state_ == state::reserved) {
+  if (one.state_ == state::idle || (one.state_ == state::reserved && !is_shared)) {
     return_to_queue(one);
-    close_connection(one, is_broken ? reason_of(one) : close_reason::retired);
+    close_connection(one, (one.conditions() & broken) != 0 ? reason_of(one) : why);
     return;
   }
-  begin_retiring(one);
-  if (!is_shared) return;
-  if (is_broken) return_to_queue(one);
-  if (managed(one).leases_ == 0 && one.state_ == state::leased) place_shared(managed(one));
+  begin_retiring(one, why);
+  return_to_queue(one);
+  if (is_shared && managed(one).leases_ == 0 && one.state_ == state::leased) {
+    place_shared(managed(one));
+  }
 }
 
 // Whether somebody who was chosen for it may have it. If not, they are in the queue again.
 bool endpoint_pool::still_good(connection& reserved) noexcept {
-  if ((reserved.conditions() & broken) == 0) return true;
-  retire(reserved);
+  if ((reserved.conditions() & broken) != 0) {
+    retire(reserved, reason_of(reserved));
+  } else if (!protocol_wants(reserved)) {
+    retire(reserved, close_reason::vetoed);
+  } else {
+    note_reader(reserved);
+    return true;
+  }
   return false;
 }
 

@@ -119,7 +119,7 @@ void endpoint_pool::retire_old(time_point now) noexcept {
     } else if (one.state_ == state::idle) {
       close_connection(one, close_reason::lifetime);
     } else if (one.managed_ && managed(one).shared_) {
-      retire(one);  // it may never be idle
+      retire(one, close_reason::lifetime);  // it may never be idle
     }
   }
   if (expiring_soon_ > 0) look_at_demand();

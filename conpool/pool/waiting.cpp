@@ -110,7 +110,8 @@ std::optional<std::uint64_t> endpoint_pool::first_unserved() const noexcept {
   }
   if (gate_.open()) return 0;
   // Those before it have a connect under way that will serve them, or a check.
-  std::uint64_t passed = std::uint64_t{counts_.connecting} * expected_leases_ + checks_for_waiters_;
+  const std::uint32_t checks = pings_all_ ? 0 : checking_;
+  std::uint64_t passed = (std::uint64_t{counts_.connecting} + checks) * expected_leases_;
   for (const auto& lane : waiters_) {
     for (const acquire_waiter& one : lane) {
       if (passed == 0) return one.ticket_;

@@ -459,6 +459,7 @@ void stream::write_awaiter::finish(int code) noexcept {
   if (code == -ECANCELED || (code != 0 && wait_point::interrupted())) {
     source_->mark(stream::broken_off);
   }
+  if (code != 0 && done_ > 0) source_->mark(stream::torn);
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;
   wake();
 }

@@ -61,6 +61,7 @@ class stream : public list_hook<shard>, private operation, private timer_node {
     probing = 1U << 10,     // the operation in flight is a probe
     detaching = 1U << 11,   // detach() is under way
     supervised = 1U << 12,  // its owner wants to look at it before it is lent again
+    torn = 1U << 13,        // a write ended in the middle: what follows would be taken for its rest
   };
 
   stream(const stream&) = delete;

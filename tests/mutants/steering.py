@@ -9,7 +9,7 @@ MUTANTS = [
     ("what_was_handed_to_a_caller_that_has_not_run_is_cleared", "conpool/pool/waiting.cpp",
      "if (reserved.generation_ != generation_) {", "if (false) {"),
     ("T43_close_waits_then_forces", "conpool/pool/endpoint_pool.h",
-     "break_off(one, close_reason::forced);", ";"),
+     "end_service(one, close_reason::forced);", ";"),
     ("T43_close_waits_then_forces", "conpool/pool/pool.cpp",
      "report.returned -= report.forced.size();", ";"),
     ("T43_close_waits_then_forces", "conpool/pool/pool.cpp",

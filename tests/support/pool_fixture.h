@@ -81,6 +81,15 @@ class pool_fixture : public ::testing::Test {
     backends_ = std::make_unique<pool>(std::move(*made));
   }
 
+  // The same, with what the connections speak.
+  template <protocol P>
+  void configure(const pool_config& config, P speaks) {
+    backends_.reset();
+    auto made = pool::create(*home_, config, std::move(speaks));
+    ASSERT_TRUE(made) << made.error().message();
+    backends_ = std::make_unique<pool>(std::move(*made));
+  }
+
   shard& home() { return *home_; }
   echo_server& server() { return *server_; }
   pool& backends() { return *backends_; }

@@ -1,0 +1,545 @@
+// Shared mode: connections that carry several leases at once, as HTTP/2 does.
+#include <gtest/gtest.h>
+
+#include <sys/socket.h>
+
+#include <array>
+#include <chrono>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <conpool/conpool.h>
+
+#include "pool/multiplexed.h"
+#include "support/pool_fixture.h"
+
+namespace conpool::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+class pool_shared : public pool_fixture {
+ protected:
+  void TearDown() override {
+    held_.clear();
+    pool_fixture::TearDown();
+    EXPECT_EQ(settings_.ended, settings_.connects) << "a run() outlived its connection";
+  }
+
+  void share(std::uint32_t leases, std::uint32_t connections = 32) {
+    settings_.mode = access::shared(leases);
+    config_.max_connections_per_endpoint = connections;
+    config_.max_waiters_per_endpoint = 1000;
+    configure(config_, multiplexed{&settings_});
+  }
+
+  // Takes `count` leases and keeps them in held_.
+  void hold(unsigned count) {
+    ASSERT_TRUE(run([this, count]() -> task<void> {
+      for (unsigned i = 0; i < count; ++i) {
+        auto one = co_await backends().acquire(server().at());
+        CO_ASSERT_OK(one);
+        held_.push_back(std::move(*one));
+      }
+    }));
+  }
+  // One call over an own lease; `answered` counts those that got their own text back.
+  task<void> ask(std::string text, unsigned& answered) {
+    auto lease = co_await backends().acquire(server().at());
+    CO_ASSERT_OK(lease);
+    peak_ = std::max(peak_, totals().leases);
+    auto asked = call(**lease, text);
+    auto answer = co_await asked;
+    if (answer && *answer == text) ++answered;
+  }
+  // Whether a lease that is held still gets its answers.
+  bool works(lease& held) {
+    bool good = false;
+    EXPECT_TRUE(run([&held, &good]() -> task<void> {
+      auto asked = call(*held, "still there?");
+      auto answer = co_await asked;
+      good = answer.has_value() && *answer == "still there?";
+    }));
+    return good;
+  }
+  void server_says(const std::string& line) {
+    server().send_to_all(line + "\n");
+    settle();
+  }
+
+  multiplexed_settings settings_;
+  pool_config config_;
+  std::vector<lease> held_;
+  std::uint32_t peak_ = 0;
+};
+
+// --- one connect for many callers
+
+TEST_F(pool_shared, T61_h2_single_flight) {
+  share(100);
+  constexpr unsigned callers = 100;
+  unsigned answered = 0;
+  ASSERT_TRUE(run([&]() -> task<void> {
+    scope all(home());
+    for (unsigned i = 0; i < callers; ++i) {
+      all.spawn([this, i, &answered] { return ask("call " + std::to_string(i), answered); });
+    }
+    co_await all.join();
+  }));
+  EXPECT_EQ(answered, callers);
+  EXPECT_EQ(peak_, callers) << "all of them had it at once";
+  EXPECT_EQ(server().accepted(), 1U);
+  EXPECT_EQ(totals().created, 1U);
+  EXPECT_EQ(totals().leases, 0U);
+  EXPECT_EQ(totals().idle, 1U);
+}
+
+TEST_F(pool_shared, T62_h2_driver_cancelled) {
+  // The caller for whom the connect was begun gives up: the others have it all the same.
+  share(100);
+  unsigned answered = 0;
+  bool gave_up = false;
+  bool all_done = false;
+  scope driver(home());
+  driver.spawn([&]() -> task<void> {
+    auto lease = co_await backends().acquire(server().at());
+    EXPECT_FALSE(lease);
+    gave_up = true;
+  });
+  while (totals().connecting == 0) home().run_once(duration::zero());
+  start(
+      [&]() -> task<void> {
+        scope all(home());
+        for (unsigned i = 0; i < 99; ++i) {
+          all.spawn([this, i, &answered] { return ask(std::to_string(i), answered); });
+        }
+        co_await all.join();
+      },
+      all_done);
+  driver.cancel();
+  ASSERT_TRUE(until([&] { return gave_up && all_done && driver.running() == 0; }));
+  EXPECT_EQ(answered, 99U);
+  EXPECT_EQ(server().accepted(), 1U);
+  EXPECT_EQ(totals().acquires_cancelled, 1U);
+}
+
+TEST_F(pool_shared, T62_h2_driver_cancelled_in_the_middle_of_its_call) {
+  share(100);
+  server().echo(false);
+  unsigned answered = 0;
+  bool others_done = false;
+  scope cancelled(home());
+  cancelled.spawn([&]() -> task<void> {
+    auto lease = co_await backends().acquire(server().at());
+    CO_ASSERT_OK(lease);
+    auto asked = call(**lease, "never answered");
+    auto answer = co_await asked;
+    EXPECT_FALSE(answer);
+  });
+  ASSERT_TRUE(until([&] { return totals().leases == 1; }));
+  settle();
+  server().echo(true);
+  start(
+      [&]() -> task<void> {
+        scope all(home());
+        for (unsigned i = 0; i < 99; ++i) {
+          all.spawn([this, i, &answered] { return ask(std::to_string(i), answered); });
+        }
+        co_await all.join();
+      },
+      others_done);
+  home().run_once(duration::zero());
+  cancelled.cancel();
+  ASSERT_TRUE(until([&] { return others_done && cancelled.running() == 0; }));
+  EXPECT_EQ(answered, 99U);
+  EXPECT_EQ(totals().created, 1U);
+  EXPECT_EQ(totals().idle, 1U) << "one caller's end says nothing of the connection";
+}
+
+TEST_F(pool_shared, any_number_of_leases_may_be_said_to_have_room) {
+  share(std::numeric_limits<std::uint32_t>::max());
+  hold(1);
+  server_says("GOAWAY");  // the next connect counts with what was learned from this one
+  unsigned answered = 0;
+  ASSERT_TRUE(run([&]() -> task<void> {
+    scope all(home());
+    for (unsigned i = 0; i < 3; ++i) {
+      all.spawn([this, &answered] { return ask("x", answered); });
+    }
+    co_await all.join();
+  }));
+  EXPECT_EQ(answered, 3U);
+  EXPECT_EQ(server().accepted(), 2U);
+}
+
+// --- several connections
+
+TEST_F(pool_shared, T64_shared_full_opens_second) {
+  share(4);
+  hold(4);
+  EXPECT_EQ(totals().created, 1U);
+  hold(1);
+  EXPECT_EQ(totals().created, 2U) << "the first was full";
+  hold(2);  // the only one with room is the second: it has three now
+  EXPECT_EQ(totals().created, 2U);
+  const std::uint64_t first = held_[0]->id();
+  const std::uint64_t second = held_[4]->id();
+  EXPECT_EQ(held_[6]->id(), second);
+  held_.erase(held_.begin() + 1, held_.begin() + 4);  // the first has one
+  hold(1);
+  EXPECT_EQ(held_.back()->id(), first) << "the least loaded is chosen";
+  EXPECT_EQ(held_.back()->leases(), 2U);
+  hold(1);
+  EXPECT_EQ(held_.back()->id(), first);
+  hold(1);  // three each: either
+  hold(1);
+  EXPECT_EQ(totals().created, 2U);
+  EXPECT_EQ(totals().leases, 8U);
+  hold(1);
+  EXPECT_EQ(totals().created, 3U) << "both were full";
+}
+
+TEST_F(pool_shared, T64_shared_full_opens_second_only_up_to_the_limit) {
+  share(2, 1);
+  hold(2);
+  bool served = false;
+  bool done = false;
+  start(
+      [&]() -> task<void> {
+        auto late = co_await backends().acquire(server().at());
+        served = late.has_value();
+      },
+      done);
+  settle();
+  EXPECT_EQ(totals().waiting, 1U);
+  held_.pop_back();
+  ASSERT_TRUE(until([&] { return done; }));
+  EXPECT_TRUE(served);
+  EXPECT_EQ(totals().created, 1U);
+}
+
+// --- GOAWAY
+
+TEST_F(pool_shared, T65_goaway_drain) {
+  share(100, 1);
+  hold(3);
+  const std::uint64_t leaving = held_[0]->id();
+  server_says("GOAWAY");
+  EXPECT_EQ(totals().retiring, 1U);
+  EXPECT_TRUE(works(held_[0])) << "those who have it go on";
+  hold(1);  // there is a place for another one, though the limit is one
+  EXPECT_NE(held_[3]->id(), leaving) << "no new leases";
+  EXPECT_EQ(totals().active, 2U);
+  held_.erase(held_.begin(), held_.begin() + 2);
+  settle();
+  EXPECT_EQ(totals().closed(), 0U) << "one lease is left";
+  EXPECT_TRUE(works(held_[0]));
+  held_.erase(held_.begin());
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::retired) == 1; }));
+  EXPECT_EQ(totals().retiring, 0U);
+  EXPECT_TRUE(works(held_[0]));
+}
+
+TEST_F(pool_shared, T65_goaway_drain_of_an_idle_connection_closes_it_at_once) {
+  share(100);
+  hold(1);
+  held_.clear();
+  server_says("GOAWAY");
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::retired) == 1; }));
+}
+
+TEST_F(pool_shared, T65_goaway_drain_takes_back_what_was_handed_to_waiters_who_did_not_run) {
+  share(1, 1);
+  hold(1);
+  lease mine = std::move(held_[0]);
+  const std::uint64_t leaving = mine->id();
+  bool done = false;
+  std::uint64_t got = 0;
+  start(
+      [&]() -> task<void> {
+        auto late = co_await backends().acquire(server().at());
+        CO_ASSERT_OK(late);
+        got = (*late)->id();
+      },
+      done);
+  settle();
+  ASSERT_TRUE(run([&]() -> task<void> {
+    connection& one = *mine;
+    mine.release();  // handed to the waiter, which has not run
+    one.retire();
+    co_return;
+  }));
+  ASSERT_TRUE(until([&] { return done; }));
+  EXPECT_NE(got, leaving);
+}
+
+// --- the limit may change while connected
+
+TEST_F(pool_shared, a_limit_that_grows_serves_those_who_wait) {
+  share(1, 1);
+  hold(1);
+  bool done = false;
+  start(
+      [&]() -> task<void> {
+        auto late = co_await backends().acquire(server().at());
+        CO_ASSERT_OK(late);
+        EXPECT_EQ((*late)->leases(), 2U);
+      },
+      done);
+  settle();
+  EXPECT_FALSE(done);
+  server_says("MAX 2");
+  ASSERT_TRUE(until([&] { return done; }));
+  EXPECT_EQ(totals().created, 1U);
+}
+
+TEST_F(pool_shared, a_limit_that_shrinks_takes_no_lease_away_and_gives_none_until_it_is_met) {
+  share(3, 1);
+  hold(3);
+  server_says("MAX 1");
+  for (lease& one : held_) EXPECT_TRUE(works(one));
+  held_.resize(1);
+  bool done = false;
+  start(
+      [&]() -> task<void> {
+        auto late = co_await backends().acquire(server().at());
+        CO_ASSERT_OK(late);
+        EXPECT_EQ((*late)->leases(), 1U);
+      },
+      done);
+  settle();
+  EXPECT_FALSE(done) << "it has one lease, and one is its limit";
+  held_.clear();
+  ASSERT_TRUE(until([&] { return done; }));
+}
+
+// --- its end
+
+TEST_F(pool_shared, a_connection_that_ended_under_its_leases_takes_no_new_ones) {
+  share(100);
+  hold(2);
+  server().close_all();
+  ASSERT_TRUE(until([&] { return settings_.ended == 1; }));
+  EXPECT_FALSE(works(held_[0]));
+  hold(1);
+  EXPECT_TRUE(works(held_[2]));
+  held_.clear();
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::peer_closed) == 1; }));
+  EXPECT_EQ(totals().idle, 1U);
+}
+
+TEST_F(pool_shared, an_end_that_nobody_has_seen_yet_is_seen_by_the_acquire) {
+  share(100);
+  hold(1);
+  held_.clear();
+  settle();
+  ASSERT_TRUE(run([this]() -> task<void> {
+    server().close_all();
+    home().ring().enter(duration::zero());  // run() read the end, and has not been resumed
+    auto lease = co_await backends().acquire(server().at());
+    CO_ASSERT_OK(lease);
+    EXPECT_FALSE(lease->reused());
+  }));
+}
+
+TEST_F(pool_shared, a_discarded_lease_closes_the_connection_after_the_others) {
+  share(100);
+  hold(3);
+  held_[0].discard();
+  EXPECT_TRUE(works(held_[1]));
+  held_.erase(held_.begin());
+  hold(1);
+  EXPECT_EQ(totals().created, 2U);
+  held_.clear();
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::discarded) == 1; }));
+  EXPECT_EQ(totals().idle, 1U);
+}
+
+TEST_F(pool_shared, one_past_its_lifetime_takes_no_new_leases_though_it_is_never_idle) {
+  config_.max_connection_lifetime = 10s;
+  config_.lifetime_jitter_percent = 0;
+  share(100, 1);
+  hold(2);
+  pass(11s);
+  hold(1);
+  EXPECT_NE(held_[2]->id(), held_[0]->id());
+  EXPECT_TRUE(works(held_[0]));
+  held_.clear();
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::lifetime) == 1; }));
+}
+
+TEST_F(pool_shared, clear_leaves_the_leases_and_gives_no_new_ones) {
+  share(100);
+  hold(2);
+  backends().clear(server().at());
+  EXPECT_TRUE(works(held_[0]));
+  hold(1);
+  EXPECT_NE(held_[2]->id(), held_[0]->id());
+  held_.clear();
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::cleared) == 1; }));
+}
+
+TEST_F(pool_shared, clear_that_breaks_off_ends_the_calls_and_serves_those_who_were_only_chosen) {
+  share(2, 1);
+  hold(2);
+  const std::uint64_t cleared = held_[0]->id();
+  bool done = false;
+  std::uint64_t got = 0;
+  start(
+      [&]() -> task<void> {
+        auto late = co_await backends().acquire(server().at());
+        CO_ASSERT_OK(late);
+        got = (*late)->id();
+      },
+      done);
+  settle();
+  ASSERT_TRUE(run([&]() -> task<void> {
+    held_.clear();  // the waiter is chosen, and has not run
+    backends().clear(server().at(), leased::break_off);
+    co_return;
+  }));
+  ASSERT_TRUE(until([&] { return done; }));
+  EXPECT_NE(got, cleared);
+  hold(1);
+  backends().clear(server().at(), leased::break_off);
+  settle();
+  EXPECT_FALSE(works(held_[0]));
+  held_.clear();
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::cleared) == 2; }));
+}
+
+TEST_F(pool_shared, drain_forces_a_shared_connection_once) {
+  share(100);
+  hold(5);
+  bool done = false;
+  start(
+      [&]() -> task<void> {
+        auto drained = backends().drain(1s);
+        auto report = co_await drained;
+        CO_ASSERT_OK(report);
+        EXPECT_EQ(report->forced.size(), 1U);
+        EXPECT_EQ(report->returned, 0U);
+      },
+      done);
+  settle();
+  EXPECT_TRUE(works(held_[0])) << "until the deadline they go on";
+  pass(2s);
+  ASSERT_TRUE(until([&] { return done; }));
+  EXPECT_FALSE(works(held_[0]));
+  held_.clear();
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::forced) == 1; }));
+  EXPECT_EQ(totals().leases, 0U);
+}
+
+TEST_F(pool_shared, a_drain_ends_with_the_last_of_its_leases) {
+  share(100);
+  hold(2);
+  bool done = false;
+  start(
+      [&]() -> task<void> {
+        auto drained = backends().drain(1h);
+        auto report = co_await drained;
+        CO_ASSERT_OK(report);
+        EXPECT_TRUE(report->forced.empty());
+        EXPECT_EQ(report->returned, 1U);
+      },
+      done);
+  settle();
+  held_.pop_back();
+  settle();
+  EXPECT_FALSE(done);
+  held_.pop_back();
+  ASSERT_TRUE(until([&] { return done; }));
+}
+
+TEST_F(pool_shared, leases_may_outlive_their_pool_and_its_shard) {
+  share(100);
+  hold(3);
+  backends() = pool::create(home(), config_).value();
+  settle();
+  held_.pop_back();
+  home().stop();
+  ASSERT_TRUE(until([&] { return settings_.ended == 1; }));
+  held_.clear();
+}
+
+// --- the protocol's say
+
+TEST_F(pool_shared, the_protocol_is_asked_for_each_lease) {
+  share(100);
+  hold(3);
+  EXPECT_EQ(settings_.asked, 3U);
+  settings_.accepts = false;
+  ASSERT_TRUE(run([this]() -> task<void> {
+    acquire_options now;
+    now.try_only = true;
+    auto refused = co_await backends().acquire(server().at(), now);
+    EXPECT_FALSE(refused);
+  }));
+  settings_.accepts = true;
+  hold(1);
+  EXPECT_NE(held_[3]->id(), held_[0]->id()) << "what was refused is not lent again";
+  EXPECT_TRUE(works(held_[0]));
+  held_.clear();
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::vetoed) == 1; }));
+}
+
+TEST_F(pool_shared, one_that_turns_out_to_be_exclusive_is_lent_to_one_at_a_time) {
+  share(100, 2);
+  settings_.mode = access::exclusive();  // as HTTP/1.1 where HTTP/2 was hoped for
+  hold(2);
+  EXPECT_EQ(totals().created, 2U);
+  EXPECT_EQ(held_[0]->leases(), 1U);
+  EXPECT_TRUE(works(held_[0]));
+  held_.clear();
+  EXPECT_EQ(totals().idle, 2U);
+  EXPECT_EQ(totals().active, 0U);
+  hold(2);
+  EXPECT_EQ(totals().created, 2U);
+  EXPECT_TRUE(held_[0].reused());
+  EXPECT_TRUE(works(held_[1]));
+  EXPECT_EQ(totals().leases, 0U) << "they are not shared";
+}
+
+TEST_F(pool_shared, an_adopted_connection_is_shared_as_any_other) {
+  share(100);
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto to = socket_address::ip("127.0.0.1", server().at().port()).value();
+  ASSERT_EQ(::connect(fd, to.data(), to.size()), 0);
+  ASSERT_TRUE(backends().adopt(server().at(), fd));
+  hold(3);
+  EXPECT_EQ(totals().created, 1U);
+  EXPECT_EQ(held_[0]->leases(), 3U);
+  EXPECT_TRUE(works(held_[2]));
+}
+
+// --- among other endpoints
+
+TEST_F(pool_shared, under_the_cap_over_all_endpoints_an_idle_one_makes_room) {
+  config_.max_connections = 1;
+  share(100);
+  hold(1);
+  echo_server other(home());
+  bool done = false;
+  start(
+      [&]() -> task<void> {
+        auto lease = co_await backends().acquire(other.at());
+        EXPECT_TRUE(lease);
+      },
+      done);
+  settle();
+  EXPECT_FALSE(done);
+  held_.clear();
+  EXPECT_TRUE(until([&] { return done; })) << "it was idle, and its place was needed";
+  backends().clear_all();
+  other.stop();
+  EXPECT_TRUE(until([&] { return other.stopped(); }));
+}
+
+}  // namespace
+}  // namespace conpool::test
