@@ -31,6 +31,7 @@ void endpoint_pool::look_at_demand_now(ready_node& node) noexcept {
     self.serve_from_idle();  // from below what has to be checked
     self.begin_dials();
   }
+  if (self.lends_ == look::closely) self.refresh();
   self.core_->demand_looked_at(self);
   if (self.unused()) self.schedule_upkeep();
 }

@@ -138,6 +138,7 @@ void endpoint_pool::return_to_queue(connection& lost) noexcept {
     auto later = lane.begin();
     while (later != lane.end() && later->ticket_ < waiter.ticket_) ++later;
     lane.insert(later, waiter);
+    lends_ = look::closely;  // nobody passes them until the look at demand has served them
     ++counts_.waiting;
     if (waiter.fresh_) ++fresh_waiting_;
   };

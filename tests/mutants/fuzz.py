@@ -48,3 +48,11 @@ MUTANTS = [
     ("a_place_that_no_caller_needs", P + "pool_core.cpp",
      "    below_floor_.pop_front().look_at_demand();", ""),
 ]
+MUTANTS += [
+    ("who_lost_what_was_kept", P + "waiting.cpp",
+     "    lends_ = look::closely;  // nobody passes them until the look at demand has served them\n",
+     ""),
+    ("an_eviction_that_is_over_at_once", P + "pool_core.cpp",
+     "    if (!evict_coldest(but_of)) --evicting_;\n",
+     "    if (evict_coldest(but_of)) ++evicting_;\n"),
+]

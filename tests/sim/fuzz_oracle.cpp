@@ -65,7 +65,9 @@ void oracle::got(const wish& one, const pool& from, lease& taken, bool waited) {
   if (one.fresh && !plan_.shares()) {
     EXPECT_FALSE(taken.reused()) << trouble();
   }
-  EXPECT_FALSE(!waited && one.others_waited) << "passed those who waited; " << trouble();
+  EXPECT_FALSE(!waited && one.others_waited)
+      << "passed those who waited at " << one.peer << " under "
+      << to_string(from.config().validation) << "; " << trouble();
   // What the pool could see: the receive was handed to the kernel in an earlier turn.
   const auto since = returned_.find(key);
   const bool had_watch = since != returned_.end() && since->second + 2 < steps_ &&

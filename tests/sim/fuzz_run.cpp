@@ -69,7 +69,7 @@ void run::end() {
         [](run& in, random_source) -> task<void> {
           auto closed = co_await in.current->close();
           EXPECT_TRUE(closed);
-          EXPECT_EQ(in.current->totals().connecting + in.current->totals().closing, 0U);
+          EXPECT_EQ(in.current->totals().connecting + in.current->totals().idle, 0U);
         },
         0);
     EXPECT_TRUE(here.until([&] { return tasks == 0; })) << here.trouble();

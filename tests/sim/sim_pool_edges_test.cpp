@@ -29,6 +29,15 @@ struct waiting_beside {
     [[maybe_unused]] auto rested = co_await home->sleep_for(1h);
   }
 };
+struct remembered {
+  struct state {};
+  shard* home;
+  std::vector<connection*>* all;
+  task<void> run(connection& one, state&) {
+    all->push_back(&one);
+    [[maybe_unused]] auto rested = co_await home->sleep_for(1h);
+  }
+};
 struct hanging_ping {
   struct state {};
   shard* home;
@@ -263,6 +272,49 @@ TEST_F(sim_pool_edges, a_newcomer_does_not_pass_who_waits_for_a_probe) {
     CO_CHECK(over);
     EXPECT_TRUE(*first);
   });
+}
+
+TEST_F(sim_pool_edges, a_newcomer_does_not_pass_who_lost_what_was_kept_for_him) {
+  const endpoint to = add_peer("10.0.0.1");
+  std::vector<connection*> all;
+  pool_config config;
+  config.validation = validation_policy::none;  // a lend looks at nothing else
+  pool& backends = configure(config, remembered{&home(), &all});
+  live([&]() -> task<void> {
+    auto warmed = co_await backends.warm(to, 2);
+    CO_CHECK(warmed);
+    auto rested = co_await home().sleep_for(5ms);
+    CO_CHECK(rested);
+    backends.pause();
+    const std::shared_ptr<bool> first = here().start([&]() -> task<void> {
+      auto lent = co_await backends.acquire(to);
+      CO_CHECK(lent);
+    });
+    rested = co_await home().sleep_for(1ms);
+    CO_CHECK(rested);
+    backends.resume();
+    all.back()->retire();  // the one that stood last was on top
+    EXPECT_EQ(backends.totals().idle, 1U);
+    EXPECT_EQ(backends.totals().waiting, 1U);
+    const acquire_options now{.try_only = true};
+    auto newcomer = co_await backends.acquire(to, now);
+    EXPECT_FALSE(newcomer);
+    rested = co_await home().sleep_for(1ms);
+    EXPECT_TRUE(*first);
+  });
+}
+
+TEST_F(sim_pool_edges, an_eviction_that_is_over_at_once_leaves_room_for_the_next) {
+  const endpoint one = add_peer("10.0.0.1");
+  const endpoint other = add_peer("10.0.0.2");
+  pool_config config;
+  config.max_connections = 1;
+  config.validation = validation_policy::probe;  // nothing is posted: a close is over at once
+  configure(config);
+  for (unsigned i = 0; i < 3; ++i) {
+    use_once(one);
+    use_once(other);
+  }
 }
 
 TEST_F(sim_pool_edges, a_detached_connections_run_ends) {
