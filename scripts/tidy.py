@@ -35,6 +35,10 @@ BANNED = [
     ("sleep", r"^tests/", r"$^",
      r"\bthis_thread::sleep_\w+|(?<![\w.>:])(?:::)?(?:u|nano)?sleep\s*\((?!\s*\))",
      "time in tests is the shard's clock: advance it, or wait for the event"),
+    ("wall-clock", r"^conpool/", r"$^",
+     r"\bsystem_clock\b|\bCLOCK_REALTIME\w*|\bgettimeofday\b|(?<![\w.>])(?:std::|::)?time\s*\("
+     r"\s*(?:nullptr|NULL|0)\s*\)",
+     "it jumps when somebody sets it: shard::now(), which never goes back"),
     ("std-function", r"^conpool/", r"$^", r"\bstd::function\b",
      "a template parameter, or a function pointer and a context: no allocation"),
     ("exit", r"^conpool/", r"/assert\.cpp$",

@@ -76,6 +76,9 @@ class banned_tokens(unittest.TestCase):
         self.expect("sleep", "std::this_thread::sleep_for(1ms);", "tests/a_test.cpp")
         self.expect("sleep", "usleep(10);", "tests/a_test.cpp")
         self.expect("sleep", "::sleep(1);", "tests/a_test.cpp")
+        self.expect("wall-clock", "auto t = std::chrono::system_clock::now();")
+        self.expect("wall-clock", "::clock_gettime(CLOCK_REALTIME, &t);")
+        self.expect("wall-clock", "auto t = std::time(nullptr);")
         self.expect("std-function", "std::function<void()> f;")
         self.expect("exit", "std::abort();")
         self.expect("stdout", "std::cout << 1;")
@@ -84,6 +87,7 @@ class banned_tokens(unittest.TestCase):
     def test_are_let_pass_elsewhere(self):
         self.expect(None, "std::atomic<int> a; a.fetch_add(1);", "conpool/runtime/mailbox.cpp")
         self.expect(None, "old = std::exchange(a, b);")
+        self.expect(None, "::clock_gettime(CLOCK_MONOTONIC, &t);")
         self.expect(None, "std::snprintf(buffer, size, x);")
         self.expect(None, "io_uring_queue_exit(&ring); socket.abort();")
         self.expect(None, "std::abort();", "conpool/runtime/assert.cpp")

@@ -101,6 +101,39 @@ TEST_F(pool_lifecycle, T73_clock_jump_suspend_overdue_ones_are_dropped_before_an
   }));
 }
 
+// A wall clock that is set changes nothing: nobody reads it, which scripts/tidy.py sees to.
+TEST_F(pool_lifecycle, T73_clock_jump_suspend_ends_waits_and_lifetimes_that_are_over_and_no_lease) {
+  pool_config config;
+  config.max_connections_per_endpoint = 1;
+  config.max_connection_lifetime = 1h;
+  configure(config);
+  lease held = hold();
+  errc why{};
+  bool ended = false;
+  start(
+      [&]() -> task<void> {
+        auto late = co_await backends().acquire(server().at());
+        if (!late) why = late.error().kind();
+      },
+      ended);
+  settle();
+  clock().advance(2h);
+  settle();
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(why, errc::acquire_timeout);
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto sent = co_await held->write("x");
+    CO_ASSERT_OK(sent);
+    std::array<char, 1> got{};
+    auto read = co_await held->read_exactly(std::span<char>(got));
+    CO_ASSERT_OK(read);
+  }));
+  held.release();
+  EXPECT_TRUE(until([&] { return totals().closing == 0; }));
+  EXPECT_EQ(closed(close_reason::lifetime), 1U);
+  EXPECT_FALSE(hold().reused());
+}
+
 TEST_F(pool_lifecycle, idle_connections_beyond_the_limit_are_closed_on_return) {
   pool_config config;
   config.max_idle_per_endpoint = 1;
