@@ -34,10 +34,10 @@ TEST_F(pool_pause, T51_pause_resume) {
   settle();
   EXPECT_FALSE(first.ended);
 
-  backends().resume();
-  EXPECT_FALSE(backends().paused());
   lease newcomer;
   ASSERT_TRUE(run([&]() -> task<void> {
+    backends().resume();
+    EXPECT_FALSE(backends().paused());
     auto got = co_await backends().acquire(server().at());
     CO_ASSERT_OK(got);
     newcomer = std::move(*got);
