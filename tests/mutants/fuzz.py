@@ -3,8 +3,8 @@ P = "conpool/pool/"
 MUTANTS = [
     # (test filter, file, text to find (exactly once), replacement)
     # T71: one fault of each kind that the oracle looks for.
-    ("fuzz.T71_seeded_fuzz", P + "demand.cpp", "total() >= config.max_connections_per_endpoint",
-     "total() > config.max_connections_per_endpoint"),
+    ("fuzz.T71_seeded_fuzz", P + "demand.cpp", "total() >= core_->config().max_connections_per_endpoint",
+     "total() > core_->config().max_connections_per_endpoint"),
     ("fuzz.T71_seeded_fuzz", P + "endpoint_pool.cpp", "    reserve(clean, *first, existed);\n",
      "    put_by(clean);\n"),
     ("fuzz.T71_seeded_fuzz", P + "demand.cpp",
@@ -33,8 +33,7 @@ MUTANTS = [
     ("gets_its_own_idle_ones_place", P + "pool_core.cpp",
      "asking.wants_fresh() ? nullptr : &asking", "&asking"),
     ("may_be_switched_off_while", P + "endpoint_pool.cpp",
-     "  while (config.leak_threshold == duration::zero() && !leased_.empty()) leased_.pop_front();",
-     ""),
+     "  while (!leased_.empty()) leased_.pop_front();\n", ""),
     ("policy_may_change", P + "endpoint_pool.cpp", "  watch_unwatched();\n",
      ""),
     ("a_greeting_under_watch", P + "checks.cpp",
@@ -53,6 +52,6 @@ MUTANTS += [
      "    lends_ = look::closely;  // nobody passes them until the look at demand has served them\n",
      ""),
     ("an_eviction_that_is_over_at_once", P + "pool_core.cpp",
-     "    if (!evict_coldest(but_of)) --evicting_;\n",
-     "    if (evict_coldest(but_of)) ++evicting_;\n"),
+     "    if (!evict_coldest(asking.wants_fresh() ? nullptr : &asking)) --evicting_;\n",
+     "    if (evict_coldest(asking.wants_fresh() ? nullptr : &asking)) ++evicting_;\n"),
 ]
