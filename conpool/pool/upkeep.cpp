@@ -42,14 +42,6 @@ void endpoint_pool::schedule_upkeep() noexcept {
   if (is_on(config.max_endpoint_idle_time) && config.min_idle_per_endpoint == 0 && unused()) {
     due = std::min(due, touched_ + config.max_endpoint_idle_time);
   }
-  if (idle_.empty() && due != time_point::max()) {
-    // What comes back by the short way finds the timer armed and leaves it: so it must not be armed
-    // for later than what comes back now would be due.
-    for (const auto interval :
-         {config.max_idle_time, config.trim_interval, config.validation_interval}) {
-      if (is_on(interval)) due = std::min(due, now + interval);
-    }
-  }
   if (due != time_point::max()) {
     home_->timers().arm(*this, due);
   } else {

@@ -167,12 +167,6 @@ void endpoint_pool::take_back(acquire_waiter& waiter, connection& reserved) noex
 }
 
 void endpoint_pool::lend_reserved(acquire_waiter& waiter, connection& reserved) noexcept {
-  if (reserved.generation_ != generation_) {
-    // Cleared since it was chosen: the waiter is the first in the queue again.
-    return_to_queue(reserved);
-    place(reserved);
-    return;
-  }
   if (reserved.managed_ && managed(reserved).shared_) {
     managed(reserved).reserved_.remove(waiter);
   } else {

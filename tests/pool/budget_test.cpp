@@ -218,6 +218,32 @@ TEST_F(pool_budget, T54_global_budget_busy_one_that_backs_off_takes_no_place_fro
   EXPECT_EQ(closed(close_reason::evicted), 0U);
 }
 
+TEST_F(pool_budget, T54_global_budget_busy_one_that_may_not_dial_now_takes_no_place_from_others) {
+  pool_config config;
+  config.max_connections = 2;
+  config.max_connecting_per_endpoint = 1;
+  configure(config);
+  echo_server& b = add_server();
+  lease one = hold();
+  lease two = hold();
+  caller& first = call(b.at());
+  caller& second = call(b.at());
+  settle();
+  caller& behind = call();
+  settle();
+  one.release();  // its place goes to b, which may dial once at a time
+  while (backends().stats(b.at())->connecting == 0) home().run_once(duration::zero());
+  two.release();
+  settle();
+  ASSERT_TRUE(until([&] { return first.ended && behind.ended; }));
+  ASSERT_TRUE(behind.served());
+  EXPECT_TRUE(behind.got->reused()) << "it was closed for one that cannot use its place";
+  EXPECT_EQ(closed(close_reason::evicted), 1U);
+  EXPECT_FALSE(second.ended);
+  behind.got->release();
+  EXPECT_TRUE(until([&] { return second.served(); }));
+}
+
 TEST_F(pool_budget, T54_global_budget_busy_who_leaves_the_line_holds_up_nobody) {
   budget(1);
   echo_server& b = add_server();
