@@ -5,6 +5,53 @@
 namespace conpool {
 namespace {
 
+const char* describe_tls(errc code) noexcept {
+  switch (code) {
+    case errc::trust_unavailable:
+      return "no trusted root certificates";
+    case errc::handshake_timeout:
+      return "TLS handshake timed out";
+    case errc::not_tls:
+      return "the peer does not speak TLS";
+    case errc::tls_protocol:
+      return "TLS protocol error";
+    case errc::alert_received:
+      return "the peer sent a TLS alert";
+    case errc::certificate_expired:
+      return "certificate has expired";
+    case errc::certificate_not_yet_valid:
+      return "certificate is not yet valid";
+    case errc::certificate_unknown_issuer:
+      return "certificate is of an unknown issuer";
+    case errc::certificate_self_signed:
+      return "certificate is self-signed and not trusted";
+    case errc::certificate_host_mismatch:
+      return "certificate is for another name";
+    case errc::certificate_revoked:
+      return "certificate is revoked";
+    case errc::certificate_bad_purpose:
+      return "certificate is not for this purpose";
+    case errc::certificate_weak:
+      return "certificate is too weak";
+    case errc::certificate_rejected:
+      return "certificate rejected";
+    case errc::pin_mismatch:
+      return "no certificate has a pinned key";
+    case errc::alpn_mismatch:
+      return "no application protocol in common";
+    case errc::client_certificate_refused:
+      return "the peer refused the client certificate";
+    case errc::truncated:
+      return "the peer closed without ending TLS";
+    case errc::unsolicited_data:
+      return "unsolicited data";
+    case errc::record_limit:
+      return "TLS limit reached";
+    default:
+      return "unknown error";
+  }
+}
+
 const char* describe(errc code) noexcept {
   switch (code) {
     case errc::invalid_config:
@@ -57,8 +104,9 @@ const char* describe(errc code) noexcept {
       return "the shard is stopped";
     case errc::unsupported:
       return "not supported";
+    default:
+      return describe_tls(code);
   }
-  return "unknown error";
 }
 
 class category final : public std::error_category {
@@ -81,6 +129,7 @@ class category final : public std::error_category {
       case errc::read_timeout:
       case errc::write_timeout:
       case errc::deadline_exceeded:
+      case errc::handshake_timeout:
         return std::errc::timed_out;
       case errc::connection_reset:
         return std::errc::connection_reset;

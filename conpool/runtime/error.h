@@ -52,6 +52,28 @@ enum class errc : int {
   deadline_exceeded,   // the task's own deadline passed (with_deadline)
   shard_stopped,       // the shard or the runtime was stopped
   unsupported,         // asked for something that this build or kernel does not have
+
+  // TLS.
+  trust_unavailable,           // no root certificates were found, or the bundle cannot be read
+  handshake_timeout,           // the TLS handshake did not end in time
+  not_tls,                     // the peer answered with something that is not TLS
+  tls_protocol,                // the peer broke the protocol; the detail has the engine's reason
+  alert_received,              // the peer ended it with a fatal alert; the detail names it
+  certificate_expired,         // a certificate of the chain, or a revocation list, is too old
+  certificate_not_yet_valid,   // its validity begins in the future
+  certificate_unknown_issuer,  // no chain to a trusted root
+  certificate_self_signed,     // the peer's certificate, or its root, signed itself; not trusted
+  certificate_host_mismatch,   // it is for another name or address
+  certificate_revoked,         // a revocation list names it
+  certificate_bad_purpose,     // it is not for this side of TLS, or its issuer may not issue
+  certificate_weak,            // a key or signature too weak for the policy
+  certificate_rejected,        // anything else that is wrong with it; the detail says what
+  pin_mismatch,                // no certificate of the chain has a pinned key
+  alpn_mismatch,               // no application protocol in common
+  client_certificate_refused,  // the peer wants a client certificate, or another one
+  truncated,                   // the peer closed the connection without ending TLS first
+  unsolicited_data,            // data arrived on a connection that nobody was using
+  record_limit,                // too many records or bytes for one key or one handshake
 };
 
 // Where in its life the operation was.
