@@ -38,6 +38,8 @@ class context_base {
   // Makes the library's object with all that both sides have in common.
   result<void> make_library_context();
   static context_base& of(const ssl_st* session) noexcept;
+  // The stream whose call the library is in.
+  static stream& current(const ssl_st* session) noexcept;
 
   engine* home_;
   handle<ssl_ctx_st> library_;

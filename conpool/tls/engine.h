@@ -83,6 +83,7 @@ class engine {
   friend class shard_context;
   friend class server_context;
   friend class stream;
+  friend struct span_bio;
 
   // What the BIO reads from and writes to, while an engine call runs.
   struct io_window {

@@ -89,7 +89,7 @@ class stream {
   // Errors: failure(), and only if no bytes are handed over.
   result<std::size_t> read(const_bytes& input, std::span<std::byte> into);
   // Whether read() has something without more input.
-  bool has_plain() const noexcept;
+  bool has_plain() const noexcept { return plain_left_; }
 
   // Encrypts from `parts`, one after the other, as much as there is room for in whole records; how
   // many plain bytes that was. Small parts are joined into one record. 0 for a slab with less room
@@ -118,9 +118,12 @@ class stream {
 
   stream_state state() const noexcept { return state_; }
   // Open, nothing unread, no record half received, none of its bounds reached: may be lent again.
-  bool reusable() const noexcept;
+  bool reusable() const noexcept {
+    return state_ == stream_state::open && !plain_left_ && !limits_reached_ && waiting_size_ == 0 &&
+           !inside_a_record();
+  }
   // Enough records for its keys, and no new ones can be made: to be closed when it is free.
-  bool retire_due() const noexcept;
+  bool retire_due() const noexcept { return limits_reached_; }
   // Precondition: state failed.
   const error& failure() const noexcept { return *failure_; }
 
@@ -132,7 +135,7 @@ class stream {
   bool resumed() const noexcept;
   // The peer's own certificate, DER; empty if it sent none.
   const_bytes peer_certificate() const noexcept;
-  // On a server: the name that the client asked for, empty for none. Kept until the handshake ends.
+  // On a server: the name that the client asked for, empty for none.
   std::string_view requested_name() const noexcept;
   const std::string& peer() const noexcept { return *peer_; }
   context_base& context() const noexcept { return *context_; }
@@ -158,10 +161,12 @@ class stream {
   error describe(errc why, phase where, std::string_view reason) const;
   void refuse_certificate(errc why, std::string_view reason);
   result<void> renew_keys();
-  const_bytes next_record(std::span<const const_bytes> parts, std::size_t done);
+  void ask_for_new_keys();
+  const_bytes next_record(std::span<const const_bytes>& parts, std::size_t& offset);
+  bool inside_a_record() const noexcept { return header_size_ > 0 || body_left_ > 0; }
   void count_frames(const_bytes received) noexcept;
   void keep_session(handle<ssl_session_st> session);
-  std::size_t write_out(const_bytes record) noexcept;
+  std::size_t keep(const_bytes record) noexcept;
 
   context_base* context_;
   const std::string* peer_;
@@ -181,7 +186,9 @@ class stream {
   bool started_ = false;
   bool offered_session_ = false;
   bool certificate_requested_ = false;
+  bool had_record_ = false;  // a whole one has come
   bool has_read_ = false;
+  bool plain_left_ = false;
   bool asked_new_keys_ = false;
   bool limits_reached_ = false;
   std::array<std::byte, waiting_max> waiting_;

@@ -1,0 +1,76 @@
+#include <conpool/tls/boringssl.h>
+#include <conpool/tls/failure.h>
+
+namespace conpool::tls {
+namespace {
+
+bool may_refuse_certificate(int alert) noexcept {
+  switch (alert) {
+    case SSL_AD_HANDSHAKE_FAILURE:
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+errc kind_of_alert(int alert, const failure_circumstances& during) noexcept {
+  if (alert == SSL_AD_NO_APPLICATION_PROTOCOL) return errc::alpn_mismatch;
+  if (alert == SSL_AD_CERTIFICATE_REQUIRED) return errc::client_certificate_refused;
+  if (during.certificate_at_stake && may_refuse_certificate(alert)) {
+    return errc::client_certificate_refused;
+  }
+  return errc::alert_received;
+}
+
+errc kind_of_reason(int reason, const failure_circumstances& during) noexcept {
+  switch (reason) {
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+      return errc::not_tls;
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_UNEXPECTED_RECORD:
+    case SSL_R_ENCRYPTED_LENGTH_TOO_LONG:
+      return during.nothing_decrypted ? errc::not_tls : errc::tls_protocol;
+    case SSL_R_INVALID_ALPN_PROTOCOL:
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+      return errc::alpn_mismatch;
+    // An alert in answer to the ClientHello, which has a reason of its own.
+    case SSL_R_HANDSHAKE_FAILURE_ON_CLIENT_HELLO:
+      return errc::alert_received;
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+      return errc::client_certificate_refused;
+    default:
+      return errc::tls_protocol;
+  }
+}
+
+}  // namespace
+
+library_failure take_failure(const failure_circumstances& during) {
+  const std::uint32_t first = ERR_peek_error();
+  const int reason = ERR_GET_REASON(first);
+  library_failure found{errc::tls_protocol, {}};
+  if (first == 0) {
+    found.reason = "the library gave no reason";
+  } else if (ERR_GET_LIB(first) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET) {
+    const int alert = reason - SSL_AD_REASON_OFFSET;
+    found.why = kind_of_alert(alert, during);
+    found.reason =
+        std::string("alert ") + std::to_string(alert) + ", " + SSL_alert_desc_string_long(alert);
+  } else {
+    if (ERR_GET_LIB(first) == ERR_LIB_SSL) found.why = kind_of_reason(reason, during);
+    const char* words = ERR_reason_error_string(first);
+    found.reason = words != nullptr ? words : "reason " + std::to_string(reason);
+  }
+  ERR_clear_error();
+  return found;
+}
+
+}  // namespace conpool::tls

@@ -1,0 +1,25 @@
+// What the library's error queue says, as one of our errors. Internal to tls/.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <conpool/runtime/error.h>
+
+namespace conpool::tls {
+
+struct library_failure {
+  errc why;
+  std::string reason;  // the library's own words, and the alert's name
+};
+
+// What was going on, which decides what an alert or an odd record means.
+struct failure_circumstances {
+  bool nothing_decrypted = false;     // the peer has not yet sent a whole record of TLS
+  bool certificate_at_stake = false;  // the server asked for ours, and nothing was read since
+};
+
+// Reads the first entry of the queue and leaves the queue empty.
+library_failure take_failure(const failure_circumstances& during);
+
+}  // namespace conpool::tls

@@ -1,0 +1,11 @@
+// A whole file as a string, or the errno that prevented it. Internal to tls/.
+#pragma once
+
+#include <expected>
+#include <string>
+
+namespace conpool::tls {
+
+std::expected<std::string, int> file_text(const std::string& path);
+
+}  // namespace conpool::tls
