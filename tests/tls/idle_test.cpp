@@ -1,0 +1,218 @@
+// What arrives on a connection that nobody uses; and keys that are replaced in time.
+#include <tests/tls/tls_fixture.h>
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+
+#include <conpool/tls/boringssl.h>
+#include <conpool/tls/span_bio.h>
+
+namespace conpool::test {
+namespace {
+
+using tls::idle_verdict;
+using tls::stream_state;
+
+class idle_test : public tls_test {
+ protected:
+  // Open, with the server's tickets still unread in the client's inbox.
+  std::unique_ptr<session> fresh(std::uint8_t tickets = 2) {
+    auto options = server_options();
+    options.tickets = tickets;
+    auto both = std::make_unique<session>(client(), server(std::move(options)));
+    EXPECT_TRUE(both->shake());
+    return both;
+  }
+  // Changes the key of an end and says so at once, without data; with `request`, the other end
+  // shall change its own, too.
+  static void update_key(end& of, bool request) {
+    bytes memory(256);
+    tls::slab out(memory);
+    const tls::io_scope scope(of.stream, {}, &out);
+    ASSERT_EQ(SSL_key_update(of.stream.native(),
+                             request ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED),
+              1);
+    SSL_write(of.stream.native(), nullptr, 0);
+    ASSERT_FALSE(out.empty());
+    append(of.outbox, out.filled());
+  }
+};
+
+// The tickets of a warmed connection arrive when nobody reads: it stays, and they are kept.
+TEST_F(idle_test, T28_tls_ticket_while_idle) {
+  for (const std::uint8_t tickets : {0, 2, 4}) {
+    auto both = fresh(tickets);
+    client_engine().sessions().purge(both->client.stream.context().profile_id());
+    EXPECT_EQ(both->client.inbox.empty(), tickets == 0);
+    EXPECT_EQ(both->client.idle(), idle_verdict::keep);
+    EXPECT_EQ(client_engine().sessions().count(both->client.stream.context().profile_id(),
+                                               "tls://peer:443"),
+              tickets);
+    EXPECT_TRUE(both->client.stream.reusable());
+    both->expect_echo();
+  }
+}
+
+TEST_F(idle_test, T28_tls_ticket_while_idle_cut_at_every_offset) {
+  const std::size_t size = fresh(1)->client.inbox.size();
+  for (std::size_t cut = 1; cut < size; ++cut) {
+    auto both = fresh(1);
+    const bytes ticket = std::exchange(both->client.inbox, {});
+    both->client.inbox.assign(ticket.begin(), ticket.begin() + static_cast<std::ptrdiff_t>(cut));
+    ASSERT_EQ(both->client.idle(), idle_verdict::keep);
+    ASSERT_FALSE(both->client.stream.reusable()) << "half a record is not clean";
+    append(both->client.inbox, std::span(ticket).subspan(cut));
+    ASSERT_EQ(both->client.idle(), idle_verdict::keep);
+    ASSERT_TRUE(both->client.stream.reusable());
+  }
+}
+
+TEST_F(idle_test, T29_tls_close_notify_while_idle) {
+  auto both = fresh();
+  both->server.close();
+  both->deliver();
+  EXPECT_EQ(both->client.idle(), idle_verdict::closed);
+  EXPECT_EQ(both->client.stream.state(), stream_state::peer_closed);
+  both->client.close();
+  both->deliver();
+  EXPECT_EQ(both->server.read().value(), "");
+  EXPECT_EQ(both->server.stream.state(), stream_state::closed);
+}
+
+// Nothing has to be written while it is idle: the answer rides in front of the next data.
+TEST_F(idle_test, T30_tls_key_update_while_idle) {
+  auto both = fresh(0);
+  for (int round = 0; round < 3; ++round) {
+    update_key(both->server, true);
+    both->deliver();
+    ASSERT_EQ(both->client.idle(), idle_verdict::keep);
+    EXPECT_FALSE(both->client.stream.has_output());
+    EXPECT_TRUE(both->client.stream.reusable());
+    EXPECT_EQ(SSL_get_read_sequence(both->client.stream.native()), 0U);  // the new key's
+    both->expect_echo();
+    EXPECT_EQ(SSL_get_read_sequence(both->server.stream.native()), 1U);  // and the answer's
+  }
+}
+
+TEST_F(idle_test, T30_tls_key_update_while_idle_forty_of_them_are_a_flood) {
+  auto both = fresh(0);
+  int kept = 0;
+  for (int round = 0; round < 40; ++round) {
+    update_key(both->server, false);
+    both->deliver();
+    if (both->client.idle() == idle_verdict::keep) ++kept;
+  }
+  EXPECT_EQ(kept, 16);
+  EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
+}
+
+TEST_F(idle_test, T30_tls_key_update_while_idle_all_forty_in_one_go) {
+  auto both = fresh(0);
+  for (int round = 0; round < 40; ++round) update_key(both->server, true);
+  both->deliver();
+  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
+}
+
+TEST_F(idle_test, unsolicited_data_ends_it) {
+  auto both = fresh();
+  ASSERT_TRUE(both->server.write("you did not ask"));
+  both->deliver();
+  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
+  EXPECT_EQ(both->client.stream.failure(), errc::unsolicited_data);
+}
+
+TEST_F(idle_test, garbage_and_alerts_end_it) {
+  auto both = fresh();
+  append(both->client.inbox, bytes_of("garbage that is no record"));
+  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
+  EXPECT_EQ(both->client.stream.failure(), errc::tls_protocol);
+  EXPECT_TRUE(both->client.stream.has_output());
+}
+
+TEST_F(idle_test, sixteen_tickets_are_no_flood) {
+  auto both = fresh(16);
+  EXPECT_EQ(both->client.idle(), idle_verdict::keep) << both->client.why();
+}
+
+TEST_F(idle_test, a_flood_of_tickets_is_ended_by_the_cap_of_messages) {
+  limits.idle_messages_max = 3;
+  auto both = fresh(4);
+  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
+  EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
+}
+
+TEST_F(idle_test, a_flood_of_bytes_is_ended_by_their_cap) {
+  limits.idle_bytes_max = 500;
+  auto both = fresh(4);
+  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
+  EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
+}
+
+TEST_F(idle_test, use_begins_a_new_period) {
+  limits.idle_messages_max = 4;
+  auto both = fresh(4);
+  EXPECT_EQ(both->client.idle(), idle_verdict::keep);
+  both->expect_echo();
+  update_key(both->server, false);
+  both->deliver();
+  EXPECT_EQ(both->client.idle(), idle_verdict::keep);
+}
+
+// Keys are replaced after so many records, in both directions, across which data flows on.
+TEST_F(idle_test, keys_are_replaced_at_the_record_limit) {
+  limits.records_per_key = 10;
+  auto both = fresh();
+  for (int round = 0; round < 100; ++round) {
+    ASSERT_TRUE(both->client.write("ping"));
+    both->deliver();
+    ASSERT_EQ(both->server.read().value(), "ping") << round;
+    ASSERT_TRUE(both->server.write("pong"));
+    both->deliver();
+    ASSERT_EQ(both->client.read().value(), "pong") << round;
+    EXPECT_LE(SSL_get_write_sequence(both->client.stream.native()), 10U);
+    EXPECT_LE(SSL_get_read_sequence(both->client.stream.native()), 11U);
+  }
+  EXPECT_GT(client_engine().counters().key_updates, 4U);
+  EXPECT_FALSE(both->client.stream.retire_due());
+}
+
+// A reader that never writes asks for new keys, by what waits for a slab.
+TEST_F(idle_test, a_reader_asks_for_new_keys) {
+  limits.records_per_key = 10;
+  auto both = fresh();
+  std::uint64_t asked = 0;
+  for (int round = 0; round < 60; ++round) {
+    // The server's own limit would do it first: its engine has the same one. Look before.
+    ASSERT_TRUE(both->server.write("data"));
+    both->deliver();
+    ASSERT_TRUE(both->client.read());
+    if (both->client.stream.has_output()) {
+      ++asked;
+      both->client.flush();
+      both->deliver();
+      ASSERT_TRUE(both->server.read());
+    }
+  }
+  EXPECT_GT(asked, 0U);
+  both->expect_echo();
+}
+
+TEST_F(idle_test, tls_1_2_is_retired_at_the_record_limit_and_fails_at_twice_that) {
+  limits.records_per_key = 10;
+  auto options = client_options();
+  options.max_version = tls::version::tls_1_2;
+  session both(client(std::move(options)), server());
+  ASSERT_TRUE(both.shake());
+  int written = 0;
+  while (!both.client.stream.retire_due() && both.client.write("x")) ++written;
+  EXPECT_LE(written, 10);
+  EXPECT_FALSE(both.client.stream.reusable());
+  while (both.client.write("x")) ++written;
+  EXPECT_LE(written, 20);
+  EXPECT_EQ(both.client.stream.failure(), errc::record_limit);
+}
+
+}  // namespace
+}  // namespace conpool::test

@@ -1,0 +1,394 @@
+// What can be asked for: names, profiles, protocols, client certificates, roots, key logs.
+#include <tests/tls/tls_fixture.h>
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <conpool/tls/keylog.h>
+#include <conpool/tls/peer_name.h>
+#include <conpool/tls/self_check.h>
+
+namespace conpool::test {
+namespace {
+
+using tls::peer_name;
+
+TEST(peer_name, is_brought_into_one_form) {
+  const std::pair<const char*, const char*> table[] = {
+      {"example.com", "example.com"},
+      {"API.Example.COM.", "api.example.com"},
+      {"localhost", "localhost"},
+      {"_sip.foo_bar.example", "_sip.foo_bar.example"},
+      {"xn--bcher-kva.example", "xn--bcher-kva.example"},
+      {"3com.com", "3com.com"},
+      {"1.2.3.4.example", "1.2.3.4.example"},
+  };
+  for (const auto& [given, wanted] : table) {
+    const auto parsed = peer_name::parse(given);
+    ASSERT_TRUE(parsed) << given;
+    EXPECT_EQ(parsed->what(), peer_name::kind::dns) << given;
+    EXPECT_EQ(parsed->text(), wanted);
+    EXPECT_TRUE(parsed->address().empty());
+  }
+  const std::pair<const char*, const char*> addresses[] = {
+      {"127.0.0.1", "127.0.0.1"},
+      {"::1", "::1"},
+      {"[2001:DB8:0::1]", "2001:db8::1"},
+      {"::ffff:1.2.3.4", "::ffff:1.2.3.4"},
+  };
+  for (const auto& [given, wanted] : addresses) {
+    const auto parsed = peer_name::parse(given);
+    ASSERT_TRUE(parsed) << given;
+    EXPECT_EQ(parsed->what(), peer_name::kind::ip) << given;
+    EXPECT_EQ(parsed->text(), wanted);
+  }
+}
+
+TEST(peer_name, refuses_what_no_certificate_can_prove) {
+  using namespace std::string_view_literals;
+  const std::string long_label(64, 'a');
+  const std::string long_name = std::string(126, 'a').replace(63, 1, ".") + "." +
+                                std::string(126, 'b').replace(63, 1, ".") + ".c";
+  const std::string_view table[] = {"",
+                                    ".",
+                                    "..",
+                                    "a..b",
+                                    ".a",
+                                    "a b",
+                                    "a\0b"sv,
+                                    "a.com\0"sv,
+                                    "127.1",
+                                    "1",
+                                    "127.0.0.1.",
+                                    "0x7f.1",
+                                    "*.a.com",
+                                    "a:443",
+                                    "[127.0.0.1]",
+                                    "fe80::1%eth0",
+                                    "b\xc3\xbc.de",
+                                    "a/b",
+                                    long_label,
+                                    long_name,
+                                    "::g",
+                                    "127.0.0.1\0x"sv,
+                                    "user@host"};
+  for (const std::string_view given : table) {
+    const auto parsed = peer_name::parse(given);
+    ASSERT_FALSE(parsed) << given;
+    EXPECT_EQ(parsed.error(), errc::invalid_argument);
+    EXPECT_FALSE(parsed.error().detail().empty());
+  }
+  EXPECT_TRUE(peer_name::parse(std::string(63, 'a') + ".com"));
+}
+
+class profile_test : public tls_test {
+ protected:
+  static std::string refused_field(tls::profile_options options) {
+    auto made = tls::profile::make(std::move(options));
+    if (made) return "none";
+    EXPECT_EQ(made.error(), errc::invalid_config);
+    EXPECT_FALSE(made.error().detail().empty());
+    return std::string(made.error().subject());
+  }
+};
+
+TEST_F(profile_test, verification_cannot_be_forgotten) {
+  tls::profile_options options;
+  options.trust = trust();
+  EXPECT_EQ(refused_field(options), "verify_name");
+  options.insecure = true;
+  EXPECT_EQ(refused_field(options), "none");
+}
+
+TEST_F(profile_test, fields_are_checked) {
+  const auto with = [](auto change) {
+    auto options = client_options();
+    change(options);
+    return refused_field(std::move(options));
+  };
+  EXPECT_EQ(with([](auto& o) { o.verify_name = "a b"; }), "verify_name");
+  EXPECT_EQ(with([](auto& o) { o.server_name = "127.0.0.1"; }), "server_name");
+  EXPECT_EQ(with([](auto& o) { o.alpn = {""}; }), "alpn");
+  EXPECT_EQ(with([](auto& o) { o.alpn = {std::string(256, 'x')}; }), "alpn");
+  EXPECT_EQ(with([](auto& o) { o.require_alpn = true; }), "require_alpn");
+  EXPECT_EQ(with([](auto& o) { o.groups = "X25519:nonsense"; }), "groups");
+  EXPECT_EQ(with([](auto& o) { o.private_key_pem = "nonsense"; }), "certificate_chain_pem");
+  EXPECT_EQ(with([](auto& o) { o.certificate_chain_pem = leaf().pem; }), "private_key_pem");
+  EXPECT_EQ(with([](auto& o) {
+              o.certificate_chain_pem = leaf().pem;
+              o.private_key_pem = root().issue({}).key_pem;
+            }),
+            "private_key_pem");
+  EXPECT_EQ(with([](auto& o) {
+              o.min_version = tls::version::tls_1_3;
+              o.max_version = tls::version::tls_1_2;
+            }),
+            "min_version");
+}
+
+TEST_F(profile_test, equal_options_make_one_profile_and_others_another) {
+  auto options = client_options();
+  const auto first = tls::profile::make(options).value();
+  options.verify_name = "API.EXAMPLE.COM.";
+  EXPECT_EQ(tls::profile::make(options).value(), first);
+  options.server_name = host;  // what would be sent anyway
+  EXPECT_EQ(tls::profile::make(options).value(), first);
+  options.alpn = {"h2"};
+  EXPECT_NE(tls::profile::make(options).value()->id(), first->id());
+}
+
+TEST_F(profile_test, is_made_on_any_thread) {
+  std::vector<std::thread> threads;
+  std::vector<tls::profile_ptr> made(4);
+  for (std::size_t at = 0; at < made.size(); ++at) {
+    threads.emplace_back([&, at] {
+      auto options = client_options();
+      options.alpn = {"threads"};
+      made[at] = tls::profile::make(std::move(options)).value();
+    });
+  }
+  for (std::thread& one : threads) one.join();
+  for (const auto& one : made) EXPECT_EQ(one, made.front());
+}
+
+TEST_F(profile_test, the_name_sent_can_be_another_or_none) {
+  auto options = client_options();
+  options.server_name = "front.example.com";
+  session other(client(options), server());
+  ASSERT_TRUE(other.shake());
+  EXPECT_EQ(other.server.stream.requested_name(), "front.example.com");
+  options.send_server_name = false;
+  session none(client(options), server());
+  ASSERT_TRUE(none.shake());
+  EXPECT_EQ(none.server.stream.requested_name(), "");
+}
+
+class alpn_test : public tls_test {
+ protected:
+  static tls::profile_options offering(std::vector<std::string> protocols, bool required) {
+    auto options = client_options();
+    options.alpn = std::move(protocols);
+    options.require_alpn = required;
+    return options;
+  }
+  static tls::server_options speaking(std::vector<std::string> protocols, bool required) {
+    auto options = server_options();
+    options.alpn = std::move(protocols);
+    options.require_alpn = required;
+    return options;
+  }
+};
+
+TEST_F(alpn_test, the_servers_preference_decides) {
+  session both(client(offering({"http/1.1", "h2"}, true)), server(speaking({"h2", "x"}, true)));
+  ASSERT_TRUE(both.shake());
+  EXPECT_EQ(both.client.stream.alpn(), "h2");
+  EXPECT_EQ(both.server.stream.alpn(), "h2");
+}
+
+TEST_F(alpn_test, a_server_that_ignores_it_is_served_unless_it_is_required) {
+  session lenient(client(offering({"h2"}, false)), server());
+  ASSERT_TRUE(lenient.shake());
+  EXPECT_EQ(lenient.client.stream.alpn(), "");
+  session strict(client(offering({"h2"}, true)), server());
+  EXPECT_FALSE(strict.shake());
+  EXPECT_EQ(strict.client.stream.failure(), errc::alpn_mismatch);
+  EXPECT_EQ(strict.server.read().error(), errc::alpn_mismatch);
+}
+
+TEST_F(alpn_test, nothing_in_common_is_a_mismatch_on_both_sides) {
+  session both(client(offering({"h2"}, false)), server(speaking({"http/1.1"}, true)));
+  EXPECT_FALSE(both.shake());
+  EXPECT_EQ(both.client.stream.failure(), errc::alpn_mismatch);
+  EXPECT_EQ(both.server.stream.failure(), errc::alpn_mismatch);
+  session without(client(), server(speaking({"http/1.1"}, true)));
+  without.shake();
+  EXPECT_EQ(without.server.stream.failure(), errc::alpn_mismatch);
+}
+
+class client_certificate_test : public tls_test,
+                                public ::testing::WithParamInterface<tls::version> {
+ protected:
+  tls::server_context& demanding(tls::client_certificates how) {
+    auto options = server_options();
+    options.clients = how;
+    options.client_trust = trust();
+    return server(std::move(options));
+  }
+  tls::profile_options as(const certificate* own) {
+    auto options = client_options();
+    options.min_version = options.max_version = GetParam();
+    if (own != nullptr) {
+      options.certificate_chain_pem = own->chain_pem();
+      options.private_key_pem = own->key_pem;
+    }
+    return options;
+  }
+  // What the client finds out, at the latest with its first read.
+  errc outcome(const certificate* own, tls::client_certificates how) {
+    session both(client(as(own)), demanding(how));
+    both.shake();
+    if (both.client.stream.state() == tls::stream_state::open) {
+      auto got = both.client.read();
+      if (!got) return got.error().kind();
+    }
+    if (both.client.stream.state() == tls::stream_state::failed) {
+      return both.client.stream.failure().kind();
+    }
+    both.expect_echo();
+    return errc{};
+  }
+};
+
+TEST_P(client_certificate_test, a_good_one_is_seen_by_the_server) {
+  const certificate own = root().issue({.common_name = "a client", .usage = "clientAuth"});
+  session both(client(as(&own)), demanding(tls::client_certificates::required));
+  ASSERT_TRUE(both.shake()) << both.client.why();
+  both.expect_echo();
+  EXPECT_FALSE(both.server.stream.peer_certificate().empty());
+}
+
+TEST_P(client_certificate_test, a_missing_one_is_refused_where_it_is_required) {
+  EXPECT_EQ(outcome(nullptr, tls::client_certificates::required), errc::client_certificate_refused);
+  EXPECT_EQ(outcome(nullptr, tls::client_certificates::optional), errc{});
+}
+
+TEST_P(client_certificate_test, a_wrong_one_is_refused_even_where_none_is_required) {
+  const authority other("another root");
+  const certificate stranger = other.issue({.common_name = "a stranger"});
+  const certificate server_only = root().issue({.usage = "serverAuth"});
+  const certificate expired = root().issue({.until_s = test_epoch_s - 1});
+  for (const certificate* own : {&stranger, &server_only, &expired}) {
+    EXPECT_EQ(outcome(own, tls::client_certificates::required), errc::client_certificate_refused);
+    EXPECT_EQ(outcome(own, tls::client_certificates::optional), errc::client_certificate_refused);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(versions, client_certificate_test,
+                         ::testing::Values(tls::version::tls_1_2, tls::version::tls_1_3),
+                         [](const auto& info) {
+                           return info.param == tls::version::tls_1_2 ? "tls_1_2" : "tls_1_3";
+                         });
+
+// A file that is gone when the test is.
+class temporary_file {
+ public:
+  temporary_file() {
+    const int fd = ::mkstemp(path_.data());
+    EXPECT_GE(fd, 0);
+    ::close(fd);
+    ::unlink(path_.c_str());
+  }
+  ~temporary_file() { ::unlink(path_.c_str()); }
+  temporary_file(const temporary_file&) = delete;
+  temporary_file& operator=(const temporary_file&) = delete;
+  const std::string& path() const { return path_; }
+  std::string text() const {
+    std::ifstream in(path_);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+ private:
+  std::string path_ = "/tmp/conpool-test-XXXXXX";
+};
+
+class keylog_test : public tls_test {};
+
+TEST_F(keylog_test, is_written_only_when_asked_for_and_readable_by_its_owner_only) {
+  const temporary_file file;
+  ::setenv("SSLKEYLOGFILE", file.path().c_str(), 1);
+  session silent(client(), server());
+  ASSERT_TRUE(silent.shake());
+  struct ::stat status{};
+  EXPECT_NE(::stat(file.path().c_str(), &status), 0) << "the environment alone switched it on";
+
+  auto options = client_options();
+  options.keys = tls::keylog::from_env().value();
+  ::unsetenv("SSLKEYLOGFILE");
+  ASSERT_TRUE(options.keys);
+  session logged(client(options), server());
+  ASSERT_TRUE(logged.shake());
+  ASSERT_EQ(::stat(file.path().c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777U, 0600U);
+  std::istringstream lines(file.text());
+  std::string line;
+  int count = 0;
+  while (std::getline(lines, line)) {
+    ++count;
+    EXPECT_TRUE(line.find("TRAFFIC_SECRET") != std::string::npos ||
+                line.find("EXPORTER_SECRET") != std::string::npos)
+        << line;
+  }
+  EXPECT_EQ(count, 5);
+  EXPECT_EQ(options.keys->failures(), 0U);
+}
+
+TEST_F(keylog_test, is_nothing_without_the_variable_and_an_error_without_the_folder) {
+  ::unsetenv("SSLKEYLOGFILE");
+  EXPECT_FALSE(tls::keylog::from_env().value());
+  const auto made = tls::keylog::open("/nonexistent/keys");
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().system_errno(), ENOENT);
+}
+
+class trust_test : public tls_test {};
+
+TEST_F(trust_test, generations_differ_and_bad_bundles_are_errors) {
+  const auto first = tls::trust_store::from_pem(root().pem()).value();
+  const auto second = tls::trust_store::from_pem(root().pem()).value();
+  EXPECT_NE(first->generation(), second->generation());
+  EXPECT_EQ(first->certificates(), 1U);
+  EXPECT_EQ(tls::trust_store::from_pem("").error(), errc::trust_unavailable);
+  EXPECT_EQ(tls::trust_store::from_pem("nonsense").error(), errc::trust_unavailable);
+  std::string broken = root().pem();
+  broken.replace(60, 4, "AAAA");
+  EXPECT_EQ(tls::trust_store::from_pem(root().pem() + broken).error(), errc::trust_unavailable);
+  EXPECT_EQ(tls::trust_store::from_pem(root().pem(), {.crls_pem = "nonsense"}).error(),
+            errc::trust_unavailable);
+  const auto missing = tls::trust_store::from_file("/nonexistent/bundle.pem");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().system_errno(), ENOENT);
+}
+
+TEST_F(trust_test, the_systems_roots_follow_the_variables) {
+  const temporary_file file;
+  std::ofstream(file.path()) << root().pem() << "junk\n" << root().pem();
+  ::setenv("SSL_CERT_FILE", file.path().c_str(), 1);
+  const auto loaded = tls::trust_store::reload_system();
+  ::setenv("SSL_CERT_FILE", "/nonexistent/bundle.pem", 1);
+  const auto missing = tls::trust_store::reload_system();
+  ::unsetenv("SSL_CERT_FILE");
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ((*loaded)->certificates(), 2U);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error(), errc::trust_unavailable);
+  // A failed reload leaves what was there.
+  EXPECT_EQ(tls::trust_store::system().value(), *loaded);
+}
+
+TEST_F(trust_test, another_trust_store_makes_another_profile) {
+  auto options = client_options();
+  const auto before = tls::profile::make(options).value();
+  options.trust = root().trust();
+  EXPECT_NE(tls::profile::make(options).value()->id(), before->id());
+}
+
+TEST(self_check, boringssl_is_bound) {
+  const auto checked = tls::self_check();
+  EXPECT_TRUE(checked) << checked.error().message();
+}
+
+}  // namespace
+}  // namespace conpool::test
