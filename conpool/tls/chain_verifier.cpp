@@ -13,7 +13,13 @@ namespace {
 constexpr int depth_max = 10;
 constexpr int rsa_bits_min = 2048;
 
-errc kind_of(int code) noexcept {
+// A certificate that may not issue is no issuer of itself for the library, which then misses one.
+bool names_itself(const X509* certificate) noexcept {
+  return certificate != nullptr &&
+         X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
+}
+
+errc kind_of(int code, const X509* certificate) noexcept {
   switch (code) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_CRL_HAS_EXPIRED:
@@ -24,7 +30,8 @@ errc kind_of(int code) noexcept {
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-      return errc::certificate_unknown_issuer;
+      return names_itself(certificate) ? errc::certificate_self_signed
+                                       : errc::certificate_unknown_issuer;
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
       return errc::certificate_self_signed;
@@ -173,8 +180,8 @@ chain_answer verify_chain(std::span<crypto_buffer_st* const> chain, const chain_
   const int verified = X509_verify_cert(context.get());
   const int code = X509_STORE_CTX_get_error(context.get());
   if (verified != 1 || code != X509_V_OK) {
-    return refuse(kind_of(code), X509_verify_cert_error_string(code),
-                  SSL_alert_from_verify_result(code));
+    return refuse(kind_of(code, X509_STORE_CTX_get_current_cert(context.get())),
+                  X509_verify_cert_error_string(code), SSL_alert_from_verify_result(code));
   }
   return judge(X509_STORE_CTX_get0_chain(context.get()), asked);
 }

@@ -194,4 +194,6 @@ class stream {
   std::array<std::byte, waiting_max> waiting_;
 };
 
+static_assert(sizeof(stream) <= 320, "each idle connection has one");
+
 }  // namespace conpool::tls

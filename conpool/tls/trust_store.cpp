@@ -78,6 +78,19 @@ std::string folder_text(const char* path) {
   return all;
 }
 
+// Folders hold certificates under several names, and in a bundle too.
+void drop_duplicates(std::vector<bssl::UniquePtr<X509>>& roots) {
+  const auto before = [](const auto& left, const auto& right) {
+    return X509_cmp(left.get(), right.get()) < 0;
+  };
+  const auto same = [](const auto& left, const auto& right) {
+    return X509_cmp(left.get(), right.get()) == 0;
+  };
+  std::ranges::sort(roots, before);
+  const auto repeated = std::ranges::unique(roots, same);
+  roots.erase(repeated.begin(), repeated.end());
+}
+
 std::atomic<std::uint64_t> generations = 0;
 std::mutex system_lock;
 trust_ptr system_store;  // under system_lock
@@ -102,6 +115,7 @@ result<trust_ptr> trust_store::make(std::string_view pem, const trust_options& o
   if (!read_pem(pem, PEM_read_bio_X509, skip_unknown, content->roots)) {
     return fail(no_trust(source, "a certificate cannot be parsed"));
   }
+  drop_duplicates(content->roots);
   if (content->roots.empty()) return fail(no_trust(source, "there is no certificate in it"));
   if (!options.crls_pem.empty()) {
     if (!read_pem(options.crls_pem, PEM_read_bio_X509_CRL, false, content->lists) ||
@@ -178,7 +192,6 @@ handle<x509_store_st> trust_store::make_store() const {
   handle<x509_store_st> store(X509_STORE_new());
   if (!store) return store;
   for (const auto& root : content_->roots) {
-    // The same certificate twice in a bundle is not an error of the store's.
     if (X509_STORE_add_cert(store.get(), root.get()) != 1) return nullptr;
   }
   // Prefers a root that is trusted over a longer way that the peer sent.

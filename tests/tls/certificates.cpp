@@ -83,7 +83,8 @@ void add_extensions(X509* to, X509* issuer, const certificate_request& request) 
   add_extension(to, issuer, NID_basic_constraints,
                 request.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
   add_extension(to, issuer, NID_key_usage,
-                request.is_ca ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
+                request.is_ca ? "critical,digitalSignature,keyCertSign,cRLSign"
+                              : "critical,digitalSignature");
   if (!request.is_ca && !request.usage.empty()) {
     add_extension(to, issuer, NID_ext_key_usage, request.usage);
   }

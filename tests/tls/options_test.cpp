@@ -353,7 +353,7 @@ TEST_F(trust_test, generations_differ_and_bad_bundles_are_errors) {
   EXPECT_EQ(tls::trust_store::from_pem("").error(), errc::trust_unavailable);
   EXPECT_EQ(tls::trust_store::from_pem("nonsense").error(), errc::trust_unavailable);
   std::string broken = root().pem();
-  broken.replace(60, 4, "AAAA");
+  broken.replace(28, 4, "AAAA");
   EXPECT_EQ(tls::trust_store::from_pem(root().pem() + broken).error(), errc::trust_unavailable);
   EXPECT_EQ(tls::trust_store::from_pem(root().pem(), {.crls_pem = "nonsense"}).error(),
             errc::trust_unavailable);
@@ -364,7 +364,9 @@ TEST_F(trust_test, generations_differ_and_bad_bundles_are_errors) {
 
 TEST_F(trust_test, the_systems_roots_follow_the_variables) {
   const temporary_file file;
-  std::ofstream(file.path()) << root().pem() << "junk\n" << root().pem();
+  const authority second("second root");
+  std::ofstream(file.path()) << root().pem() << "junk\n" << root().pem() << second.pem();
+  ::unsetenv("SSL_CERT_DIR");
   ::setenv("SSL_CERT_FILE", file.path().c_str(), 1);
   const auto loaded = tls::trust_store::reload_system();
   ::setenv("SSL_CERT_FILE", "/nonexistent/bundle.pem", 1);

@@ -52,7 +52,10 @@ TEST_F(verification_test, wildcards_stand_for_one_whole_label) {
             errc::certificate_host_mismatch);
   EXPECT_EQ(verdict({.dns = {"a*.example.com"}}), errc::certificate_host_mismatch);
   EXPECT_EQ(verdict({.dns = {"api.*.com"}}), errc::certificate_host_mismatch);
-  EXPECT_EQ(verdict_for("foo_bar.example.com", {.dns = {"*.example.com"}}), good);
+  // The library's wildcards, like OpenSSL's, match no underscore.
+  EXPECT_EQ(verdict_for("foo_bar.example.com", {.dns = {"*.example.com"}}),
+            errc::certificate_host_mismatch);
+  EXPECT_EQ(verdict_for("foo_bar.example.com", {.dns = {"foo_bar.example.com"}}), good);
 }
 
 TEST_F(verification_test, addresses_are_compared_with_addresses_only) {
@@ -84,6 +87,8 @@ TEST_F(verification_test, times_are_those_of_the_engines_clock) {
 
 TEST_F(verification_test, issuers) {
   EXPECT_EQ(verdict(client_options(), authority::self_signed({.dns = {host}})),
+            errc::certificate_self_signed);
+  EXPECT_EQ(verdict(client_options(), authority::self_signed({.dns = {host}, .is_ca = true})),
             errc::certificate_self_signed);
   const authority other("another root");
   EXPECT_EQ(verdict(client_options(), other.issue({.dns = {host}})),
