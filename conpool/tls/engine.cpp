@@ -41,9 +41,10 @@ result<shard_context*> engine::context_for(const profile_ptr& which) {
 void engine::forget_unused() noexcept {
   for (auto at = contexts_.begin(); at != contexts_.end();) {
     shard_context& looked_at = *at->second;
-    // Nobody but its contexts holds it, and nobody can get hold of it but by make(): then it is
-    // made again.
-    if (looked_at.streams() == 0 && looked_at.configuration().use_count() == 1) {
+    const profile_ptr& held = looked_at.configuration();
+    // Nobody but the shards' contexts holds it, and nobody can get hold of it but by make().
+    const auto contexts = static_cast<long>(held->holders().load(std::memory_order_acquire));
+    if (looked_at.streams() == 0 && held.use_count() <= contexts) {
       sessions_.purge(at->first);
       at = contexts_.erase(at);
     } else {

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -90,6 +91,8 @@ class profile {
   const peer_name& name() const noexcept { return name_; }
   // What is sent as the server name, empty for none.
   const std::string& server_name() const noexcept { return options_.server_name; }
+  // How many shards' contexts hold it: it is unused when nobody else does. Maintained by these.
+  std::atomic<std::uint32_t>& holders() const noexcept { return holders_; }
   // The protocols as the handshake carries them.
   const std::vector<std::uint8_t>& alpn_wire() const noexcept { return alpn_wire_; }
 
@@ -103,6 +106,7 @@ class profile {
   profile_options options_;
   peer_name name_;
   std::vector<std::uint8_t> alpn_wire_;
+  mutable std::atomic<std::uint32_t> holders_ = 0;
   std::uint32_t id_;
 };
 

@@ -21,9 +21,13 @@ shard_context::shard_context(engine& home, profile_ptr which)
   require_alpn_ = options.require_alpn;
   offers_sessions_ = options.resumption;
   insecure_ = options.insecure;
+  profile_->holders().fetch_add(1, std::memory_order_relaxed);
 }
 
-shard_context::~shard_context() = default;
+shard_context::~shard_context() {
+  // Before the reference goes: the number is never above that of the references.
+  profile_->holders().fetch_sub(1, std::memory_order_release);
+}
 
 result<void> shard_context::make() {
   const profile_options& options = profile_->options();

@@ -261,11 +261,18 @@ TEST_F(resumption_test, a_profile_that_nobody_holds_takes_its_tickets_along) {
   tls::shard_context* context = client_engine().context_for(rotated).value();
   visit(*context, server());
   EXPECT_EQ(client_engine().sessions().keys(), 1U);
+  // Another shard has it as well, and no more use for it either.
+  tls::engine other_shard(limits, clock);
+  ASSERT_TRUE(other_shard.context_for(rotated));
+  client_engine().forget_unused();
+  EXPECT_EQ(client_engine().contexts(), 1U);
   const std::uint32_t old_id = rotated->id();
   rotated.reset();
   client_engine().forget_unused();
   EXPECT_EQ(client_engine().sessions().keys(), 0U);
   EXPECT_EQ(client_engine().contexts(), 0U);
+  other_shard.forget_unused();
+  EXPECT_EQ(other_shard.contexts(), 0U);
   EXPECT_NE(tls::profile::make(options).value()->id(), old_id);
 }
 
