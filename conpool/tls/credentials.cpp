@@ -49,6 +49,7 @@ result<credentials> parse_credentials(std::string_view chain_pem, std::string_vi
 
 result<void> use_credentials(ssl_ctx_st* context, const credentials& own) {
   std::vector<CRYPTO_BUFFER*> chain;
+  chain.reserve(own.chain.size());
   for (const auto& one : own.chain) chain.push_back(one.get());
   if (SSL_CTX_set_chain_and_key(context, chain.data(), chain.size(), own.key.get(), nullptr) != 1) {
     return bad("private_key_pem", "the library does not take this certificate and key");
