@@ -6,6 +6,7 @@
 #include <conpool/tls/credentials.h>
 #include <conpool/tls/library_settings.h>
 #include <conpool/tls/profile.h>
+#include <conpool/tls/self_check.h>
 
 namespace conpool::tls {
 namespace {
@@ -69,6 +70,7 @@ profile::profile(made_by_make, profile_options options, peer_name name, std::uin
 }
 
 result<profile_ptr> profile::make(profile_options options) {
+  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());
   peer_name name;
   if (!options.verify_name.empty()) {
     auto parsed = peer_name::parse(options.verify_name);

@@ -81,7 +81,8 @@ using profile_ptr = std::shared_ptr<const profile>;
 
 class profile {
  public:
-  // Errors: invalid_config, phase::configure, about the field; trust_unavailable.
+  // Errors: invalid_config, phase::configure, about the field; trust_unavailable;
+  // unsupported if another library than BoringSSL is bound.
   static result<profile_ptr> make(profile_options options);
 
   // From 1; never the same for different contents.

@@ -3,8 +3,8 @@
 // BoringSSL's functions have the names of OpenSSL's. A program that also links OpenSSL can leave us
 // with half of each: SSL_CTX_new of one library and TLS_with_buffers_method of the other, which is
 // undefined behaviour in the middle of a handshake. Looked at once a process, before the first
-// engine is used; then every attempt to use TLS fails with the reason, and the rest of conpool
-// works.
+// trust store, profile or context is made; then every attempt to make one fails with the reason,
+// and the rest of conpool works.
 //
 // The ways out: link BoringSSL statically with its symbols hidden or prefixed (-Dboringssl=PREFIX),
 // or leave OpenSSL out of the program.

@@ -11,6 +11,7 @@
 
 #include <conpool/tls/boringssl.h>
 #include <conpool/tls/file_text.h>
+#include <conpool/tls/self_check.h>
 #include <conpool/tls/trust_store.h>
 #include <conpool/tls/x509_time.h>
 
@@ -110,6 +111,7 @@ trust_store::~trust_store() = default;
 
 result<trust_ptr> trust_store::make(std::string_view pem, const trust_options& options,
                                     bool skip_unknown, std::string_view source) {
+  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());
   auto content = std::make_unique<parsed>();
   content->scope = options.scope;
   if (!read_pem(pem, PEM_read_bio_X509, skip_unknown, content->roots)) {

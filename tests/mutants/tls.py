@@ -52,4 +52,10 @@ MUTANTS = [
     ("a_failed_verification_does_not_bleed", "conpool/tls/chain_verifier.cpp",
      "chain_answer refuse(errc why, std::string reason, int alert) {\n  ERR_clear_error();\n",
      "chain_answer refuse(errc why, std::string reason, int alert) {\n"),
+    ("names_the_function_and_both_files", "conpool/tls/self_check.cpp",
+     "for (const bound& looked_at : of_ssl) {", "for (const bound& looked_at : of_crypto) {"),
+    ("names_the_library_if_it_is_openssl", "conpool/tls/profile.cpp",
+     "  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());\n", ""),
+    ("names_the_library_if_it_is_openssl", "conpool/tls/trust_store.cpp",
+     "  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());\n", ""),
 ]

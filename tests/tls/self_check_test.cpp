@@ -1,0 +1,68 @@
+// Which library is bound: in a program as it should be, and in programs that also link OpenSSL in
+// the way that breaks BoringSSL (openssl_clash.cpp).
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include <sys/wait.h>
+
+#include <conpool/tls/self_check.h>
+
+namespace conpool::test {
+namespace {
+
+struct outcome {
+  std::string printed;
+  int status = -1;  // as waitpid() has it
+};
+
+// `name`: of a program beside this one.
+outcome run_program(const char* name) {
+  outcome seen;
+  const auto path = std::filesystem::read_symlink("/proc/self/exe").parent_path() / name;
+  std::FILE* const output = ::popen(path.c_str(), "re");
+  if (output == nullptr) return seen;
+  std::array<char, 512> chunk{};
+  while (const std::size_t count = std::fread(chunk.data(), 1, chunk.size(), output)) {
+    seen.printed.append(chunk.data(), count);
+  }
+  seen.status = ::pclose(output);
+  return seen;
+}
+
+void expect_each_way_is_refused(const outcome& seen, const std::string& why) {
+  EXPECT_TRUE(WIFEXITED(seen.status) && WEXITSTATUS(seen.status) == 0) << seen.printed;
+  std::size_t lines = 0;
+  for (std::size_t at = 0; at < seen.printed.size(); ++lines) {
+    const std::size_t end = seen.printed.find('\n', at);
+    const std::string line = seen.printed.substr(at, end - at);
+    EXPECT_NE(line.find("BoringSSL"), line.npos) << line;
+    EXPECT_NE(line.find(why), line.npos) << line;
+    at = end == seen.printed.npos ? seen.printed.size() : end + 1;
+  }
+  EXPECT_EQ(lines, 6U) << seen.printed;
+}
+
+TEST(self_check, passes_where_only_boringssl_is_bound) {
+  const auto bound = tls::self_check();
+  EXPECT_TRUE(bound) << bound.error().message();
+}
+
+TEST(self_check, names_the_library_if_it_is_openssl_that_is_bound) {
+  expect_each_way_is_refused(run_program("openssl-clash"), "calls itself OpenSSL 3");
+}
+
+// libssl of the one and libcrypto of the other: the name alone does not tell.
+TEST(self_check, names_the_function_and_both_files_if_half_is_openssl) {
+  const outcome seen = run_program("libssl-clash");
+  expect_each_way_is_refused(seen, "the program also links OpenSSL");
+  EXPECT_NE(seen.printed.find("SSL_new is bound to "), seen.printed.npos) << seen.printed;
+  EXPECT_NE(seen.printed.find("libssl.so.3, but TLS_with_buffers_method to "), seen.printed.npos)
+      << seen.printed;
+}
+
+}  // namespace
+}  // namespace conpool::test
