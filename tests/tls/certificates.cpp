@@ -123,8 +123,8 @@ certificate make(const certificate_request& request, const certificate* issuer) 
 
 }  // namespace
 
-authority::authority(const std::string& name) {
-  own_ = make({.common_name = name, .is_ca = true}, nullptr);
+authority::authority(const std::string& name, std::int64_t from_s) {
+  own_ = make({.common_name = name, .from_s = from_s, .is_ca = true}, nullptr);
 }
 
 certificate authority::issue(const certificate_request& request) const {

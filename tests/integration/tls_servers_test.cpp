@@ -1,0 +1,429 @@
+// The TLS stream against servers of other libraries, as they come from their packages: OpenSSL,
+// GnuTLS, and nginx. Each is started by the test that needs it.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <conpool/tls/engine.h>
+#include <conpool/tls/shard_context.h>
+
+#include "support/blocking_tls.h"
+#include "support/server_process.h"
+#include "tls/certificates.h"
+
+namespace conpool::test {
+namespace {
+
+using tls::idle_verdict;
+using words = std::vector<std::string>;
+
+constexpr const char* host = "a.example";
+constexpr std::int64_t long_ago_s = 1'577'836'800;  // 2020
+
+class servers_test : public ::testing::Test {
+ protected:
+  static const authority& root() {
+    static const authority made("servers' root", long_ago_s);
+    return made;
+  }
+  static certificate issue(std::string name) {
+    return root().issue({.common_name = name, .dns = {name}, .from_s = long_ago_s});
+  }
+  static const certificate& leaf() {
+    static const certificate made = issue(host);
+    return made;
+  }
+  static const certificate& client_leaf() {
+    static const certificate made = issue("client.example");
+    return made;
+  }
+
+  static tls::profile_options client_options(std::string name = host) {
+    static const tls::trust_ptr trust = root().trust();
+    tls::profile_options options;
+    options.trust = trust;
+    options.verify_name = std::move(name);
+    return options;
+  }
+  static tls::profile_options with_certificate(tls::profile_options options) {
+    options.certificate_chain_pem = client_leaf().chain_pem();
+    options.private_key_pem = client_leaf().key_pem;
+    return options;
+  }
+  tls::shard_context& context(tls::profile_options options) {
+    profiles_.push_back(tls::profile::make(std::move(options)).value());
+    return *engine_.context_for(profiles_.back()).value();
+  }
+  std::unique_ptr<blocking_tls> connect(std::uint16_t port,
+                                        tls::profile_options options = client_options()) {
+    auto made = std::make_unique<blocking_tls>(context(std::move(options)), port);
+    port_ = port;
+    return made;
+  }
+  // How many tickets of the last server are kept.
+  std::size_t tickets() {
+    return engine_.sessions().count(profiles_.back()->id(),
+                                    "tls://127.0.0.1:" + std::to_string(port_));
+  }
+
+  const temporary_folder files_;
+  const std::string certificate_file_ = files_.file("leaf.pem", leaf().chain_pem());
+  const std::string key_file_ = files_.file("leaf.key", leaf().key_pem);
+  const std::string root_file_ = files_.file("root.pem", root().pem());
+
+ private:
+  tls::engine engine_;
+  std::vector<tls::profile_ptr> profiles_;
+  std::uint16_t port_ = 0;
+};
+
+void expect_reversed(blocking_tls& client, const std::string& text) {
+  ASSERT_TRUE(client.write(text + "\n"));
+  EXPECT_EQ(client.read_until("\n").value_or("-"), std::string(text.rbegin(), text.rend()) + "\n");
+}
+
+void expect_open(blocking_tls& client) {
+  const auto open = client.shake();
+  ASSERT_TRUE(open) << open.error().message();
+}
+
+// --- OpenSSL
+
+class openssl_test : public servers_test {
+ protected:
+  std::uint16_t serve(const words& more) {
+    words all{"openssl", "s_server",        "-accept", "127.0.0.1:0",
+              "-cert",   certificate_file_, "-key",    key_file_};
+    all.insert(all.end(), more.begin(), more.end());
+    server_.reset();
+    server_ = std::make_unique<server_process>(all);
+    return server_->wait_for("ACCEPT 127.0.0.1:");
+  }
+  errc refused(const words& more, tls::profile_options options = client_options()) {
+    const auto client = connect(serve(more), std::move(options));
+    if (const auto open = client->shake(); !open) return open.error().kind();
+    const auto answer = client->read();  // TLS 1.3 refuses a client's certificate late
+    return answer ? errc{} : answer.error().kind();
+  }
+  server_process& server() { return *server_; }
+
+ private:
+  std::unique_ptr<server_process> server_;
+};
+
+TEST_F(openssl_test, tickets_that_come_while_it_is_idle_are_kept) {
+  for (const std::size_t count : {0U, 2U, 4U}) {
+    const auto client = connect(serve({"-num_tickets", std::to_string(count), "-rev"}));
+    expect_open(*client);
+    while (tickets() < count) ASSERT_EQ(client->idle(), idle_verdict::keep);
+    EXPECT_TRUE(client->stream().reusable());
+    expect_reversed(*client, "hello");
+    EXPECT_EQ(tickets(), count);
+  }
+}
+
+TEST_F(openssl_test, a_thousand_tickets_are_too_many) {
+  const auto client = connect(serve({"-num_tickets", "1000", "-rev"}));
+  expect_open(*client);
+  idle_verdict verdict = idle_verdict::keep;
+  while (verdict == idle_verdict::keep) verdict = client->idle();
+  EXPECT_EQ(verdict, idle_verdict::refused);
+  EXPECT_EQ(client->stream().failure().kind(), errc::record_limit);
+}
+
+TEST_F(openssl_test, sessions_are_resumed) {
+  for (const words& how : {words{"-rev"}, words{"-rev", "-tls1_2"},
+                           words{"-rev", "-tls1_2", "-no_ticket"}, words{"-rev", "-no_ticket"}}) {
+    const std::uint16_t port = serve(how);
+    for (const bool again : {false, true}) {
+      const auto client = connect(port);
+      expect_open(*client);
+      expect_reversed(*client, "hello");
+      EXPECT_EQ(client->stream().resumed(), again) << how.back();
+      EXPECT_GE(tickets(), 1U);
+      client->close();
+    }
+  }
+}
+
+TEST_F(openssl_test, a_server_of_1_2_only_is_good) {
+  const auto client = connect(serve({"-tls1_2", "-rev"}));
+  expect_open(*client);
+  EXPECT_EQ(client->stream().version(), tls::version::tls_1_2);
+  expect_reversed(*client, "hello");
+}
+
+TEST_F(openssl_test, old_versions_and_ciphers_are_refused) {
+  EXPECT_EQ(refused({"-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"}), errc::alert_received);
+  EXPECT_EQ(refused({"-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0"}),
+            errc::alert_received);
+  EXPECT_EQ(refused({"-tls1_1", "-cipher", "ALL:@SECLEVEL=0"}), errc::alert_received);
+  EXPECT_EQ(refused({"-tls1", "-cipher", "ALL:@SECLEVEL=0"}), errc::alert_received);
+}
+
+TEST_F(openssl_test, a_client_certificate_is_sent_where_it_is_required) {
+  for (const char* version : {"-tls1_2", "-tls1_3"}) {
+    const words how{version, "-rev", "-Verify", "1", "-verify_return_error", "-CAfile", root_file_};
+    const auto client = connect(serve(how), with_certificate(client_options()));
+    expect_open(*client);
+    expect_reversed(*client, "hello");
+    server().wait_for("CN = client.example");
+  }
+}
+
+TEST_F(openssl_test, a_client_certificate_that_is_missing_has_its_own_error) {
+  for (const char* version : {"-tls1_2", "-tls1_3"}) {
+    const words how{version, "-rev", "-Verify", "1", "-verify_return_error", "-CAfile", root_file_};
+    EXPECT_EQ(refused(how), errc::client_certificate_refused) << version;
+  }
+}
+
+TEST_F(openssl_test, a_client_certificate_that_is_wrong_has_its_own_error) {
+  const authority stranger("a stranger", long_ago_s);
+  const certificate own = stranger.issue({.dns = {"client.example"}, .from_s = long_ago_s});
+  tls::profile_options options = client_options();
+  options.certificate_chain_pem = own.chain_pem();
+  options.private_key_pem = own.key_pem;
+  for (const char* version : {"-tls1_2", "-tls1_3"}) {
+    const words how{version, "-rev", "-Verify", "1", "-verify_return_error", "-CAfile", root_file_};
+    EXPECT_EQ(refused(how, options), errc::client_certificate_refused) << version;
+  }
+}
+
+TEST_F(openssl_test, the_protocol_is_agreed_on) {
+  tls::profile_options options = client_options();
+  options.alpn = {"h2", "http/1.1"};
+  options.require_alpn = true;
+  const auto client = connect(serve({"-rev", "-alpn", "http/1.1"}), options);
+  expect_open(*client);
+  EXPECT_EQ(client->stream().alpn(), "http/1.1");
+  EXPECT_EQ(refused({"-rev"}, options), errc::alpn_mismatch);
+  EXPECT_EQ(refused({"-rev", "-alpn", "spdy"}, options), errc::alpn_mismatch);
+}
+
+TEST_F(openssl_test, small_records_and_padded_ones_are_put_together) {
+  std::string text(9'000, 'a');
+  for (std::size_t at = 0; at < text.size(); ++at) text[at] = static_cast<char>('a' + at % 23);
+  for (const words& how :
+       {words{"-rev", "-max_send_frag", "512"}, words{"-rev", "-max_send_frag", "512", "-tls1_2"},
+        words{"-rev", "-record_padding", "1024"},
+        words{"-rev", "-max_send_frag", "600", "-record_padding", "4096"}}) {
+    const auto client = connect(serve(how));
+    expect_open(*client);
+    expect_reversed(*client, text);
+  }
+}
+
+TEST_F(openssl_test, T30_tls_key_update_while_idle_from_openssl) {
+  const auto client = connect(serve({"-tls1_3"}));
+  expect_open(*client);
+  while (tickets() < 2) ASSERT_EQ(client->idle(), idle_verdict::keep);
+  server().wait_for("CIPHER is");
+  for (const std::string update : {"k\n", "K\n", "K\n"}) {
+    server().say(update);
+    ASSERT_EQ(client->idle(), idle_verdict::keep);
+    EXPECT_TRUE(client->stream().state() == tls::stream_state::open);
+    ASSERT_TRUE(client->write("from the client\n"));
+    server().wait_for("from the client");
+    server().say("from the server\n");
+    EXPECT_EQ(client->read_until("\n").value_or("-"), "from the server\n");
+  }
+}
+
+TEST_F(openssl_test, renegotiation_is_refused) {
+  const auto client = connect(serve({"-tls1_2"}));
+  expect_open(*client);
+  server().wait_for("CIPHER is");
+  server().say("R\n");
+  EXPECT_EQ(client->idle(), idle_verdict::refused);
+  EXPECT_EQ(client->stream().failure().kind(), errc::tls_protocol);
+}
+
+// --- GnuTLS
+
+class gnutls_test : public servers_test {
+ protected:
+  std::uint16_t serve(const words& more) {
+    const std::uint16_t port = free_port();
+    words all{"gnutls-serv",   "--echo",  "--x509certfile", certificate_file_,
+              "--x509keyfile", key_file_, "--port",         std::to_string(port)};
+    all.insert(all.end(), more.begin(), more.end());
+    server_.reset();
+    server_ = std::make_unique<server_process>(all);
+    server_->wait_for("Echo Server listening on IPv4");
+    return port;
+  }
+  static void expect_echo(blocking_tls& client) {
+    ASSERT_TRUE(client.write("hello\n"));
+    EXPECT_EQ(client.read_until("\n").value_or("-"), "hello\n");
+  }
+
+ private:
+  std::unique_ptr<server_process> server_;
+};
+
+constexpr const char* only_1_2 = "NORMAL:-VERS-ALL:+VERS-TLS1.2";
+constexpr const char* only_1_3 = "NORMAL:-VERS-ALL:+VERS-TLS1.3";
+
+TEST_F(gnutls_test, echoes_and_resumes) {
+  for (const char* versions : {only_1_2, only_1_3}) {
+    const std::uint16_t port = serve({"--priority", versions});
+    for (const bool again : {false, true}) {
+      const auto client = connect(port);
+      expect_open(*client);
+      expect_echo(*client);
+      while (tickets() < 1) ASSERT_EQ(client->idle(), idle_verdict::keep);
+      EXPECT_EQ(client->stream().resumed(), again) << versions;
+      EXPECT_TRUE(client->stream().reusable());
+      client->close();
+    }
+  }
+}
+
+TEST_F(gnutls_test, a_client_certificate_is_sent_where_it_is_required) {
+  for (const char* versions : {only_1_2, only_1_3}) {
+    const std::uint16_t port = serve({"--priority", versions, "--require-client-cert",
+                                      "--verify-client-cert", "--x509cafile", root_file_});
+    const auto client = connect(port, with_certificate(client_options()));
+    expect_open(*client);
+    expect_echo(*client);
+    const auto stranger = connect(port);
+    auto open = stranger->shake();
+    if (open) {
+      const auto answer = stranger->read();
+      ASSERT_FALSE(answer);
+      open = fail(answer.error());
+    }
+    // GnuTLS answers an empty list of TLS 1.2 with "decode error", which says nothing.
+    const errc expected =
+        versions == only_1_2 ? errc::alert_received : errc::client_certificate_refused;
+    EXPECT_EQ(open.error(), expected) << open.error().message();
+  }
+}
+
+TEST_F(gnutls_test, old_ciphers_are_refused) {
+  const std::string cbc = std::string(only_1_2) + ":-CIPHER-ALL:+AES-128-CBC";
+  const auto client = connect(serve({"--priority", cbc}));
+  const auto open = client->shake();
+  ASSERT_FALSE(open);
+  EXPECT_EQ(open.error(), errc::alert_received) << open.error().message();
+}
+
+// --- nginx
+
+class nginx_test : public servers_test {
+ protected:
+  void SetUp() override {
+    const certificate other = issue("b.example");
+    const std::string own =
+        "ssl_certificate " + certificate_file_ + "; ssl_certificate_key " + key_file_ + ";\n";
+    const std::string others = "ssl_certificate " + files_.file("b.pem", other.chain_pem()) +
+                               "; ssl_certificate_key " + files_.file("b.key", other.key_pem) +
+                               ";\n";
+    const std::string folder = files_.path().string();
+    std::string text = "daemon off; master_process off; pid " + folder +
+                       "/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n";
+    for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
+      text += std::string(kind) + "_temp_path " + folder + ";\n";
+    }
+    text += block(port_, "a.example", own + "keepalive_timeout 1s;");
+    text += block(port_, "b.example", others + "keepalive_timeout 1s;");
+    text += block(strict_port_, "a.example",
+                  own + "ssl_verify_client on; ssl_client_certificate " + root_file_ + ";");
+    text += block(old_port_, "a.example", own + "ssl_protocols TLSv1.2;") + "}\n";
+    const std::string file = files_.file("nginx.conf", text);
+    server_ = std::make_unique<server_process>(words{"nginx", "-p", folder, "-c", file});
+    server_->wait_for_port(port_);
+  }
+
+  static std::string block(std::uint16_t port, const std::string& name, const std::string& more) {
+    return "server { listen 127.0.0.1:" + std::to_string(port) + " ssl; server_name " + name +
+           ";\n" + more + "\nlocation / { return 200 \"" + name +
+           " saw $ssl_server_name $ssl_client_s_dn $ssl_session_reused. end\\n\"; } }\n";
+  }
+  static std::string get(blocking_tls& client) {
+    if (auto sent = client.write("GET / HTTP/1.1\r\nHost: " +
+                                 std::string(client.stream().context().server_name()) + "\r\n\r\n");
+        !sent) {
+      return sent.error().message();
+    }
+    auto answer = client.read_until("end\n");
+    return answer ? *answer : answer.error().message();
+  }
+  static void expect_answer(blocking_tls& client, const std::string& text) {
+    const std::string answer = get(client);
+    EXPECT_NE(answer.find("200 OK"), answer.npos) << answer;
+    EXPECT_NE(answer.find(text), answer.npos) << answer;
+  }
+
+  const std::uint16_t port_ = free_port();
+  const std::uint16_t strict_port_ = free_port();
+  const std::uint16_t old_port_ = free_port();
+
+ private:
+  std::unique_ptr<server_process> server_;
+};
+
+TEST_F(nginx_test, two_names_on_one_address_are_two_servers) {
+  for (const std::string name : {"a.example", "b.example", "a.example", "b.example"}) {
+    const auto client = connect(port_, client_options(name));
+    expect_open(*client);
+    expect_answer(*client, name + " saw " + name);
+    expect_answer(*client, name + " saw " + name);
+  }
+  tls::profile_options crossed = client_options("a.example");
+  crossed.server_name = "b.example";
+  const auto client = connect(port_, crossed);
+  const auto open = client->shake();
+  ASSERT_FALSE(open);
+  EXPECT_EQ(open.error(), errc::certificate_host_mismatch);
+}
+
+TEST_F(nginx_test, a_session_is_resumed) {
+  for (const std::uint16_t port : {port_, old_port_}) {
+    for (const bool again : {false, true}) {
+      const auto client = connect(port);
+      expect_open(*client);
+      expect_answer(*client, again ? " r. end" : " .. end");
+      EXPECT_EQ(client->stream().resumed(), again);
+    }
+  }
+}
+
+TEST_F(nginx_test, T29_tls_close_notify_while_idle_when_its_keep_alive_ends) {
+  const auto client = connect(port_);
+  expect_open(*client);
+  expect_answer(*client, "a.example");
+  idle_verdict verdict = idle_verdict::keep;
+  while (verdict == idle_verdict::keep) verdict = client->idle();
+  EXPECT_EQ(verdict, idle_verdict::closed);
+  EXPECT_FALSE(client->stream().reusable());
+}
+
+TEST_F(nginx_test, a_client_without_a_certificate_is_told_so_in_http) {
+  const auto stranger = connect(strict_port_);
+  expect_open(*stranger);
+  ASSERT_TRUE(stranger->write("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+  const std::string answer = stranger->read_until("</html>").value_or("-");
+  EXPECT_NE(answer.find("400 No required SSL certificate was sent"), answer.npos) << answer;
+  idle_verdict verdict = idle_verdict::keep;
+  while (verdict == idle_verdict::keep) verdict = stranger->idle();
+  EXPECT_FALSE(stranger->stream().reusable());
+
+  const auto client = connect(strict_port_, with_certificate(client_options()));
+  expect_open(*client);
+  expect_answer(*client, "CN=client.example");
+}
+
+TEST_F(nginx_test, a_server_of_1_2_only_is_good) {
+  const auto client = connect(old_port_);
+  expect_open(*client);
+  EXPECT_EQ(client->stream().version(), tls::version::tls_1_2);
+  expect_answer(*client, "a.example");
+}
+
+}  // namespace
+}  // namespace conpool::test

@@ -1,0 +1,56 @@
+// A TLS client over a blocking socket: tls::stream driven in the simplest way there is.
+//
+//   blocking_tls client(context, port);
+//   if (auto open = client.shake(); open) client.write("hello\n");
+//   client.read_until("\n")
+//
+// Waits for its peer, for silence_s_max at most; then the error is deadline_exceeded.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <conpool/tls/stream.h>
+
+namespace conpool::test {
+
+class blocking_tls {
+ public:
+  // Connects to 127.0.0.1. Throws std::runtime_error if nobody is there.
+  blocking_tls(tls::context_base& context, std::uint16_t port);
+  ~blocking_tls();
+  blocking_tls(const blocking_tls&) = delete;
+  blocking_tls& operator=(const blocking_tls&) = delete;
+
+  result<void> shake();
+  result<void> write(std::string_view text);
+  // What is there or comes next; empty at the end.
+  result<std::string> read();
+  // Up to and with `text`, or to the end.
+  result<std::string> read_until(std::string_view text);
+  // Receives once, as a pool does for a connection that nobody uses. An end without close_notify
+  // is `refused`.
+  tls::idle_verdict idle();
+  void close();
+
+  tls::stream& stream() noexcept { return stream_; }
+
+ private:
+  result<void> send();
+  // False at the peer's end of the stream.
+  result<bool> receive();
+
+  int fd_ = -1;
+  std::string name_;
+  tls::stream stream_;
+  std::vector<std::byte> memory_;
+  std::vector<std::byte> received_;
+  std::span<const std::byte> input_;  // of received_
+  tls::slab out_;
+};
+
+}  // namespace conpool::test
