@@ -1,0 +1,86 @@
+// What BoGo's runner wants of one connection, as its command line says it.
+//
+// Only what conpool's stream can do or show is known here. A flag that is not makes parse() give
+// nothing, and the runner counts the case as not implemented: nothing is silently ignored. Flags
+// that name what the stream always does (verify, verify again on resumption) are known and change
+// nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace conpool::bogo {
+
+struct settings {
+  int port = 0;
+  int resume_count = 0;
+  bool server = false;
+
+  // The configuration of the end.
+  int min_version = 0;
+  int max_version = 0;
+  bool no_tls12 = false;
+  bool no_tls13 = false;
+  std::string host_name;
+  std::optional<std::string> advertise_alpn;
+  std::string select_alpn;
+  bool decline_alpn = false;
+  bool reject_alpn = false;
+  std::vector<int> curves;
+  std::string key_file;
+  std::string cert_file;
+  std::string ticket_key;
+  bool no_ticket = false;
+  bool verify_fail = false;
+
+  // What it does.
+  bool async = false;  // a byte at a time, through small slabs
+  bool shim_writes_first = false;
+  bool shim_shuts_down = false;
+  bool check_close_notify = false;
+  bool write_different_record_sizes = false;
+  int read_size = 0;
+  int resumption_delay = 0;
+  int export_keying_material = 0;
+  std::string export_label;
+  std::string export_context;
+  bool use_export_context = false;
+  bool export_traffic_secrets = false;
+  bool tls_unique = false;
+
+  // What is to be seen.
+  int expect_version = 0;
+  int expect_curve_id = 0;
+  int expect_peer_signature_algorithm = 0;
+  int expect_cipher = 0;
+  int expect_cipher_aes = 0;
+  int expect_cipher_no_aes = 0;
+  std::string expect_alpn;
+  std::string expect_server_name;
+  std::string expect_peer_cert_file;
+  bool expect_session_miss = false;
+  bool expect_no_session = false;
+  bool expect_ticket_renewal = false;
+  bool expect_session_id = false;
+  bool expect_no_session_id = false;
+  bool expect_extended_master_secret = false;
+  bool expect_secure_renegotiation = false;
+  bool expect_no_secure_renegotiation = false;
+  bool expect_hrr = false;
+  bool expect_no_hrr = false;
+  bool handshake_never_done = false;
+  bool handshaker_asked = false;  // whether there is a second process for handshakes: no
+};
+
+struct command_line {
+  settings first;    // of the first connection
+  settings resumed;  // of the others
+};
+
+// Nothing if a flag is unknown; it is named on stderr.
+std::optional<command_line> parse(std::span<char*> arguments);
+
+}  // namespace conpool::bogo
