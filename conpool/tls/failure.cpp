@@ -51,25 +51,35 @@ errc kind_of_reason(int reason, const failure_circumstances& during) noexcept {
   }
 }
 
+// An alert's number and name, else the library's word for it.
+std::string words_of(std::uint32_t entry) {
+  const int reason = ERR_GET_REASON(entry);
+  if (ERR_GET_LIB(entry) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET) {
+    const int alert = reason - SSL_AD_REASON_OFFSET;
+    return "alert " + std::to_string(alert) + ", " + SSL_alert_desc_string_long(alert);
+  }
+  const char* words = ERR_reason_error_string(entry);
+  return words != nullptr ? words : "reason " + std::to_string(reason);
+}
+
 }  // namespace
 
 library_failure take_failure(const failure_circumstances& during) {
-  const std::uint32_t first = ERR_peek_error();
-  const int reason = ERR_GET_REASON(first);
   library_failure found{errc::tls_protocol, {}};
-  if (first == 0) {
-    found.reason = "the library gave no reason";
-  } else if (ERR_GET_LIB(first) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET) {
-    const int alert = reason - SSL_AD_REASON_OFFSET;
-    found.why = kind_of_alert(alert, during);
-    found.reason =
-        std::string("alert ") + std::to_string(alert) + ", " + SSL_alert_desc_string_long(alert);
-  } else {
-    if (ERR_GET_LIB(first) == ERR_LIB_SSL) found.why = kind_of_reason(reason, during);
-    const char* words = ERR_reason_error_string(first);
-    found.reason = words != nullptr ? words : "reason " + std::to_string(reason);
+  bool known = false;
+  // What went wrong deepest comes first: BAD_DECRYPT, DECRYPTION_FAILED_OR_BAD_RECORD_MAC. What it
+  // means for the connection is what the TLS part of the library says first.
+  for (std::uint32_t entry = ERR_get_error(); entry != 0; entry = ERR_get_error()) {
+    if (!found.reason.empty()) found.reason += ", ";
+    found.reason += words_of(entry);
+    if (known || ERR_GET_LIB(entry) != ERR_LIB_SSL) continue;
+    known = true;
+    const int reason = ERR_GET_REASON(entry);
+    found.why = reason >= SSL_AD_REASON_OFFSET
+                    ? kind_of_alert(reason - SSL_AD_REASON_OFFSET, during)
+                    : kind_of_reason(reason, during);
   }
-  ERR_clear_error();
+  if (found.reason.empty()) found.reason = "the library gave no reason";
   return found;
 }
 

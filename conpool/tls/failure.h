@@ -10,7 +10,7 @@ namespace conpool::tls {
 
 struct library_failure {
   errc why;
-  std::string reason;  // the library's own words, and the alert's name
+  std::string reason;  // the library's own words, the cause first, and the alert's name
 };
 
 // What was going on, which decides what an alert or an odd record means.
@@ -19,7 +19,7 @@ struct failure_circumstances {
   bool certificate_at_stake = false;  // the server asked for ours, and nothing was read since
 };
 
-// Reads the first entry of the queue and leaves the queue empty.
+// Reads the queue and leaves it empty.
 library_failure take_failure(const failure_circumstances& during);
 
 }  // namespace conpool::tls

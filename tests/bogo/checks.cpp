@@ -1,7 +1,8 @@
 #include <tests/bogo/checks.h>
 
 #include <algorithm>
-#include <string_view>
+#include <cstdint>
+#include <span>
 
 #include <conpool/tls/boringssl.h>
 #include <tests/bogo/sides.h>
@@ -41,6 +42,10 @@ std::string wrong_with_session(const tls::stream& finished, const settings& aske
   if (finished.resumed() != (known.resumption && !asked.expect_session_miss)) {
     return finished.resumed() ? "resumed" : "not resumed";
   }
+  if (known.resumption && asked.expect_ticket_age_skew != 0 &&
+      SSL_get_ticket_age_skew(finished.native()) != asked.expect_ticket_age_skew) {
+    return "another age of the ticket";
+  }
   if (asked.server) return {};
   // In TLS 1.3 they come later.
   const bool wants_session = !asked.expect_no_session && !is_1_3(finished) &&
@@ -67,6 +72,24 @@ std::string wrong_with_extensions(const tls::stream& finished, const settings& a
   const bool retried = SSL_used_hello_retry_request(library) == 1;
   if ((asked.expect_hrr && !retried) || (asked.expect_no_hrr && retried)) {
     return retried ? "a HelloRetryRequest" : "no HelloRetryRequest";
+  }
+  return {};
+}
+
+std::string wrong_with_proofs(const tls::stream& finished, const settings& asked) {
+  const SSL* library = finished.native();
+  const std::uint8_t* bytes = nullptr;
+  std::size_t size = 0;
+  const auto is = [&](const std::string& wanted) {
+    return wanted.empty() || std::ranges::equal(std::as_bytes(std::span(wanted)),
+                                                std::as_bytes(std::span(bytes, size)));
+  };
+  SSL_get0_ocsp_response(library, &bytes, &size);
+  if (!is(asked.expect_ocsp_response)) return "another OCSP response";
+  SSL_get0_signed_cert_timestamp_list(library, &bytes, &size);
+  if (!is(asked.expect_signed_cert_timestamps)) return "other certificate timestamps";
+  if (asked.expect_verify_result && SSL_get_verify_result(library) != X509_V_OK) {
+    return "another result of verification";
   }
   return {};
 }
@@ -99,6 +122,7 @@ std::string wrong_with(const tls::stream& finished, const settings& asked,
   std::string wrong = wrong_with_choice(finished, asked);
   if (wrong.empty()) wrong = wrong_with_session(finished, asked, known);
   if (wrong.empty()) wrong = wrong_with_extensions(finished, asked);
+  if (wrong.empty()) wrong = wrong_with_proofs(finished, asked);
   if (wrong.empty()) wrong = wrong_with_peer(finished, asked);
   return wrong;
 }

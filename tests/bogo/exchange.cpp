@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include <conpool/tls/boringssl.h>
 #include <tests/bogo/checks.h>
+#include <tests/bogo/sides.h>
 
 namespace conpool::bogo {
 namespace {
@@ -16,17 +19,23 @@ constexpr std::size_t usual_read = 512;
 
 // As the library spells it, for the runner: the reason between colons.
 std::string in_the_runners_words(const error& why) {
-  std::string reason(why.detail().substr(0, why.detail().find(';')));
+  std::string words = why.message();
   if (why.kind() >= errc::certificate_expired && why.kind() <= errc::pin_mismatch) {
-    reason = "CERTIFICATE_VERIFY_FAILED";
-  } else if (reason.starts_with("alert ")) {
-    int alert = 0;
-    std::from_chars(reason.data() + 6, reason.data() + reason.size(), alert);
-    const char* words = ERR_reason_error_string(
-        static_cast<std::uint32_t>(ERR_PACK(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + alert)));
-    if (words != nullptr) reason = words;
+    return words + "\n:CERTIFICATE_VERIFY_FAILED:";
   }
-  return why.message() + "\n:" + reason + ":";
+  std::string_view reasons = why.detail().substr(0, why.detail().find(';'));
+  while (!reasons.empty()) {
+    std::string_view reason = reasons.substr(0, reasons.find(", "));
+    reasons.remove_prefix(std::min(reasons.size(), reason.size() + 2));
+    if (reason.starts_with("alert ")) {
+      int alert = 0;
+      std::from_chars(reason.data() + 6, reason.data() + reason.size(), alert);
+      reason = ERR_reason_error_string(
+          static_cast<std::uint32_t>(ERR_PACK(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + alert)));
+    }
+    words.append("\n:").append(reason).append(":");
+  }
+  return words;
 }
 
 }  // namespace
@@ -41,16 +50,19 @@ exchange::exchange(tls::context_base& context, const std::string& peer, connecti
       out_(memory_) {}
 
 bool exchange::run() {
+  if (!set_on_library(stream_.native(), asked_)) return fails("the library refused a setting");
   return shake() && talk() && end();
 }
 
 bool exchange::shake() {
   if (asked_.async) out_ = tls::slab(std::span(memory_).first(small_slab));
-  const std::size_t sessions_before = sessions();
+  std::optional<std::size_t> sessions_before;
   for (;;) {
     const_bytes input = offer();
     const std::size_t offered = input.size();
     const tls::handshake_step step = stream_.handshake(input, out_);
+    // The first call has no input, and takes the session that it offers.
+    if (!sessions_before) sessions_before = sessions();
     taken(offered - input.size());
     send();
     if (step == tls::handshake_step::failed) return fails_with(stream_.failure());
@@ -62,7 +74,7 @@ bool exchange::shake() {
   out_ = tls::slab(memory_);
   sessions_then_ = sessions();
   std::string wrong =
-      wrong_with(stream_, asked_, {is_resumption_, sessions_then_ > sessions_before});
+      wrong_with(stream_, asked_, {is_resumption_, sessions_then_ > *sessions_before});
   return wrong.empty() || fails(std::move(wrong));
 }
 
@@ -94,6 +106,9 @@ bool exchange::talk() {
 }
 
 bool exchange::answer(std::span<std::byte> received) {
+  if (asked_.key_update && SSL_key_update(stream_.native(), SSL_KEY_UPDATE_NOT_REQUESTED) != 1) {
+    return fails("no key update");
+  }
   for (std::byte& one : received) one ^= std::byte{0xff};
   return write(received);
 }

@@ -1,12 +1,13 @@
 #include <tests/bogo/flags.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstdio>
 #include <string_view>
 #include <variant>
 
 #include <conpool/tls/boringssl.h>
+#include <tests/bogo/not_offered.h>
 
 namespace conpool::bogo {
 namespace {
@@ -30,6 +31,7 @@ constexpr auto flags = std::to_array<flag>({
     {"-port", &settings::port},
     {"-resume-count", &settings::resume_count},
     {"-server", &settings::server},
+    {"-write-settings", &settings::write_settings},
     {"-min-version", &settings::min_version},
     {"-max-version", &settings::max_version},
     {"-no-tls1", always()},
@@ -47,8 +49,18 @@ constexpr auto flags = std::to_array<flag>({
     {"-ticket-key", base64(&settings::ticket_key)},
     {"-no-ticket", &settings::no_ticket},
     {"-verify-fail", &settings::verify_fail},
-    {"-verify-peer", always()},
-    {"-use-custom-verify-callback", always()},
+    {"-verify-peer", &settings::verify_peer},
+    {"-use-custom-verify-callback", &settings::custom_verify},
+    {"-enable-ocsp-stapling", &settings::enable_ocsp_stapling},
+    {"-enable-signed-cert-timestamps", &settings::enable_signed_cert_timestamps},
+    {"-enforce-rsa-key-usage", &settings::enforce_rsa_key_usage},
+    {"-enable-grease", &settings::enable_grease},
+    {"-enable-ech-grease", &settings::enable_ech_grease},
+    {"-permute-extensions", &settings::permute_extensions},
+    {"-fallback-scsv", &settings::fallback_scsv},
+    {"-max-cert-list", &settings::max_cert_list},
+    {"-verify-prefs", &settings::verify_prefs},
+    {"-signing-prefs", &settings::signing_prefs},
     {"-reverify-on-resume", always()},
     {"-partial-write", always()},
     {"-implicit-handshake", always()},
@@ -57,6 +69,7 @@ constexpr auto flags = std::to_array<flag>({
     {"-shim-shuts-down", &settings::shim_shuts_down},
     {"-check-close-notify", &settings::check_close_notify},
     {"-write-different-record-sizes", &settings::write_different_record_sizes},
+    {"-key-update", &settings::key_update},
     {"-read-size", &settings::read_size},
     {"-resumption-delay", &settings::resumption_delay},
     {"-export-keying-material", &settings::export_keying_material},
@@ -74,6 +87,7 @@ constexpr auto flags = std::to_array<flag>({
     {"-expect-alpn", &settings::expect_alpn},
     {"-expect-server-name", &settings::expect_server_name},
     {"-expect-peer-cert-file", &settings::expect_peer_cert_file},
+    {"-expect-ticket-age-skew", &settings::expect_ticket_age_skew},
     {"-expect-session-miss", &settings::expect_session_miss},
     {"-expect-no-session", &settings::expect_no_session},
     {"-expect-ticket-renewal", &settings::expect_ticket_renewal},
@@ -82,6 +96,9 @@ constexpr auto flags = std::to_array<flag>({
     {"-expect-extended-master-secret", &settings::expect_extended_master_secret},
     {"-expect-secure-renegotiation", &settings::expect_secure_renegotiation},
     {"-expect-no-secure-renegotiation", &settings::expect_no_secure_renegotiation},
+    {"-expect-verify-result", &settings::expect_verify_result},
+    {"-expect-ocsp-response", base64(&settings::expect_ocsp_response)},
+    {"-expect-signed-cert-timestamps", base64(&settings::expect_signed_cert_timestamps)},
     {"-expect-hrr", &settings::expect_hrr},
     {"-expect-no-hrr", &settings::expect_no_hrr},
     {"-handshake-never-done", &settings::handshake_never_done},
@@ -145,30 +162,31 @@ bool set(settings& of, const target& into, std::string_view value) {
 
 }  // namespace
 
-std::optional<command_line> parse(std::span<char*> arguments) {
+std::expected<command_line, refusal> parse(std::span<char*> arguments) {
   command_line parsed;
   while (!arguments.empty()) {
-    const std::string_view given = arguments.front();
+    const std::string given = arguments.front();
     arguments = arguments.subspan(1);
     std::string_view name = given;
     take_prefix(name, "-on-shim");
     const bool only_first = take_prefix(name, "-on-initial");
     const bool only_resumed = !only_first && take_prefix(name, "-on-resume");
+    if (name.starts_with("-on-retry-")) name = "-on-retry";
     const auto* found = std::ranges::find(flags, name, &flag::name);
     if (found == flags.end()) {
-      std::fprintf(stderr, "unknown flag: %s\n", given.data());
-      return std::nullopt;
+      const std::string_view why = why_not_offered(name);
+      if (why.empty()) return std::unexpected(refusal{true, "unknown flag: " + given});
+      return std::unexpected(refusal{false, std::string(why)});
     }
     std::string_view value;
     if (takes_value(found->into)) {
-      if (arguments.empty()) return std::nullopt;
+      if (arguments.empty()) return std::unexpected(refusal{true, "no value: " + given});
       value = arguments.front();
       arguments = arguments.subspan(1);
     }
     if ((!only_resumed && !set(parsed.first, found->into, value)) ||
         (!only_first && !set(parsed.resumed, found->into, value))) {
-      std::fprintf(stderr, "not a value of %s: %s\n", given.data(), value.data());
-      return std::nullopt;
+      return std::unexpected(refusal{true, "not a value of " + given});
     }
   }
   return parsed;

@@ -1,12 +1,11 @@
 // What BoGo's runner wants of one connection, as its command line says it.
 //
-// Only what conpool's stream can do or show is known here. A flag that is not makes parse() give
-// nothing, and the runner counts the case as not implemented: nothing is silently ignored. Flags
-// that name what the stream always does (verify, verify again on resumption) are known and change
-// nothing.
+// What conpool does not offer is refused with a reason (not_offered.h), and a flag that nobody
+// knows is an error: nothing is silently ignored. Flags that name what the stream always does
+// (verify again on resumption), or the only way in which it does it, change nothing.
 #pragma once
 
-#include <cstdint>
+#include <expected>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,6 +17,7 @@ struct settings {
   int port = 0;
   int resume_count = 0;
   bool server = false;
+  std::string write_settings;  // read by main
 
   // The configuration of the end.
   int min_version = 0;
@@ -33,8 +33,22 @@ struct settings {
   std::string key_file;
   std::string cert_file;
   std::string ticket_key;
-  bool no_ticket = false;
+  bool verify_peer = false;
+  bool custom_verify = false;
   bool verify_fail = false;
+
+  // Set on the library's object, as a user of the stream may.
+  bool no_ticket = false;
+  bool enable_ocsp_stapling = false;
+  bool enable_signed_cert_timestamps = false;
+  bool enforce_rsa_key_usage = false;
+  bool enable_grease = false;
+  bool enable_ech_grease = false;
+  bool permute_extensions = false;
+  bool fallback_scsv = false;
+  int max_cert_list = 0;
+  std::vector<int> verify_prefs;
+  std::vector<int> signing_prefs;
 
   // What it does.
   bool async = false;  // a byte at a time, through small slabs
@@ -42,6 +56,7 @@ struct settings {
   bool shim_shuts_down = false;
   bool check_close_notify = false;
   bool write_different_record_sizes = false;
+  bool key_update = false;
   int read_size = 0;
   int resumption_delay = 0;
   int export_keying_material = 0;
@@ -61,6 +76,7 @@ struct settings {
   std::string expect_alpn;
   std::string expect_server_name;
   std::string expect_peer_cert_file;
+  int expect_ticket_age_skew = 0;
   bool expect_session_miss = false;
   bool expect_no_session = false;
   bool expect_ticket_renewal = false;
@@ -69,6 +85,9 @@ struct settings {
   bool expect_extended_master_secret = false;
   bool expect_secure_renegotiation = false;
   bool expect_no_secure_renegotiation = false;
+  bool expect_verify_result = false;
+  std::string expect_ocsp_response;
+  std::string expect_signed_cert_timestamps;
   bool expect_hrr = false;
   bool expect_no_hrr = false;
   bool handshake_never_done = false;
@@ -80,7 +99,12 @@ struct command_line {
   settings resumed;  // of the others
 };
 
-// Nothing if a flag is unknown; it is named on stderr.
-std::optional<command_line> parse(std::span<char*> arguments);
+// Why a case is not run.
+struct refusal {
+  bool is_error = false;  // of the shim: the flag is not known at all
+  std::string why;
+};
+
+std::expected<command_line, refusal> parse(std::span<char*> arguments);
 
 }  // namespace conpool::bogo

@@ -5,12 +5,14 @@
 // One process is one case: one connection, and -resume-count more with the same engine, so with
 // its session cache. Exit status 0: as wanted; 1: not, and stderr has the reason; 89: the case
 // needs something that conpool does not have.
-#include <csignal>
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <fstream>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <conpool/tls/engine.h>
@@ -26,63 +28,75 @@ namespace {
 
 enum exit_status : int { passed = 0, failed = 1, unimplemented = 89 };
 
-// Behind it, the runner takes what is on stderr for a sanitizer's.
-struct end_of_our_words {
-  ~end_of_our_words() { std::fputs("--- DONE ---\n", stderr); }
+struct outcome {
+  exit_status status = passed;
+  std::string why{};
 };
 
-int complain(const std::string& why) {
-  std::fprintf(stderr, "%s\n", why.c_str());
-  return failed;
+outcome declined(const refusal& because) {
+  return {because.is_error ? failed : unimplemented, because.why};
 }
 
-int connect_as(tls::context_base& context, const settings& asked, bool is_resumption) {
+outcome connect_as(tls::context_base& context, const settings& asked, bool is_resumption) {
   connection runner(asked.port);
-  if (!runner.good()) return complain("the runner does not answer");
+  if (!runner.good()) return {failed, "the runner does not answer"};
   const std::string peer = "runner:" + std::to_string(asked.port);
-  const auto talk = std::make_unique<exchange>(context, peer, runner, asked, is_resumption);
-  return talk->run() ? passed : complain(talk->problem());
+  exchange talk(context, peer, runner, asked, is_resumption);
+  if (talk.run()) return {};
+  return {failed, talk.problem()};
 }
 
-int run_client(tls::engine& engine, const settings& asked, bool is_resumption) {
+outcome run_client(tls::engine& engine, const settings& asked, bool is_resumption) {
   auto options = client_options(asked);
-  if (!options) return unimplemented;
+  if (!options) return declined(options.error());
   const auto profile = tls::profile::make(*std::move(options));
-  if (!profile) return complain(profile.error().message());
+  if (!profile) return {failed, profile.error().message()};
   const auto context = engine.context_for(*profile);
-  if (!context) return complain(context.error().message());
+  if (!context) return {failed, context.error().message()};
   return connect_as(**context, asked, is_resumption);
 }
 
-int run_all(const command_line& asked) {
+outcome run_all(const command_line& asked) {
   tls::manual_wall_clock clock(std::time(nullptr));
   tls::engine engine({}, clock);
   std::unique_ptr<tls::server_context> server;
   if (asked.first.server) {
+    // One context for all connections: the flags of the first are its.
     auto options = server_options(asked.first);
-    if (!options || !server_options(asked.resumed)) return unimplemented;
+    if (!options) return declined(options.error());
     auto made = tls::server_context::make(engine, *std::move(options));
-    if (!made) return complain(made.error().message());
+    if (!made) return {failed, made.error().message()};
     server = *std::move(made);
   }
   for (int at = 0; at <= asked.first.resume_count; ++at) {
     const settings& now = at == 0 ? asked.first : asked.resumed;
-    const int status = server ? connect_as(*server, now, at > 0) : run_client(engine, now, at > 0);
-    if (status != passed) return status;
+    outcome one = server ? connect_as(*server, now, at > 0) : run_client(engine, now, at > 0);
+    if (one.status != passed) return one;
     clock.advance_s(now.resumption_delay);
   }
-  return passed;
+  return {};
+}
+
+// With -transcript-dir the runner says where to write what is to be known of a case: the beginning
+// of a path, which has the side and the name in it. It keeps to itself what is on stderr.
+void note_reason(std::span<char*> arguments, const std::string& why) {
+  const auto found = std::ranges::find(arguments, std::string_view("-write-settings"));
+  if (found == arguments.end() || found + 1 == arguments.end()) return;
+  std::ofstream(std::string(*(found + 1)) + "not-offered") << why << '\n';
 }
 
 int run(std::span<char*> arguments) {
-  const end_of_our_words end;
   const auto asked = parse(arguments);
-  if (!asked) return unimplemented;
-  if (asked->first.handshaker_asked) {
+  if (asked && asked->first.handshaker_asked) {
     std::puts("No");
     return passed;
   }
-  return run_all(*asked);
+  const outcome all = asked ? run_all(*asked) : declined(asked.error());
+  if (all.status == unimplemented) note_reason(arguments, all.why);
+  if (all.status != passed) std::fprintf(stderr, "%s\n", all.why.c_str());
+  // What comes behind it, the runner takes for a sanitizer's words.
+  std::fputs("--- DONE ---\n", stderr);
+  return all.status;
 }
 
 }  // namespace

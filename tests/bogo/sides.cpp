@@ -4,11 +4,21 @@
 #include <array>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <utility>
 
+#include <conpool/tls/boringssl.h>
+#include <tests/bogo/not_offered.h>
+
 namespace conpool::bogo {
 namespace {
+
+constexpr std::string_view old_versions = "versions below TLS 1.2: not secure";
+
+std::unexpected<refusal> not_offered(std::string_view why) {
+  return std::unexpected(refusal{false, std::string(why)});
+}
 
 struct versions {
   tls::version lowest = tls::version::tls_1_2;
@@ -62,12 +72,13 @@ std::string contents(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-std::optional<tls::profile_options> client_options(const settings& asked) {
+std::expected<tls::profile_options, refusal> client_options(const settings& asked) {
   const auto range = versions_of(asked);
   auto groups = groups_of(asked.curves);
-  // Whether a client asks for tickets cannot be chosen apart from whether it resumes.
-  if (!range || !groups || asked.no_ticket || asked.decline_alpn || asked.reject_alpn) {
-    return std::nullopt;
+  if (!range) return not_offered(old_versions);
+  if (!groups) return not_offered("a group that the library does not know");
+  if (asked.verify_fail && !asked.verify_peer && !asked.custom_verify) {
+    return not_offered("a failed verification that is noted only: it always ends the handshake");
   }
   tls::profile_options options;
   options.insecure = true;
@@ -83,9 +94,13 @@ std::optional<tls::profile_options> client_options(const settings& asked) {
   return options;
 }
 
-std::optional<tls::server_options> server_options(const settings& asked) {
+std::expected<tls::server_options, refusal> server_options(const settings& asked) {
   const auto range = versions_of(asked);
-  if (!range || !asked.curves.empty() || asked.verify_fail) return std::nullopt;
+  if (!range) return not_offered(old_versions);
+  if (!asked.curves.empty()) return not_offered("a choice of groups: a server's are fixed");
+  if (asked.verify_peer || asked.custom_verify || asked.verify_fail) {
+    return not_offered(why_not_offered("-require-any-client-certificate"));
+  }
   tls::server_options options;
   options.min_version = range->lowest;
   options.max_version = range->highest;
@@ -96,12 +111,32 @@ std::optional<tls::server_options> server_options(const settings& asked) {
     options.alpn = {"none that a client offers"};
     options.require_alpn = true;
   }
-  if (asked.no_ticket) options.tickets = 0;
   if (!asked.ticket_key.empty()) {
-    if (asked.ticket_key.size() != options.ticket_key.emplace().size()) return std::nullopt;
+    if (asked.ticket_key.size() != options.ticket_key.emplace().size()) {
+      return not_offered("ticket keys of another form");
+    }
     std::ranges::copy(asked.ticket_key, options.ticket_key->begin());
   }
   return options;
+}
+
+bool set_on_library(ssl_st* library, const settings& asked) {
+  if (asked.no_ticket) SSL_set_options(library, SSL_OP_NO_TICKET);
+  if (asked.enable_ocsp_stapling) SSL_enable_ocsp_stapling(library);
+  if (asked.enable_signed_cert_timestamps) SSL_enable_signed_cert_timestamps(library);
+  if (asked.enforce_rsa_key_usage) SSL_set_enforce_rsa_key_usage(library, 1);
+  if (asked.enable_grease) SSL_CTX_set_grease_enabled(SSL_get_SSL_CTX(library), 1);
+  if (asked.enable_ech_grease) SSL_set_enable_ech_grease(library, 1);
+  if (asked.permute_extensions) SSL_set_permute_extensions(library, 1);
+  if (asked.fallback_scsv) SSL_set_mode(library, SSL_MODE_SEND_FALLBACK_SCSV);
+  if (asked.max_cert_list > 0) {
+    SSL_set_max_cert_list(library, static_cast<std::size_t>(asked.max_cert_list));
+  }
+  const std::vector<std::uint16_t> taken(asked.verify_prefs.begin(), asked.verify_prefs.end());
+  const std::vector<std::uint16_t> made(asked.signing_prefs.begin(), asked.signing_prefs.end());
+  return (taken.empty() ||
+          SSL_set_verify_algorithm_prefs(library, taken.data(), taken.size()) == 1) &&
+         (made.empty() || SSL_set_signing_algorithm_prefs(library, made.data(), made.size()) == 1);
 }
 
 }  // namespace conpool::bogo

@@ -1,23 +1,24 @@
 // conpool's configuration of a client or server, from the runner's flags.
 #pragma once
 
-#include <memory>
-#include <optional>
+#include <expected>
+#include <string>
 
-#include <conpool/runtime/error.h>
-#include <conpool/tls/engine.h>
 #include <conpool/tls/profile.h>
 #include <conpool/tls/server_context.h>
 #include <tests/bogo/flags.h>
 
 namespace conpool::bogo {
 
-// Nothing: conpool does not offer what is asked for, such as versions below TLS 1.2 only.
+// Or why conpool does not offer what is asked for.
 //
 // The runner's certificates are signed by themselves, and out of date: the client is `insecure`.
 // One that shall refuse them has a pin that no key has.
-std::optional<tls::profile_options> client_options(const settings& asked);
-std::optional<tls::server_options> server_options(const settings& asked);
+std::expected<tls::profile_options, refusal> client_options(const settings& asked);
+std::expected<tls::server_options, refusal> server_options(const settings& asked);
+
+// What conpool has no option for, and a user sets on the library's object of the stream.
+bool set_on_library(ssl_st* library, const settings& asked);
 
 // All of a file; empty if it cannot be read.
 std::string contents(const std::string& path);
