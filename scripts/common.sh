@@ -1,4 +1,4 @@
-# Shared by scripts/bench and scripts/test, which source it. Each defines
+# Shared by the scripts that build, which source it. Each defines
 # `failed STEP ADVICE`, which says that a step failed and what to do, and ends the script.
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
@@ -22,6 +22,14 @@ configure() {
   meson setup "$dir" "$root" "$@" ||
     failed "configuring" "Meson's message is above, its log is $dir/meson-logs/meson-log.txt."
   printf '%s\n' "$made_with" >"$stamp"
+}
+
+# configure_sanitized DIR: as the tests are built, with AddressSanitizer and UndefinedBehaviorSanitizer.
+configure_sanitized() {
+  # -Db_lundef=false: the sanitizers' symbols come from the program, not the library.
+  configure "$1" --buildtype=debugoptimized -Doptimization=1 -Dwerror=true \
+    -Db_sanitize=address,undefined -Db_lundef=false \
+    "-Dcpp_args=-D_GLIBCXX_ASSERTIONS -fno-sanitize-recover=all"
 }
 
 # compile DIR

@@ -1,8 +1,8 @@
 #include <tests/bogo/flags.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
+#include <iterator>
 #include <string_view>
 #include <variant>
 
@@ -27,7 +27,7 @@ struct flag {
   target into;
 };
 
-constexpr auto flags = std::to_array<flag>({
+constexpr flag flags[] = {
     {"-port", &settings::port},
     {"-resume-count", &settings::resume_count},
     {"-server", &settings::server},
@@ -103,7 +103,7 @@ constexpr auto flags = std::to_array<flag>({
     {"-expect-no-hrr", &settings::expect_no_hrr},
     {"-handshake-never-done", &settings::handshake_never_done},
     {"-is-handshaker-supported", &settings::handshaker_asked},
-});
+};
 
 // Takes `prefix` and leaves the dash behind it: "-on-resume-async" is "-async" of a resumption.
 bool take_prefix(std::string_view& name, std::string_view prefix) {
@@ -171,9 +171,11 @@ std::expected<command_line, refusal> parse(std::span<char*> arguments) {
     take_prefix(name, "-on-shim");
     const bool only_first = take_prefix(name, "-on-initial");
     const bool only_resumed = !only_first && take_prefix(name, "-on-resume");
-    if (name.starts_with("-on-retry-")) name = "-on-retry";
+    for (const std::string_view prefix : {"-on-retry", "-on-handshaker"}) {
+      if (take_prefix(name, prefix)) name = prefix;
+    }
     const auto* found = std::ranges::find(flags, name, &flag::name);
-    if (found == flags.end()) {
+    if (found == std::end(flags)) {
       const std::string_view why = why_not_offered(name);
       if (why.empty()) return std::unexpected(refusal{true, "unknown flag: " + given});
       return std::unexpected(refusal{false, std::string(why)});

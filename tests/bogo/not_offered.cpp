@@ -1,7 +1,7 @@
 #include <tests/bogo/not_offered.h>
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 namespace conpool::bogo {
 namespace {
@@ -31,7 +31,7 @@ constexpr std::string_view server_clients =
     "clients' certificates: the runner's are out of date, and a server has no `insecure`";
 constexpr std::string_view trace = "a trace of the library's messages";
 
-constexpr auto entries = std::to_array<entry>({
+constexpr entry entries[] = {
     {"-advertise-npn", npn},
     {"-allow-false-start-without-alpn", false_start},
     {"-allow-hint-mismatch", hints},
@@ -92,6 +92,7 @@ constexpr auto entries = std::to_array<entry>({
     {"-mtu", datagrams},
     {"-no-op-extra-handshake", "a handshake that is done twice: an assertion of the stream"},
     {"-ocsp-response", stapling},
+    {"-on-handshaker", hints},
     {"-on-retry", early_data},  // whatever it is that is set for the second try
     {"-peek-then-read", "peeking: the stream has none"},
     {"-psk", psk},
@@ -123,13 +124,13 @@ constexpr auto entries = std::to_array<entry>({
     {"-use-old-client-cert-callback", callbacks},
     {"-use-ticket-callback", callbacks},
     {"-verify-peer-if-no-obc", channel_id},
-});
+};
 
 }  // namespace
 
 std::string_view why_not_offered(std::string_view flag) {
   const auto* found = std::ranges::find(entries, flag, &entry::flag);
-  return found != entries.end() ? found->why : std::string_view();
+  return found != std::end(entries) ? found->why : std::string_view();
 }
 
 }  // namespace conpool::bogo

@@ -97,7 +97,6 @@ std::expected<tls::profile_options, refusal> client_options(const settings& aske
 std::expected<tls::server_options, refusal> server_options(const settings& asked) {
   const auto range = versions_of(asked);
   if (!range) return not_offered(old_versions);
-  if (!asked.curves.empty()) return not_offered("a choice of groups: a server's are fixed");
   if (asked.verify_peer || asked.custom_verify || asked.verify_fail) {
     return not_offered(why_not_offered("-require-any-client-certificate"));
   }
@@ -131,6 +130,11 @@ bool set_on_library(ssl_st* library, const settings& asked) {
   if (asked.fallback_scsv) SSL_set_mode(library, SSL_MODE_SEND_FALLBACK_SCSV);
   if (asked.max_cert_list > 0) {
     SSL_set_max_cert_list(library, static_cast<std::size_t>(asked.max_cert_list));
+  }
+  // A client's are in its profile; a server of conpool's has no choice of them.
+  if (asked.server && !asked.curves.empty()) {
+    const auto groups = groups_of(asked.curves);
+    if (!groups || SSL_set1_curves_list(library, groups->c_str()) != 1) return false;
   }
   const std::vector<std::uint16_t> taken(asked.verify_prefs.begin(), asked.verify_prefs.end());
   const std::vector<std::uint16_t> made(asked.signing_prefs.begin(), asked.signing_prefs.end());

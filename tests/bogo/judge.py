@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Compares a run of BoGo with what is known to fail: judge.py RUNNER_LOG TRANSCRIPTS [--some]
+
+Prints what is not as known.txt says, a table of what was passed on each side, and why what was
+not run was not, then `N passed, N failed, N unimplemented`. Exits with 1 if a case failed that
+known.txt does not name, or for another reason than it says, or if one that it names passed, or,
+unless only some cases were run, if a pattern of it is of no case.
+"""
+
+import collections
+import pathlib
+import re
+import sys
+
+KNOWN = pathlib.Path(__file__).with_name("known.txt")
+CASE = re.compile(r"^(PASSED|FAILED|UNIMPLEMENTED) \((\S+)\)$", re.M)
+SIDES = ("tls/client", "tls/server")
+
+
+def cases(log):
+    """{name: (result, what the runner printed of it)}"""
+    found = list(CASE.finditer(log))
+    ends = [case.start() for case in found[1:]] + [len(log)]
+    return {case.group(2): (case.group(1), log[case.end():end].strip())
+            for case, end in zip(found, ends)}
+
+
+def known(text):
+    """[(reason, what a failure for it shows, pattern of names)]"""
+    rules = []
+    reason, shows = "", ""
+    for line in text.splitlines():
+        if line.startswith("reason: "):
+            reason = line.removeprefix("reason: ")
+        elif line.startswith("shows: "):
+            shows = line.removeprefix("shows: ")
+        elif line and not line.startswith("#"):
+            rules.append((reason, shows, line))
+    return rules
+
+
+def complaints(results, rules, all_run):
+    """What is not as the rules say, a sentence each."""
+    used = set()
+    for name, (result, output) in results.items():
+        if result == "UNIMPLEMENTED":
+            continue
+        of_name = [rule for rule in rules if re.fullmatch(rule[2], name)]
+        used.update(of_name)
+        if result == "PASSED":
+            yield from (f"{name} passed: known.txt says that it does not: {rule[0]}"
+                        for rule in of_name)
+        elif not of_name:
+            yield f"{name} failed: {output}"
+        elif not any(re.search(rule[1], output) for rule in of_name):
+            yield f"{name} failed for another reason than {of_name[0][0]!r}: {output}"
+    if all_run:
+        yield from (f"known.txt: no case is of {rule[2]}" for rule in rules if rule not in used)
+
+
+def side_of(name, transcripts):
+    """tls/client, tls/server, or another protocol's; the runner tells it in folders only."""
+    for folder in transcripts.glob("*/*"):
+        if any((folder / f"{name}-{end}").exists() for end in ("0", "not-offered")):
+            return str(folder.relative_to(transcripts))
+    return "no connection"
+
+
+def main(log_path, transcripts, *some):
+    transcripts = pathlib.Path(transcripts)
+    log = pathlib.Path(log_path).read_text(errors="replace")
+    results = cases(log)
+    if not results:
+        print(log)
+    wrong = list(complaints(results, known(KNOWN.read_text()), not some))
+    for complaint in wrong:
+        print(f"conpool: {complaint}\n")
+
+    counts = collections.Counter(result for result, _ in results.values())
+    sides = collections.Counter((side_of(name, transcripts), result)
+                                for name, (result, _) in results.items())
+    for side in sorted({side for side, _ in sides}):
+        print(f"{side}: {sides[side, 'PASSED']} passed, {sides[side, 'FAILED']} failed, "
+              f"{sides[side, 'UNIMPLEMENTED']} unimplemented")
+    reasons = collections.Counter(note.read_text().strip() for side in SIDES
+                                  for note in (transcripts / side).glob("*-not-offered"))
+    for reason, count in reasons.most_common():
+        print(f"  {count:4} not run: {reason}")
+    print(f"{counts['PASSED']} passed, {counts['FAILED']} failed, "
+          f"{counts['UNIMPLEMENTED']} unimplemented")
+    return 1 if wrong or not results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
