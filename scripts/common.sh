@@ -24,7 +24,7 @@ configure() {
   printf '%s\n' "$made_with" >"$stamp"
 }
 
-# configure_sanitized DIR: as the tests are built, with AddressSanitizer and UndefinedBehaviorSanitizer.
+# configure_sanitized DIR: as the tests are built, with Address- and UndefinedBehaviorSanitizer.
 configure_sanitized() {
   # -Db_lundef=false: the sanitizers' symbols come from the program, not the library.
   configure "$1" --buildtype=debugoptimized -Doptimization=1 -Dwerror=true \

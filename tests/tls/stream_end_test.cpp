@@ -109,6 +109,10 @@ TEST_P(stream_end_test, a_tampered_record_fails_and_says_so) {
   EXPECT_EQ(again.error(), errc::tls_protocol);
   EXPECT_NE(again.error().detail().find("bad record mac"), std::string::npos)
       << again.error().message();
+  // The cause, and what came of it.
+  EXPECT_NE(again.error().detail().find("BAD_DECRYPT, DECRYPTION_FAILED_OR_BAD_RECORD_MAC"),
+            std::string::npos)
+      << again.error().message();
   EXPECT_EQ(both->client.write("x").error(), errc::tls_protocol);
   both->client.flush();
   both->deliver();
