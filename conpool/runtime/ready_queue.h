@@ -37,6 +37,16 @@ class ready_queue {
     tail_ = &node.next_ready;
   }
 
+  // Appends all of another queue, which is empty then.
+  void take_all(ready_queue& other) noexcept {
+    if (other.empty()) [[likely]]
+      return;
+    *tail_ = other.head_;
+    tail_ = other.tail_;
+    other.head_ = nullptr;
+    other.tail_ = &other.head_;
+  }
+
   // Runs the first node. Precondition: not empty.
   void run_one() noexcept {
     ready_node& node = *head_;

@@ -162,6 +162,11 @@ class ring {
   // What waits in the receive queue: bytes (at least 1), 0 at the end of the stream, -EAGAIN if
   // nothing does. recv(2) with MSG_PEEK | MSG_DONTWAIT.
   int peek(int fd) noexcept;
+  // What can be sent or received without waiting: a count (0 received: the end of the stream),
+  // -EAGAIN if that is nothing, or the socket's error. For the rare bytes that cannot wait for a
+  // turn: the last ones of a connection, and those that found no receive buffer.
+  int send_now(int fd, std::span<const std::byte> bytes) noexcept;
+  int receive_now(int fd, std::span<std::byte> memory) noexcept;
   void close(int fd) noexcept;
 
   // --- Wake-ups from threads without a ring: an eventfd(2), whose read the owner keeps in flight.

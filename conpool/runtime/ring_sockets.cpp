@@ -63,6 +63,15 @@ int ring::peek(int fd) noexcept {
   return code(static_cast<int>(::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)));
 }
 
+int ring::send_now(int fd, std::span<const std::byte> bytes) noexcept {
+  return code(
+      static_cast<int>(::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL)));
+}
+
+int ring::receive_now(int fd, std::span<std::byte> memory) noexcept {
+  return code(static_cast<int>(::recv(fd, memory.data(), memory.size(), MSG_DONTWAIT)));
+}
+
 // Linux frees the descriptor even when close(2) reports EINTR: there is nothing to retry.
 void ring::close(int fd) noexcept {
   ::close(fd);

@@ -116,6 +116,7 @@ bool shard::run_once(duration max_wait) {
   if (ring_->completions_pending()) ring_->harvest();
   timers_.advance(now_);
   inbox_.drain(mails_max);
+  ready_.take_all(next_turn_);
   run_ready();
   if (stopping_) {
     close_streams();  // tasks that end may have opened more, for somebody who keeps them
@@ -125,7 +126,7 @@ bool shard::run_once(duration max_wait) {
 
   // What ends a turn: submit everything that was prepared, and wait if nothing is to be done.
   duration wait = duration::zero();
-  bool more = !ready_.empty() || !inbox_.prepare_to_sleep();
+  bool more = !ready_.empty() || !next_turn_.empty() || !inbox_.prepare_to_sleep();
   if (!more && !over && !ring_->completions_pending()) {
     wait = max_wait;
     if (const std::optional<time_point> next = timers_.next_deadline()) {
@@ -209,8 +210,8 @@ void shard::close_streams() noexcept {
 
 bool shard::only_wake_read_left() const noexcept {
   const std::size_t wake_read = wake_read_.in_flight() ? 1U : 0U;
-  return stopping_ && tasks_running_ == 0 && ready_.empty() && streams_.empty() &&
-         ring_->in_flight() == wake_read;
+  return stopping_ && tasks_running_ == 0 && ready_.empty() && next_turn_.empty() &&
+         streams_.empty() && ring_->in_flight() == wake_read;
 }
 
 bool shard::stopped() const noexcept {

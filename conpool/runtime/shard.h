@@ -18,6 +18,7 @@
 // nothing is freed that the kernel still uses.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -25,6 +26,7 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/error.h>
@@ -63,6 +65,15 @@ class shard_service : public list_hook<shard_service> {
   using stop_fn = void (*)(shard_service&) noexcept;
   explicit shard_service(stop_fn function) noexcept : on_stop(function) {}
   stop_fn on_stop;
+};
+
+// What a layer above the runtime keeps for each shard: see shard::extension().
+class shard_extension {
+ public:
+  shard_extension() = default;
+  shard_extension(const shard_extension&) = delete;
+  shard_extension& operator=(const shard_extension&) = delete;
+  virtual ~shard_extension() = default;
 };
 
 class shard {
@@ -141,6 +152,21 @@ class shard {
   random_source& random() noexcept { return random_; }
   // Created at first use, with the system's configuration.
   conpool::resolver& resolver();
+  // The shard's only T (a shard_extension), made at its first use as T(*this, arguments...).
+  // Destroyed with the shard, after its last task and its last stream.
+  template <typename T, typename... Args>
+  T& extension(Args&&... arguments) {
+    const auto found = std::ranges::find(extensions_, &extension_key<T>, &extension_slot::key);
+    if (found != extensions_.end()) return static_cast<T&>(*found->made);
+    auto made = std::make_unique<T>(*this, std::forward<Args>(arguments)...);
+    T& reference = *made;
+    extensions_.push_back({&extension_key<T>, std::move(made)});
+    return reference;
+  }
+  // Runs it in the next turn, not in this one.
+  void run_next_turn(ready_node& node) noexcept { next_turn_.push(node); }
+  // The clock as it is, where now() is too coarse: what this turn has taken.
+  time_point read_clock() noexcept { return clock_->now(); }
   context& root_context() noexcept { return root_context_; }
   void add_service(shard_service& service) noexcept { services_.push_back(service); }
   void remove_service(shard_service& service) noexcept { services_.remove(service); }
@@ -166,6 +192,14 @@ class shard {
 
   static inline thread_local constinit shard* current_ = nullptr;
 
+  // Its address tells one type from the others.
+  template <typename T>
+  static inline constexpr char extension_key = 0;
+  struct extension_slot {
+    const void* key;
+    std::unique_ptr<shard_extension> made;
+  };
+
   struct wake_read : operation {
     explicit wake_read(shard& owner) noexcept : operation(&shard::woken), home(&owner) {}
     shard* home;
@@ -178,6 +212,7 @@ class shard {
   std::thread::id owner_;
   time_point now_;
   ready_queue ready_;
+  ready_queue next_turn_;
   timer_wheel timers_;
   mailbox inbox_;
   random_source random_;
@@ -191,6 +226,7 @@ class shard {
   intrusive_list<stream, list_hook<shard>> streams_;
   intrusive_list<shard_service, list_hook<shard_service>> services_;
   std::unique_ptr<conpool::resolver> resolver_;
+  std::vector<extension_slot> extensions_;
 };
 
 class shard::sleep_awaiter : public wait_point {

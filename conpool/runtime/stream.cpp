@@ -56,6 +56,10 @@ error stream::describe(errc why, phase where, int system_errno) const {
 
 void stream::post_receive() noexcept {
   CONPOOL_ASSERT((conditions_ & (has_data | reading | closing)) == 0, "no receive can be posted");
+  post_again();
+}
+
+void stream::post_again() noexcept {
   ++operations_;
   home_->ring().receive_posted(*this, fd_);
 }
@@ -105,7 +109,9 @@ void stream::posted_receive_done(operation& op) noexcept {
     std::exchange(self.detacher_, nullptr)->wake();
     return;
   }
-  if (read_awaiter* const reader = self.reader_) {
+  if (self.codec_ != nullptr && self.reader_ != nullptr) [[unlikely]] {
+    self.serve_coded_reader(code);
+  } else if (read_awaiter* const reader = self.reader_) {
     // Straight into the reader's memory; only what it has no room for keeps the buffer.
     if (code > 0) reader->filled_ += self.take_unread(reader->into_.subspan(reader->filled_));
     if (code == 0 && (self.conditions_ & closing) == 0) reader->at_end_ = true;
@@ -119,6 +125,7 @@ void stream::posted_receive_done(operation& op) noexcept {
   } else if ((self.conditions_ & closing) == 0) {
     // -ENOBUFS without a reader: something arrived, the owner has to look what it is. It may close
     // this, which frees it: the operation no longer counts, and nothing is touched afterwards.
+    if (code == -ENOBUFS && self.codec_) self.mark(more_data);
     --self.operations_;
     self.on_unread_(self);
     return;
@@ -148,9 +155,17 @@ std::size_t stream::take_unread(std::span<std::byte> into) noexcept {
 void stream::drop_unread() noexcept {
   if ((conditions_ & has_data) == 0) return;
   clear(has_data);
-  data_ = nullptr;
+  release_held();
+}
+
+void stream::release_held() noexcept {
+  if (std::exchange(data_, nullptr) == nullptr) return;
   size_ = 0;
-  home_->ring().recycle_buffer(held_buffer_);
+  if (held_buffer_ == spilled) {
+    codec_->spill_.reset();
+  } else {
+    home_->ring().recycle_buffer(held_buffer_);
+  }
 }
 
 void stream::fail_with(int code) noexcept {
@@ -160,6 +175,8 @@ void stream::fail_with(int code) noexcept {
 
 void stream::begin_close() noexcept {
   if ((conditions_ & closing) != 0) return;
+  if (codec_) [[unlikely]]
+    say_farewell();
   // Without the shutdown no FIN leaves while the kernel still holds an operation on the socket; and
   // closing the descriptor would not end the operation. So: shut down, cancel, wait, close.
   // A connect has no FIN to send, and a shutdown would only make the kernel start it anew.
@@ -222,6 +239,7 @@ void stream::look_at_deadlines(timer_node& node) noexcept {
 void stream::finish_close() noexcept {
   drop_unread();  // the posted receive may have brought bytes after the cancel was asked for
   home_->timers().cancel(*this);
+  codec_.reset();
   home_->ring().close(fd_);
   fd_ = -1;
   home_->remove_stream(*this);
@@ -240,6 +258,8 @@ bool stream::detach_awaiter::await_ready() noexcept {
     refused_ = errc::connection_closed;
   } else if ((what & (reading | writing | probing | detaching)) != 0) {
     refused_ = errc::invalid_argument;
+  } else if (source_->codec_) {
+    refused_ = errc::unsupported;
   } else if ((what & failed) != 0) {
     refused_ = classify(source_->failure_);
   }
@@ -270,6 +290,10 @@ result<detached> stream::detach_awaiter::await_resume() {
     return fail(
         source_->describe(refused_, phase::none, 0).with_detail("a read or write is under way"));
   }
+  if (refused_ == errc::unsupported) {
+    return fail(source_->describe(refused_, phase::none, 0)
+                    .with_detail("a descriptor does not carry the state of TLS"));
+  }
   if (refused_ != errc{}) return fail(source_->describe(refused_, phase::none, source_->failure_));
   return source_->take_descriptor();
 }
@@ -294,6 +318,8 @@ bool stream::read_awaiter::await_ready() noexcept {
     code_ = -ECANCELED;
     return true;
   }
+  if (source.codec_) [[unlikely]]
+    return decode_ready();
   if ((source.conditions_ & has_data) != 0) filled_ = source.take_unread(into_);
   if (filled_ < minimum_ && filled_ < into_.size()) {
     if ((source.conditions_ & (ended | failed)) == 0 ||
@@ -329,6 +355,10 @@ bool stream::read_awaiter::begin(std::coroutine_handle<> handle, context* where)
 }
 
 void stream::read_awaiter::receive_more() noexcept {
+  if (source_->codec_) [[unlikely]] {
+    source_->post_again();
+    return;
+  }
   ++source_->operations_;
   source_->home_->ring().receive(*this, source_->fd_, into_.subspan(filled_));
 }
@@ -393,6 +423,8 @@ void stream::read_awaiter::interrupt(wait_point& waiting, errc) noexcept {
 result<std::size_t> stream::read_awaiter::await_resume() {
   if (filled_ >= minimum_ || filled_ == into_.size()) return filled_;
   if (at_end_ && minimum_ <= 1) return std::size_t{0};
+  if (code_ == codec_failed) [[unlikely]]
+    return fail(codec_failure(source_, phase::read));
   errc why = code_ == 0 ? errc::connection_closed : classify(-code_);
   if (misused_) why = errc::invalid_argument;
   if (code_ == -ECANCELED && wait_point::interrupted()) why = interrupted_by();
@@ -428,7 +460,12 @@ bool stream::write_awaiter::begin(std::coroutine_handle<> handle, context* where
   sink.mark(unanswered);
   sink.writer_ = this;
   ++sink.operations_;
-  sink.home_->ring().send(*this, sink.fd_, from_);
+  if (sink.codec_) [[unlikely]] {
+    sink.codec_->encoded_ = 0;
+    send_encoded();
+  } else {
+    sink.home_->ring().send(*this, sink.fd_, from_);
+  }
   return true;
 }
 
@@ -436,6 +473,10 @@ void stream::write_awaiter::sent(operation& op) noexcept {
   auto& self = static_cast<write_awaiter&>(op);
   stream& sink = *self.source_;
   const int code = op.returned();
+  if (sink.codec_) [[unlikely]] {
+    self.encoded_sent(code);
+    return;
+  }
   if (code > 0) {
     self.done_ += static_cast<std::size_t>(code);
     sink.bytes_sent_ += static_cast<std::size_t>(code);
@@ -471,6 +512,8 @@ void stream::write_awaiter::interrupt(wait_point& waiting, errc) noexcept {
 
 result<void> stream::write_awaiter::await_resume() {
   if (done_ == from_.size() && code_ == 0) return {};
+  if (code_ == codec_failed) [[unlikely]]
+    return fail(codec_failure(source_, phase::write));
   errc why = classify(-code_);
   if (misused_) why = errc::invalid_argument;
   if (code_ == -ECANCELED && wait_point::interrupted()) why = interrupted_by();

@@ -10,6 +10,9 @@
 // reads next; the bytes are copied once, from the shard's buffer into the reader's memory. Further
 // receives of the same response go straight into the reader's memory.
 //
+// With a codec (codec.h) reads and writes carry plain bytes and the wire has something else. Then
+// every receive is a posted one: what arrives must pass through the codec first.
+//
 // A probe asks the socket whether anything has come, without taking it, for streams that have no
 // receive posted. detach() ends the watch and hands the plain descriptor over.
 //
@@ -21,10 +24,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include <conpool/runtime/codec.h>
 #include <conpool/runtime/detached.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/intrusive_list.h>
@@ -62,6 +67,7 @@ class stream : public list_hook<shard>, private operation, private timer_node {
     detaching = 1U << 11,   // detach() is under way
     supervised = 1U << 12,  // its owner wants to look at it before it is lent again
     torn = 1U << 13,        // a write ended in the middle: what follows would be taken for its rest
+    worn_out = 1U << 14,    // its codec should not be used much longer
   };
 
   stream(const stream&) = delete;
@@ -69,6 +75,8 @@ class stream : public list_hook<shard>, private operation, private timer_node {
 
   shard& home() const noexcept { return *home_; }
   int fd() const noexcept { return fd_; }
+  // What errors say it is about; null for none.
+  const std::string* name() const noexcept { return name_; }
   std::uint32_t conditions() const noexcept { return conditions_; }
   bool closed() const noexcept { return fd_ < 0; }
   // Bytes handed over by reads and writes, since the stream was opened or count_from_here().
@@ -98,6 +106,16 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   // For parsers that know best: at least `minimum` bytes, within `timeout`.
   read_awaiter read_some(std::span<std::byte> into, std::size_t minimum, duration timeout) noexcept;
 
+  // Puts a codec between its user and the wire, for good. `early` was received behind whatever set
+  // it up. Precondition: connected, no read or write is under way, no receive posted, none held.
+  void use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early = {});
+  bool has_codec() const noexcept { return codec_ != nullptr; }
+  // Null without one, and once the stream is closed.
+  const codec* current_codec() const noexcept { return codec_.get(); }
+  // Lets the codec look at all that has arrived while nobody reads; see codec::idle(). `keep`: a
+  // receive may be posted. Precondition: a codec, not closing, no read is under way.
+  idle_verdict check_idle(bool data_is_welcome) noexcept;
+
   // Not to be asked while a probe is in flight.
   bool receive_posted() const noexcept { return operation::in_flight(); }
   // Precondition: connected, no bytes wait, no read is under way, none posted.
@@ -109,7 +127,8 @@ class stream : public list_hook<shard>, private operation, private timer_node {
 
   class detach_awaiter;
   // Ends the posted receive and hands over the descriptor, with the bytes that were received and
-  // not read. result<detached>: invalid_argument with a read or write under way, connection_reset
+  // not read. result<detached>: invalid_argument with a read or write under way, unsupported with a
+  // codec, whose state no descriptor carries, connection_reset
   // and the like if it has failed, connection_closed if it is or gets closed meanwhile. Then the
   // stream is closed, and on_closed was called. Not cut short by cancellation: the kernel answers
   // the cancel of a receive at once.
@@ -137,12 +156,26 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   ~stream();
 
  private:
+  // In the awaiters' codes, beside negative errno values: the codec has failed, and says why.
+  static constexpr int codec_failed = -4096;
+  // In held_buffer_: the held bytes are in the codec's spill.
+  static constexpr std::uint16_t spilled = 0xFFFF;
+
   static void posted_receive_done(operation& op) noexcept;
   void probe_done(int code) noexcept;
   detached take_descriptor();
   void hold_buffer() noexcept;
   std::size_t take_unread(std::span<std::byte> into) noexcept;
   void drop_unread() noexcept;
+  void release_held() noexcept;
+  void post_again() noexcept;
+  // --- stream_codec.cpp
+  void serve_coded_reader(int code) noexcept;
+  std::size_t decode_held(std::span<std::byte> into) noexcept;
+  int receive_spilled() noexcept;
+  void note_codec_failure() noexcept;
+  static error codec_failure(const stream* failed, phase where);
+  void say_farewell() noexcept;
   void fail_with(int code) noexcept;
   void watch_deadline(time_point deadline) noexcept;
   static void look_at_deadlines(timer_node& node) noexcept;
@@ -160,6 +193,7 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   write_awaiter* writer_ = nullptr;
   connect_awaiter* connector_ = nullptr;
   detach_awaiter* detacher_ = nullptr;
+  std::unique_ptr<codec> codec_;
   const std::byte* data_ = nullptr;
   time_point looks_at_{};  // when the timer fires, if it is armed
   std::uint64_t bytes_received_ = 0;
@@ -199,6 +233,9 @@ class stream::read_awaiter : public wait_point, private operation {
   void finish(int code) noexcept;
   static void received(operation& op) noexcept;
   static void interrupt(wait_point& self, errc why) noexcept;
+  // --- stream_codec.cpp
+  bool decode() noexcept;
+  bool decode_ready() noexcept;
 
   stream* source_;  // null once the stream may be gone
   std::span<std::byte> into_;
@@ -236,6 +273,9 @@ class stream::write_awaiter : public wait_point, private operation {
   void finish(int code) noexcept;
   static void sent(operation& op) noexcept;
   static void interrupt(wait_point& self, errc why) noexcept;
+  // --- stream_codec.cpp
+  void send_encoded() noexcept;
+  void encoded_sent(int code) noexcept;
 
   stream* source_;
   std::span<const std::byte> from_;

@@ -57,6 +57,14 @@ int ring::peek(int fd) noexcept {
   return sockets().peek(fd);
 }
 
+int ring::send_now(int fd, std::span<const std::byte> bytes) noexcept {
+  return sockets().send(fd, bytes);
+}
+
+int ring::receive_now(int fd, std::span<std::byte> memory) noexcept {
+  return sockets().receive(fd, memory);
+}
+
 void ring::close(int fd) noexcept {
   sockets().close(fd);
 }

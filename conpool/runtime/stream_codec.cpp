@@ -1,0 +1,224 @@
+// Streams with a codec: what stream.cpp does otherwise when there is one.
+//
+// The only receive is the posted one: it has no memory of the reader's, so a read that is ended
+// early just goes, and what arrives later waits. Without a free buffer the bytes are fetched at
+// once into memory of their own, the spill.
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include <conpool/runtime/stream.h>
+
+namespace conpool {
+namespace {
+
+constexpr std::size_t spill_bytes = 4096;
+
+}  // namespace
+
+void stream::use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early) {
+  CONPOOL_ASSERT(made != nullptr && codec_ == nullptr, "a stream takes one codec");
+  CONPOOL_ASSERT(data_ == nullptr && operations_ == 0, "a codec came too late");
+  CONPOOL_ASSERT((conditions_ & closing) == 0, "a closed stream takes no codec");
+  codec_ = std::move(made);
+  // What the set-up counted is nobody's.
+  count_from_here();
+  clear(unanswered);
+  clear(more_data);
+  if (early.empty()) return;
+  codec_->spill_ = std::make_unique<std::byte[]>(early.size());
+  std::memcpy(codec_->spill_.get(), early.data(), early.size());
+  data_ = codec_->spill_.get();
+  size_ = static_cast<std::uint32_t>(early.size());
+  held_buffer_ = spilled;
+  mark(has_data);
+}
+
+void stream::note_codec_failure() noexcept {
+  if (codec_->failure() == nullptr) return;
+  fail_with(-EPROTO);
+  read_failed_ = true;
+}
+
+error stream::codec_failure(const stream* failed, phase where) {
+  if (failed == nullptr) return error(errc::connection_closed, where);
+  if (!failed->codec_) return failed->describe(errc::connection_closed, where, 0);
+  const error* const why = failed->codec_->failure();
+  // One that cannot work and has not failed had no memory.
+  return why != nullptr ? *why : failed->describe(errc::out_of_memory, where, 0);
+}
+
+void stream::say_farewell() noexcept {
+  const std::span<const std::byte> last = codec_->farewell();
+  // Best effort: a peer that takes nothing more is not waited for.
+  if (!last.empty()) home_->ring().send_now(fd_, last);
+}
+
+// --- read
+
+std::size_t stream::decode_held(std::span<std::byte> into) noexcept {
+  std::span<const std::byte> input(data_, size_);
+  const std::size_t count = codec_->decode(input, into);
+  bytes_received_ += count;
+  if (count > 0) clear(unanswered);
+  if (codec_->ended()) mark(ended);
+  if (codec_->retire_due()) mark(worn_out);
+  note_codec_failure();
+  if (input.empty() || codec_->ended() || codec_->failure() != nullptr) {
+    release_held();
+  } else {
+    data_ = input.data();
+    size_ = static_cast<std::uint32_t>(input.size());
+  }
+  // Half of something may be half of data: then it waits to be read.
+  if (size_ > 0 || codec_->has_plain() || !codec_->at_rest()) {
+    mark(has_data);
+  } else {
+    clear(has_data);
+  }
+  return count;
+}
+
+// True if there is nothing more to wait for: enough bytes, the end, or a failure.
+bool stream::read_awaiter::decode() noexcept {
+  stream& source = *source_;
+  if ((source.conditions_ & has_data) != 0 && filled_ < into_.size()) {
+    filled_ += source.decode_held(into_.subspan(filled_));
+  }
+  if (filled_ >= minimum_ || filled_ == into_.size()) return true;
+  if ((source.conditions_ & ended) != 0 && source.codec_->failure() == nullptr) {
+    source.codec_->end_of_input();
+    source.note_codec_failure();
+    at_end_ = source.codec_->failure() == nullptr;
+    if (at_end_) return true;
+  }
+  if (source.codec_->failure() != nullptr) {
+    code_ = codec_failed;
+    return true;
+  }
+  if ((source.conditions_ & failed) != 0 && source.read_failed_) {
+    code_ = -source.failure_;
+    return true;
+  }
+  return false;
+}
+
+bool stream::read_awaiter::decode_ready() noexcept {
+  if (!decode()) return false;
+  if (code_ != 0 || at_end_) return true;
+  ready_queue* const queue = ready_queue::current();
+  return queue == nullptr || queue->spend_inline_budget();
+}
+
+// From within the posted receive's completion.
+void stream::serve_coded_reader(int code) noexcept {
+  read_awaiter& reader = *reader_;
+  if ((conditions_ & closing) != 0) {
+    reader.finish(-ECANCELED);
+    return;
+  }
+  if (code == -ENOBUFS) code = receive_spilled();
+  // What the kernel said may be gone again: then wait for the next.
+  if (code == -EAGAIN || !reader.decode()) {
+    post_again();
+  } else {
+    reader.finish(reader.code_);
+  }
+}
+
+// Fetches what found no receive buffer; as recv(2).
+int stream::receive_spilled() noexcept {
+  codec_->spill_.reset(new (std::nothrow) std::byte[spill_bytes]);
+  int code = -ENOMEM;
+  if (codec_->spill_) {
+    code = home_->ring().receive_now(fd_, std::span(codec_->spill_.get(), spill_bytes));
+  }
+  if (code > 0) {
+    data_ = codec_->spill_.get();
+    size_ = static_cast<std::uint32_t>(code);
+    held_buffer_ = spilled;
+    mark(has_data);
+    mark(more_data);  // nobody said that this was all
+    return code;
+  }
+  codec_->spill_.reset();
+  if (code == 0) mark(ended);
+  if (code < 0 && code != -EAGAIN) {
+    fail_with(code);
+    read_failed_ = true;
+  }
+  return code;
+}
+
+idle_verdict stream::check_idle(bool data_is_welcome) noexcept {
+  CONPOOL_ASSERT(codec_ != nullptr && (conditions_ & (reading | closing)) == 0, "not idle");
+  if (codec_->has_plain()) return idle_verdict::data;
+  idle_verdict verdict = idle_verdict::keep;
+  // Bounded by what the codec puts up with.
+  for (;;) {
+    if (size_ > 0) {
+      std::span<const std::byte> input(data_, size_);
+      verdict = codec_->idle(input, data_is_welcome);
+      if (verdict == idle_verdict::data && !input.empty()) {
+        data_ = input.data();
+        size_ = static_cast<std::uint32_t>(input.size());
+      } else {
+        release_held();
+      }
+      clear(has_data);
+    }
+    if (verdict != idle_verdict::keep || (conditions_ & more_data) == 0) break;
+    clear(more_data);
+    if (receive_spilled() <= 0) break;
+  }
+  note_codec_failure();
+  if (verdict == idle_verdict::data) mark(has_data);
+  if (verdict == idle_verdict::closed) mark(ended);
+  if (verdict != idle_verdict::keep) return verdict;
+  if ((conditions_ & ended) != 0) return idle_verdict::closed;
+  return (conditions_ & failed) != 0 ? idle_verdict::refused : idle_verdict::keep;
+}
+
+// --- write
+
+// Sends what is encoded, or encodes what comes next.
+void stream::write_awaiter::send_encoded() noexcept {
+  stream& sink = *source_;
+  codec& coder = *sink.codec_;
+  if (coder.wire().empty()) {
+    coder.encoded_ = coder.encode(from_.subspan(done_));
+    if (coder.encoded_ == 0) {
+      sink.note_codec_failure();
+      finish(codec_failed);
+      sink.operation_ended();
+      return;
+    }
+  }
+  sink.home_->ring().send(*this, sink.fd_, coder.wire());
+}
+
+void stream::write_awaiter::encoded_sent(int code) noexcept {
+  stream& sink = *source_;
+  codec& coder = *sink.codec_;
+  if (code > 0) {
+    coder.wire_sent(static_cast<std::size_t>(code));
+    if (coder.retire_due()) sink.mark(worn_out);
+    // Counted as soon as the peer may have some of it.
+    const std::size_t taken = std::exchange(coder.encoded_, 0);
+    done_ += taken;
+    sink.bytes_sent_ += taken;
+    const bool over = coder.wire().empty() && done_ == from_.size();
+    if (!over && !wait_point::interrupted() && (sink.conditions_ & closing) == 0) {
+      send_encoded();
+      return;
+    }
+    finish(over ? 0 : -ECANCELED);
+  } else {
+    if (code != -ECANCELED) sink.fail_with(code == 0 ? -EPIPE : code);
+    finish(code == 0 ? -EPIPE : code);
+  }
+  sink.operation_ended();
+}
+
+}  // namespace conpool
