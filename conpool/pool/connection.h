@@ -25,6 +25,10 @@
 
 namespace conpool {
 
+namespace tls {
+class stream;
+}
+
 class acquire_waiter;
 class endpoint_pool;
 class managed_connection;
@@ -46,6 +50,10 @@ class connection : public stream, public idle_hook, public member_hook {
   std::uint32_t uses() const noexcept { return uses_; }
   // When it was connected.
   time_point created_at() const noexcept { return created_at_; }
+
+  // Version, cipher, application protocol, whether resumed and so on (tls/stream.h); null for what
+  // is not tls://, and once it is closed.
+  const tls::stream* tls() const noexcept;
 
   // What protocol P keeps for this connection. Precondition: it is of a pool that was made with a
   // P. In protocol.h.

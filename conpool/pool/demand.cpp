@@ -126,10 +126,13 @@ void endpoint_pool::dial_failed(error why) noexcept {
   ++counts_.closed_by[static_cast<std::size_t>(close_reason::connect_failed)];
   if (why.where() == phase::resolve) {
     ++counts_.resolve_failures;
-  } else if (why == errc::connect_timeout) {
+  } else if (why == errc::connect_timeout || why == errc::handshake_timeout) {
     ++counts_.connect_timeouts;
   } else {
     ++counts_.connect_failures;
+  }
+  if (why.where() == phase::handshake && endpoint_.transport() == transport::tls) {
+    ++counts_.handshakes_failed;
   }
   count_failure(why, pool_event_kind::connect_failed);
   // It fails the one that has waited longest, and nobody else.

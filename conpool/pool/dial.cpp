@@ -49,7 +49,7 @@ task<void> endpoint_pool::dial(core_pointer keep, endpoint_pool& self, std::uint
 }
 
 task<result<connection*>> endpoint_pool::connect_one(time_point deadline) {
-  if (endpoint_.transport() == transport::tls) {
+  if (!supports(endpoint_)) {
     // For min_idle_per_endpoint: nothing goes out in the clear.
     co_return fail(error(errc::unsupported, phase::connect).about(endpoint_.text()));
   }
@@ -120,6 +120,9 @@ task<result<connection*>> endpoint_pool::connect_to(socket_address to, time_poin
     connected = fail(error(errc::connect_failed, phase::connect, ECONNREFUSED)
                          .about(endpoint_.text())
                          .with_detail("nobody listens; the socket was connected to itself"));
+  }
+  if (connected && endpoint_.transport() == transport::tls) {
+    connected = co_await secure(*fresh, deadline);
   }
   if (connected && hooks_ != nullptr && hooks_->on_connect != nullptr) {
     connected = co_await introduce(*fresh, deadline);
@@ -216,6 +219,9 @@ result<void> endpoint_pool::adopt(int fd) {
   };
   ring& kernel = home_->ring();
   if (shut_down_) return fail(error(core_->closed_because()).about(endpoint_.text()));
+  if (endpoint_.transport() == transport::tls) {
+    return refuse(errc::unsupported, 0, "a descriptor does not carry the state of TLS");
+  }
   sockaddr_storage address{};
   socklen_t length = 0;
   if (const int code = kernel.peer_address(fd, address, length); code < 0) {

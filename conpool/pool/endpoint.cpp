@@ -415,6 +415,11 @@ endpoint::endpoint(conpool::transport transport, std::string_view name, std::uin
   hash_ = hash_of(text_);
 }
 
+std::string endpoint::to_string() const {
+  if (profile_id_ == 0) return text_;
+  return text_ + " (profile " + std::to_string(profile_id_) + ")";
+}
+
 std::string_view endpoint::name() const noexcept {
   CONPOOL_ASSERT(std::size_t{name_begin_} + name_size_ <= text_.size(),
                  "an endpoint was used after it was moved from");

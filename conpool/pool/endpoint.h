@@ -15,6 +15,12 @@
 //   if (!parsed) return parsed.error();         // its detail() says what would be right
 //   parsed->text();                             // "tcp://cache.example.org:6379"
 //
+// A tls:// endpoint may have a profile (tls/profile.h): what is verified and offered, and as whom.
+// It is a part of the identity, compared by its contents. Without one the default is used: the
+// host's name or address is verified against the system's roots.
+//
+//   auto as_client = parsed->with_profile(profile);
+//
 // A plain value, usable on any thread, sharing nothing. It holds one string, so a copy costs at
 // most one allocation. There is no empty endpoint: one that was moved from may only be assigned to
 // or destroyed.
@@ -25,10 +31,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
 namespace conpool {
+
+namespace tls {
+class profile;
+}
 
 // What carries the bytes.
 enum class transport : std::uint8_t {
@@ -70,17 +81,26 @@ class endpoint {
   // Whether path() is a name in the abstract namespace and not in the file system.
   bool is_abstract() const noexcept;
 
-  // The canonical text. parse(text()) gives an equal endpoint.
+  // The canonical text. parse(text()) gives an equal endpoint, but for the profile.
   const std::string& text() const noexcept { return text_; }
-  std::string to_string() const { return text_; }
+  // For people: with a number that tells profiles apart, if it has one.
+  std::string to_string() const;
+
+  // The same place under a profile; null takes it away. Precondition: tls://. Only in builds with
+  // TLS.
+  endpoint with_profile(std::shared_ptr<const tls::profile> as) const;
+  // Null for the default.
+  const std::shared_ptr<const tls::profile>& profile() const noexcept { return profile_; }
 
   // Well mixed in all 64 bits, the same in every process. No secret goes into it: whoever lets
   // strangers choose endpoints must bound how many there are.
   std::uint64_t hash() const noexcept { return hash_; }
 
-  // The text holds all of the identity, and the hash settles most inequalities at once.
+  // Text and profile hold all of the identity, and the hash settles most inequalities at once.
+  // Profiles of equal contents are one object.
   friend bool operator==(const endpoint& left, const endpoint& right) noexcept {
-    return left.hash_ == right.hash_ && left.text_ == right.text_;
+    return left.hash_ == right.hash_ && left.text_ == right.text_ &&
+           left.profile_ == right.profile_;
   }
 
  private:
@@ -90,7 +110,9 @@ class endpoint {
   std::string_view name() const noexcept;
 
   std::string text_;
+  std::shared_ptr<const tls::profile> profile_;
   std::uint64_t hash_ = 0;
+  std::uint32_t profile_id_ = 0;
   std::uint16_t port_;
   // Where in text_ the host or the path is. Both fit: the longest name has 253 bytes.
   std::uint8_t name_begin_ = 0;

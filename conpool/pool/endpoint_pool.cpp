@@ -51,7 +51,7 @@ endpoint_pool::~endpoint_pool() {
 endpoint_stats endpoint_pool::stats() const {
   endpoint_stats made;
   static_cast<pool_counts&>(made) = counts_;
-  made.endpoint = endpoint_.text();
+  made.endpoint = endpoint_.to_string();
   made.failed_in_a_row = gate_.failures();
   made.breaker_open = gate_.open();
   if (last_error_) made.last_error = last_error_->message();
@@ -307,6 +307,7 @@ close_reason endpoint_pool::reason_of(const connection& dirty) const noexcept {
   }
   if ((what & (stream::has_data | stream::more_data)) != 0) return close_reason::unread_data;
   if ((what & stream::ended) != 0) return close_reason::peer_closed;
+  if ((what & stream::worn_out) != 0) return close_reason::uses;
   return close_reason::unanswered;
 }
 
@@ -339,6 +340,12 @@ void endpoint_pool::give_back_slowly(connection& returned) noexcept {
   home_->assert_owner();
   note_returned(returned);
   returned.last_used_ = home_->now();
+  if (returned.has_codec()) {
+    if (const auto why = settle(returned)) {
+      close_connection(returned, *why);
+      return;
+    }
+  }
   if (faults_of(returned) != 0) {
     close_connection(returned, reason_of(returned));
     return;
@@ -407,7 +414,9 @@ void endpoint_pool::watch(connection& clean) const noexcept {
   if (clean.receive_posted() || (clean.conditions() & taken) != 0) return;
   if (clean.managed_ && managed(clean).running_ && clean.uses_ == 0) return;
   if (read_by_run(clean)) return;
-  if (core_->config().validation == validation_policy::probe) return;
+  // A peek cannot tell what TLS keeps for itself from data, so that is always watched.
+  const bool probes = core_->config().validation == validation_policy::probe;
+  if (probes && !clean.has_codec()) return;
   clean.post_receive();
 }
 
@@ -430,6 +439,10 @@ void endpoint_pool::something_arrived(connection& source) noexcept {
     return;  // otherwise the protocol reads it
   }
   if (source.state_ != state::idle && source.state_ != state::reserved) return;  // its reader's
+  if (source.has_codec()) [[unlikely]] {
+    coded_arrived(source);
+    return;
+  }
   close_reason why = close_reason::unexpected_data;
   if ((source.conditions() & stream::ended) != 0) {
     why = close_reason::peer_closed;
@@ -454,6 +467,10 @@ void endpoint_pool::something_arrived(connection& source) noexcept {
       return;
     }
   }
+  end_unused(source, why);
+}
+
+void endpoint_pool::end_unused(connection& source, close_reason why) noexcept {
   return_to_queue(source);
   note_if_unserved(source, why);
   close_connection(source, why);

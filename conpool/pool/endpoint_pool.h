@@ -20,8 +20,9 @@
 // `closely`, and marks its connections `supervised`, so that their return takes the slow way, too.
 //
 // The parts, each a file: endpoint_pool.cpp lending, taking back, closing; waiting.cpp the queue;
-// demand.cpp when to dial; dial.cpp dialing; upkeep.cpp what time brings; service.cpp the
-// protocol's coroutines; checks.cpp probes and pings; shared.cpp connections with several leases.
+// demand.cpp when to dial; dial.cpp dialing; secure.cpp TLS; coded.cpp what arrives through it;
+// upkeep.cpp what time brings; service.cpp the protocol's coroutines; checks.cpp probes and pings;
+// shared.cpp connections with several leases.
 #pragma once
 
 #include <array>
@@ -194,6 +195,8 @@ class endpoint_pool : private timer_node,
   check_batch* batch() const noexcept { return batch_; }
   // Makes a connected descriptor an idle connection of this endpoint.
   result<void> adopt(int fd);
+  // Whether this build can open connections to it.
+  static bool supports(const endpoint& to) noexcept;
 
   std::uint32_t total() const noexcept { return standing() + counts_.closing; }
 
@@ -251,6 +254,7 @@ class endpoint_pool : private timer_node,
   void note_lent(connection& taken, const std::source_location& where) noexcept;
   void note_returned(connection& returned) noexcept;
   void something_arrived(connection& source) noexcept;
+  void end_unused(connection& source, close_reason why) noexcept;
   void close_connection(connection& unwanted, close_reason why) noexcept;
   void connection_closed(connection& gone) noexcept;
   // The closing of a connection that somebody held goes on without them, or is over.
@@ -292,6 +296,14 @@ class endpoint_pool : private timer_node,
   task<result<void>> introduce(connection& fresh, time_point deadline);
   void established(connection& fresh, std::uint32_t generation) noexcept;
   void take_in(connection& fresh, std::uint32_t generation) noexcept;
+
+  // --- secure.cpp, or no_tls.cpp in builds without TLS
+  task<result<void>> secure(connection& fresh, time_point deadline);
+
+  // --- coded.cpp
+  void coded_arrived(connection& source) noexcept;
+  std::optional<close_reason> settle(connection& returned) noexcept;
+  static bool is_unsolicited(const connection& refused) noexcept;
 
   // --- upkeep.cpp
   void schedule_upkeep() noexcept;
@@ -400,6 +412,7 @@ class endpoint_pool : private timer_node,
   time_point touched_{};  // when somebody last wanted it, as far as the slow paths know
   time_point next_retirement_ = time_point::max();  // or the next replacement
   std::optional<socket_address> fixed_address_;     // nothing to resolve
+  std::shared_ptr<const tls::profile> profile_;     // of tls://, from the first dial on
   std::optional<error> last_error_;
 };
 

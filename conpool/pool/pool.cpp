@@ -61,10 +61,10 @@ std::optional<error> pool::refusal(const endpoint& to) const {
   if (core_->closed()) [[unlikely]] {
     return error(core_->closed_because(), phase::acquire).about(to.text());
   }
-  if (to.transport() == transport::tls) [[unlikely]] {
+  if (!endpoint_pool::supports(to)) [[unlikely]] {
     return error(errc::unsupported, phase::acquire)
         .about(to.text())
-        .with_detail("TLS is not part of this version yet");
+        .with_detail("this build of conpool has no TLS (-Dtls=disabled)");
   }
   return std::nullopt;
 }

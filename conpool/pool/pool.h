@@ -120,7 +120,7 @@ class pool {
   // --- Lending. result<lease>; errors: acquire_timeout (with what it waited for, the counts and
   // the last failed connect), connect_failed, connect_timeout, resolve_failed, resolve_timeout,
   // too_many_files, queue_full, breaker_open, pool_paused, pool_closed, none_idle (try_only),
-  // cancelled, deadline_exceeded, shard_stopped, unsupported (tls:// in a build or version without
+  // cancelled, deadline_exceeded, shard_stopped, unsupported (tls:// in a build without
   // it). Await it in the same statement. The pool must outlive the call, not the lease. `where` is
   // for the leak detector.
   using location = std::source_location;

@@ -65,8 +65,13 @@ task<result<void>> endpoint_pool::take_idle_data(connection& one) {
   idle_data verdict = idle_data::keep;
   constexpr std::uint32_t there = stream::has_data | stream::more_data;
   bool look_at_socket = (one.conditions() & stream::has_data) == 0;  // no buffer was free
-  while (verdict == idle_data::keep && (one.conditions() & stream::closing) == 0 &&
-         (look_at_socket || (one.conditions() & there) != 0)) {
+  const auto more = [&] {
+    if ((one.conditions() & stream::closing) != 0) return false;
+    // What waits may be for TLS alone.
+    if (one.has_codec()) return one.check_idle(true) == idle_verdict::data;
+    return look_at_socket || (one.conditions() & there) != 0;
+  };
+  while (verdict == idle_data::keep && more()) {
     look_at_socket = false;
     if (memory.empty()) memory.resize(buffer_bytes);
     auto count = co_await one.read_some(memory, 1, core_->config().ping_timeout);

@@ -13,10 +13,10 @@ std::optional<error> endpoint_pool::refusal(bool try_only) noexcept {
   const pool_config& config = core_->config();
   touched_ = home_->now();
   if (shut_down_) return error(core_->closed_because(), phase::acquire).about(endpoint_.text());
-  if (endpoint_.transport() == transport::tls) {
+  if (!supports(endpoint_)) {
     return error(errc::unsupported, phase::acquire)
         .about(endpoint_.text())
-        .with_detail("TLS is not part of this version yet");
+        .with_detail("this build of conpool has no TLS (-Dtls=disabled)");
   }
   if (core_->paused() && core_->pause_fails()) return paused();
   if (try_only) return error(errc::none_idle, phase::acquire).about(endpoint_.text());

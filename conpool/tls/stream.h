@@ -112,6 +112,9 @@ class stream {
   // last read or write. Precondition: state open, nothing unread.
   idle_verdict idle(const_bytes input);
 
+  // Whether what is read next is a record's first byte.
+  bool between_records() const noexcept { return !inside_a_record(); }
+
   // What waits inside for a slab.
   bool has_output() const noexcept { return waiting_size_ > 0; }
   void flush(slab& out) noexcept;

@@ -127,7 +127,8 @@ class bad_runs(unittest.TestCase):
         self.assertIn("10 of them over a connection that its peer had closed", done.stderr)
 
     def test_bad_arguments_are_told_in_one_line(self):
-        for arguments in (["--clients", "0"], ["--preset", "no"], ["--tls"], ["--what"],
+        for arguments in (["--clients", "0"], ["--preset", "no"], ["--what"],
+                          ["--tls", "--endpoint", "tcp://127.0.0.1:1"],
                           ["--protocol", "http1"], ["--validation", "ping"],
                           ["--endpoint", "tcp://x"], ["--json", "/no/such/folder/r.json"]):
             done = bench(*arguments)

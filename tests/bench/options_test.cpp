@@ -188,9 +188,13 @@ TEST(options, refuse_more_memory_than_is_sensible) {
 }
 
 TEST(options, refuse_what_comes_later) {
-  EXPECT_TRUE(contains(refusal({"--tls"}), "later"));
   EXPECT_TRUE(contains(refusal({"--protocol", "http1"}), "later"));
-  EXPECT_TRUE(contains(refusal({"--endpoint", "tls://localhost:443"}), "later"));
+}
+
+TEST(options, tls_is_for_the_embedded_servers_or_by_endpoint) {
+  EXPECT_TRUE(contains(refusal({"--tls", "--endpoint", "tcp://localhost:7"}), "embedded"));
+  EXPECT_TRUE(contains(refusal({"--endpoint", "tls://localhost:443", "--ca", "/no/such/file"}),
+                       "/no/such/file"));
 }
 
 TEST(options, refuse_pings_as_no_protocol_here_has_one) {

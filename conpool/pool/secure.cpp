@@ -1,0 +1,74 @@
+// TLS for tls:// endpoints: the profile, and the handshake of a fresh connection. In builds without
+// TLS no_tls.cpp stands for this file.
+#include <utility>
+
+#include <conpool/pool/endpoint_pool.h>
+#include <conpool/pool/pool_core.h>
+#include <conpool/tls/profile.h>
+#include <conpool/tls/secure.h>
+
+namespace conpool {
+namespace {
+
+// What a tls:// endpoint means that says nothing more.
+result<tls::profile_ptr> default_profile(const endpoint& of) {
+  tls::profile_options options;
+  options.verify_name = of.host();
+  return tls::profile::make(std::move(options));
+}
+
+}  // namespace
+
+endpoint endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
+  CONPOOL_ASSERT(transport_ == conpool::transport::tls, "a profile is for tls:// endpoints");
+  // An odd constant spreads the small numbers over all bits, and can be taken out again.
+  constexpr std::uint64_t spread = 0x9e3779b97f4a7c15U;
+  endpoint made(*this);
+  made.profile_ = std::move(as);
+  made.profile_id_ = made.profile_ != nullptr ? made.profile_->id() : 0;
+  made.hash_ ^= (profile_id_ * spread) ^ (made.profile_id_ * spread);
+  return made;
+}
+
+const tls::stream* connection::tls() const noexcept {
+  return tls::of(*this);
+}
+
+bool endpoint_pool::supports(const endpoint&) noexcept {
+  return true;
+}
+
+// Within what is left of connection_timeout.
+task<result<void>> endpoint_pool::secure(connection& fresh, time_point deadline) {
+  if (profile_ == nullptr) {
+    profile_ = endpoint_.profile();
+    if (profile_ == nullptr) {
+      auto made = default_profile(endpoint_);
+      if (!made) {
+        const error& why = made.error();
+        co_return fail(error(why.kind(), phase::handshake, why.system_errno())
+                           .about(endpoint_.text())
+                           .with_detail(why.detail()));
+      }
+      profile_ = std::move(*made);
+    }
+  }
+  auto work = tls::connect(fresh, profile_, deadline);
+  auto done = co_await work;
+  if ((fresh.conditions() & stream::closing) != 0) {
+    co_return fail(error(errc::shard_stopped, phase::handshake).about(endpoint_.text()));
+  }
+  if (!done) co_return fail(std::move(done.error()));
+  ++counts_.handshakes;
+  if (fresh.tls()->resumed()) ++counts_.resumed;
+  if (profile_->options().insecure) ++counts_.insecure;
+  // What came right behind the handshake may be tickets, or a greeting for the first lease.
+  const bool came = (fresh.conditions() & stream::has_data) != 0;
+  const idle_verdict verdict = came ? fresh.check_idle(true) : idle_verdict::keep;
+  if (verdict == idle_verdict::keep || verdict == idle_verdict::data) co_return done;
+  co_return fail(error(errc::connect_failed, phase::handshake)
+                     .about(endpoint_.text())
+                     .with_detail("the server ended it right behind the handshake"));
+}
+
+}  // namespace conpool

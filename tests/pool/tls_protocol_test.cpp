@@ -1,0 +1,115 @@
+// Protocols over TLS: what ALPN chose decides how a connection is lent, and what is pushed to an
+// idle one reaches its hook as plain bytes.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pool/tls_fixture.h"
+
+namespace conpool::test {
+namespace {
+
+// As HTTP: many leases on a connection if the server speaks h2, else one.
+struct by_alpn {
+  struct state {};
+  static constexpr std::uint32_t expected_leases = 100;
+  access access_mode(const connection& fresh, const state&) {
+    return fresh.tls()->alpn() == "h2" ? access::shared(100) : access::exclusive();
+  }
+};
+
+struct takes_pushes {
+  struct state {};
+  std::string* seen;
+  idle_data on_idle_data(connection&, state&, std::span<const std::byte> bytes) {
+    seen->append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return seen->ends_with('!') ? idle_data::dirt : idle_data::keep;
+  }
+};
+
+class pool_tls_protocol : public pool_tls {
+ protected:
+  template <typename P>
+  pool make(P speaks) {
+    pool_config config;
+    config.max_connecting_per_endpoint = 16;
+    return std::move(pool::create(home(), config, std::move(speaks)).value());
+  }
+  void close(pool& one) {
+    ASSERT_TRUE(run([&one]() -> task<void> {
+      auto closed = co_await one.close();
+      EXPECT_TRUE(closed);
+    }));
+  }
+  endpoint speaking(std::vector<std::string> protocols) {
+    tls::profile_options options = client_options();
+    options.alpn = std::move(protocols);
+    return to(std::move(options));
+  }
+  // Eight callers at once, each of whom waits for the others; how many connects there were at most.
+  std::uint32_t fan_out(pool& backends, const endpoint& where) {
+    constexpr unsigned callers = 8;
+    unsigned have = 0;
+    unsigned gone = 0;
+    for (unsigned i = 0; i < callers; ++i) {
+      home().spawn([&]() -> task<void> {
+        auto lease = co_await backends.acquire(where);
+        CO_ASSERT_OK(lease);
+        ++have;
+        while (have < callers) co_await home().yield();
+        ++gone;
+      });
+    }
+    std::uint32_t most = 0;
+    EXPECT_TRUE(run_until(
+        home(), [&] { return gone == callers; },
+        [&] { most = std::max(most, backends.totals().connecting); }));
+    return most;
+  }
+};
+
+TEST_F(pool_tls_protocol, T63_alpn_falls_to_h1) {
+  tls::server_options options = server_options();
+  options.alpn = {"http/1.1"};
+  serve(std::move(options));
+  pool http = make(by_alpn{});
+  // One connect for all of them; when it says h1, the other seven at once.
+  EXPECT_EQ(fan_out(http, speaking({"h2", "http/1.1"})), 7U);
+  EXPECT_EQ(http.totals().created, 8U);
+  close(http);
+}
+
+TEST_F(pool_tls_protocol, T63_alpn_falls_to_h1_and_h2_is_shared) {
+  tls::server_options options = server_options();
+  options.alpn = {"h2", "http/1.1"};
+  serve(std::move(options));
+  pool http = make(by_alpn{});
+  EXPECT_EQ(fan_out(http, speaking({"h2", "http/1.1"})), 1U);
+  EXPECT_EQ(http.totals().created, 1U);
+  close(http);
+}
+
+TEST_F(pool_tls_protocol, pushes_reach_the_hook_as_plain_bytes) {
+  std::string seen;
+  pool one = make(takes_pushes{&seen});
+  const endpoint there = to();
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto stands = co_await one.warm(there, 1, std::chrono::seconds(5));
+    CO_ASSERT_OK(stands);
+  }));
+  peer().send_to_all("invalidate");
+  ASSERT_TRUE(until([&] { return seen == "invalidate"; }));
+  peer().update_keys(false);
+  settle();
+  EXPECT_EQ(one.totals().idle, 1U);
+  EXPECT_EQ(one.totals().pushes, 1U);
+  peer().send_to_all("dirt!");
+  ASSERT_TRUE(until([&] { return one.totals().closed() == 1; }));
+  close(one);
+}
+
+}  // namespace
+}  // namespace conpool::test

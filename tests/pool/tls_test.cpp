@@ -1,0 +1,322 @@
+// TLS in the pool: lending, reuse, what arrives while idle, what a lease leaves, and the ends.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <conpool/runtime/scope.h>
+
+#include "pool/tls_fixture.h"
+
+namespace conpool::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST_F(pool_tls, requests_are_answered_over_one_connection_that_says_what_it_is) {
+  const endpoint there = to();
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(request(there, "hello").value(), "hello");
+  const pool_stats sum = totals();
+  EXPECT_EQ(sum.created, 1U);
+  EXPECT_EQ(sum.reused, 4U);
+  EXPECT_EQ(sum.handshakes, 1U);
+  EXPECT_EQ(sum.insecure, 0U);
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto lease = co_await backends().acquire(there);
+    CO_ASSERT_OK(lease);
+    const tls::stream* seen = (*lease)->tls();
+    EXPECT_NE(seen, nullptr);
+    if (seen == nullptr) co_return;
+    EXPECT_EQ(seen->version(), tls::version::tls_1_3);
+    EXPECT_FALSE(seen->cipher().empty());
+    EXPECT_FALSE(seen->resumed());
+  }));
+}
+
+TEST_F(pool_tls, messages_of_a_megabyte_go_both_ways) {
+  std::string text(1 << 20, '\0');
+  std::uint32_t state = 1;
+  for (char& each : text) each = static_cast<char>((state = state * 1664525U + 1013904223U) >> 24);
+  const endpoint there = to();
+  bool written = false;
+  std::string answer(text.size(), '\0');
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto lease = co_await backends().acquire(there);
+    CO_ASSERT_OK(lease);
+    scope writers(home());
+    writers.spawn([&]() -> task<void> {
+      auto sent = co_await (*lease)->write(text);
+      written = sent.has_value();
+    });
+    auto got = co_await (*lease)->read_exactly(std::span<char>(answer));
+    CO_ASSERT_OK(got);
+    EXPECT_EQ((*lease)->bytes_received(), text.size());
+    while (writers.running() > 0) co_await home().yield();
+    EXPECT_EQ((*lease)->bytes_sent(), text.size());
+  }));
+  EXPECT_TRUE(written);
+  EXPECT_TRUE(answer == text);
+  EXPECT_EQ(totals().idle, 1U);
+}
+
+TEST_F(pool_tls, the_next_connection_resumes_the_session_of_the_last) {
+  const endpoint there = to();
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(request(there, "hello").value(), "hello");
+    backends().clear(there);
+    settle();
+  }
+  EXPECT_EQ(totals().handshakes, 10U);
+  EXPECT_EQ(totals().resumed, 9U);
+}
+
+TEST_F(pool_tls, a_wrong_name_is_the_callers_error_and_counts_as_a_failed_connect) {
+  const auto failed = request(to(client_options("other.example.com")), "hello");
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error(), errc::certificate_host_mismatch);
+  EXPECT_EQ(failed.error().where(), phase::handshake);
+  EXPECT_EQ(failed.error().subject(), peer().at().text());
+  EXPECT_NE(failed.error().detail().find("other.example.com"), std::string_view::npos);
+  EXPECT_EQ(totals().connect_failures, 1U);
+  EXPECT_EQ(totals().handshakes_failed, 1U);
+  EXPECT_EQ(totals().closed(close_reason::connect_failed), 1U);
+}
+
+TEST_F(pool_tls, insecure_accepts_it_and_is_counted) {
+  tls::profile_options options;
+  options.insecure = true;
+  EXPECT_EQ(request(to(std::move(options)), "hello").value(), "hello");
+  EXPECT_EQ(totals().insecure, 1U);
+}
+
+TEST_F(pool_tls, T34_handshake_stall) {
+  peer().stall(true);
+  const endpoint there = to();
+  auto waiting = start_on(home(), ask(there, "hello"));
+  settle();
+  EXPECT_EQ(totals().connecting, 1U);
+  ASSERT_TRUE(
+      run_until(home(), [&] { return waiting->has_value(); }, [&] { clock().advance(50ms); }));
+  ASSERT_FALSE(**waiting);
+  EXPECT_EQ((*waiting)->error(), errc::handshake_timeout);
+  EXPECT_EQ((*waiting)->error().where(), phase::handshake);
+  EXPECT_EQ(totals().connect_timeouts, 1U);
+  EXPECT_EQ(totals().connecting, 0U);
+  EXPECT_EQ(totals().created, totals().closed());
+}
+
+// The server's tickets arrive when the connection is idle already: it stays, and they are used.
+TEST_F(pool_tls, T28_tls_ticket_while_idle) {
+  const endpoint there = to();
+  warm(there);
+  settle();
+  EXPECT_EQ(totals().idle, 1U);
+  const std::uint32_t profile = there.profile()->id();
+  EXPECT_EQ(here().engine().sessions().count(profile, there.text()), 2U);
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  EXPECT_EQ(totals().created, 1U);
+  backends().clear(there);
+  EXPECT_EQ(request(there, "again").value(), "again");
+  EXPECT_EQ(totals().resumed, 1U);
+}
+
+TEST_F(pool_tls, T29_tls_close_notify_while_idle) {
+  const endpoint there = to();
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  settle();
+  ASSERT_EQ(totals().idle, 1U);
+  const auto session = peer().sessions().front();
+  peer().close_all();
+  ASSERT_TRUE(until([&] { return totals().closed() == 1; }));
+  EXPECT_EQ(totals().closed(close_reason::peer_closed), 1U);
+  EXPECT_EQ(request(there, "again").value(), "again");
+  EXPECT_EQ(totals().created, 2U);
+}
+
+// A FIN without close_notify: while idle nothing was cut off, and it is only gone.
+TEST_F(pool_tls, T29_tls_close_notify_while_idle_left_out) {
+  const endpoint there = to();
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  settle();
+  peer().cut_all();
+  ASSERT_TRUE(until([&] { return totals().closed() == 1; }));
+  EXPECT_EQ(totals().closed(close_reason::peer_closed), 1U);
+}
+
+TEST_F(pool_tls, T30_tls_key_update_while_idle) {
+  const endpoint there = to();
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  for (int i = 0; i < 3; ++i) {
+    peer().update_keys(true);
+    settle();
+    EXPECT_EQ(totals().idle, 1U);
+    EXPECT_EQ(request(there, "hello").value(), "hello");
+  }
+  EXPECT_EQ(totals().created, 1U);
+}
+
+TEST_F(pool_tls, data_while_idle_ends_the_connection) {
+  const endpoint there = to();
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  settle();
+  peer().send_to_all("you did not ask");
+  ASSERT_TRUE(until([&] { return totals().closed() == 1; }));
+  EXPECT_EQ(totals().closed(close_reason::unexpected_data), 1U);
+}
+
+TEST_F(pool_tls, a_greeting_waits_for_the_first_lease) {
+  peer().greet_with("220 ready\r\n");
+  const endpoint there = to();
+  warm(there);
+  settle();
+  EXPECT_EQ(totals().idle, 1U);
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto lease = co_await backends().acquire(there);
+    CO_ASSERT_OK(lease);
+    std::array<char, 11> memory{};
+    auto got = co_await (*lease)->read_exactly(std::span<char>(memory));
+    CO_ASSERT_OK(got);
+    EXPECT_EQ(std::string(memory.data(), memory.size()), "220 ready\r\n");
+  }));
+  EXPECT_EQ(totals().created, 1U);
+}
+
+// Bytes after the final response: whoever comes next must not see them.
+TEST_F(pool_tls, bytes_behind_the_answer_end_the_connection) {
+  peer().append("stray");
+  const endpoint there = to();
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(request(there, "hello").value(), "hello");
+  settle();
+  EXPECT_EQ(totals().reused, 0U);
+  EXPECT_GE(
+      totals().closed(close_reason::unread_data) + totals().closed(close_reason::unexpected_data),
+      19U);
+}
+
+TEST_F(pool_tls, a_cut_in_the_middle_of_an_answer_is_truncation) {
+  const endpoint there = to();
+  std::optional<errc> why;
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto lease = co_await backends().acquire(there);
+    CO_ASSERT_OK(lease);
+    auto sent = co_await (*lease)->write("hello");
+    CO_ASSERT_OK(sent);
+    std::array<char, 5> memory{};
+    auto got = co_await (*lease)->read_exactly(std::span<char>(memory));
+    CO_ASSERT_OK(got);
+    peer().cut_all();
+    auto more = co_await (*lease)->read(std::span<char>(memory));
+    if (!more) why = more.error().kind();
+  }));
+  EXPECT_EQ(why, errc::truncated);
+  EXPECT_EQ(totals().idle, 0U);
+}
+
+TEST_F(pool_tls, under_probe_it_is_watched_all_the_same) {
+  pool_config config;
+  config.validation = validation_policy::probe;
+  configure(config);
+  const endpoint there = to();
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  peer().update_keys(false);
+  settle();
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  EXPECT_EQ(totals().created, 1U);
+  EXPECT_EQ(totals().probes, 0U);
+  peer().close_all();
+  settle();
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  EXPECT_EQ(totals().created, 2U);
+}
+
+TEST_F(pool_tls, descriptors_neither_come_in_nor_go_out) {
+  const endpoint there = to();
+  const result<void> adopted = backends().adopt(there, 0);
+  ASSERT_FALSE(adopted);
+  EXPECT_EQ(adopted.error(), errc::unsupported);
+  std::optional<errc> why;
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto lease = co_await backends().acquire(there);
+    CO_ASSERT_OK(lease);
+    auto gone = co_await lease->detach();
+    if (!gone) why = gone.error().kind();
+  }));
+  EXPECT_EQ(why, errc::unsupported);
+}
+
+// Cancelled at each turn of the dial, the handshake, the write and the read: nothing is lost or
+// hung, and the connection serves whoever comes next, or is closed.
+TEST_F(pool_tls, a_request_cancelled_at_any_turn_leaves_nothing_behind) {
+  const endpoint there = to();
+  for (unsigned turns = 0; turns < 24; ++turns) {
+    SCOPED_TRACE(turns);
+    backends().clear(there);
+    scope callers(home());
+    bool ended = false;
+    callers.spawn([&]() -> task<void> {
+      auto work = ask(there, "hello");
+      auto got = co_await work;
+      ended = true;
+    });
+    for (unsigned i = 0; i < turns; ++i) home().run_once(0ms);
+    callers.cancel();
+    ASSERT_TRUE(until([&] { return ended && callers.running() == 0; }));
+    ASSERT_EQ(request(there, "next").value(), "next");
+    EXPECT_TRUE(add_up(totals()));
+  }
+}
+
+// The same with the whole pool, whose dials it cancels.
+TEST_F(pool_tls, a_pool_closed_at_any_turn_of_a_handshake_leaves_nothing_behind) {
+  const endpoint there = to();
+  for (unsigned turns = 0; turns < 24; ++turns) {
+    SCOPED_TRACE(turns);
+    configure({});
+    const auto got = start_on(home(), ask(there, "hello"));
+    for (unsigned i = 0; i < turns; ++i) home().run_once(0ms);
+    ASSERT_TRUE(run([this]() -> task<void> {
+      auto closed = co_await backends().close();
+      EXPECT_TRUE(closed);
+    }));
+    ASSERT_TRUE(until([&] { return got->has_value(); }));
+  }
+}
+
+TEST_F(pool_tls, a_write_ended_by_its_deadline_is_seen_as_truncation_never_as_garbage) {
+  pool_config config;
+  config.write_timeout = 1s;
+  configure(config);
+  const endpoint there = to();
+  const std::string much(8 << 20, 'x');
+  std::optional<errc> why;
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto lease = co_await backends().acquire(there);
+    CO_ASSERT_OK(lease);
+    peer().stop();  // reads nothing more
+    scope writers(home());
+    bool over = false;
+    writers.spawn([&]() -> task<void> {
+      auto sent = co_await (*lease)->write(much);
+      if (!sent) why = sent.error().kind();
+      over = true;
+    });
+    while (!over) {
+      co_await home().yield();
+      clock().advance(1ms);
+    }
+  }));
+  EXPECT_TRUE(why == errc::write_timeout || why == errc::connection_reset);
+  EXPECT_EQ(totals().idle, 0U);
+}
+
+TEST_F(pool_tls, handshakes_wait_for_a_turn_in_which_there_is_time) {
+  // With the clock set by hand they take no time: none waits.
+  const endpoint there = to();
+  EXPECT_EQ(request(there, "hello").value(), "hello");
+  EXPECT_EQ(here().handshakes().times_waited(), 0U);
+}
+
+}  // namespace
+}  // namespace conpool::test
