@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include <bench/resp.h>
+#include <bench/tls.h>
 #include <conpool/runtime/address.h>
 #include <conpool/runtime/listener.h>
 #include <conpool/runtime/shard.h>
@@ -107,15 +109,28 @@ task<void> serve_redis(socket peer, key_value_store& store) {
   }
 }
 
-task<void> accept_all(listener door, wire_protocol protocol, std::size_t message_bytes,
-                      key_value_store& store) {
+task<void> serve(socket peer, std::optional<tls_acceptor> tls, wire_protocol protocol,
+                 std::size_t message_bytes, key_value_store& store) {
+  if (tls) {
+    auto secured = co_await tls->accept(*peer);
+    if (!secured) co_return;
+  }
+  if (protocol == wire_protocol::redis) {
+    auto work = serve_redis(std::move(peer), store);
+    co_await work;
+  } else {
+    auto work = serve_echo(std::move(peer), message_bytes);
+    co_await work;
+  }
+}
+
+task<void> accept_all(listener door, std::optional<tls_acceptor> tls, wire_protocol protocol,
+                      std::size_t message_bytes, key_value_store& store) {
   shard& home = *shard::current();
   while (!home.stopping()) {
     auto peer = co_await door.accept();
-    if (peer && protocol == wire_protocol::redis) {
-      home.spawn(serve_redis, std::move(*peer), std::ref(store));
-    } else if (peer) {
-      home.spawn(serve_echo, std::move(*peer), message_bytes);
+    if (peer) {
+      home.spawn(serve, std::move(*peer), tls, protocol, message_bytes, std::ref(store));
     } else if (peer.error() == errc::too_many_files || peer.error() == errc::io_failed) {
       auto waited = co_await home.sleep_for(accept_again_after);
       if (!waited) co_return;
@@ -126,17 +141,26 @@ task<void> accept_all(listener door, wire_protocol protocol, std::size_t message
 }
 
 // Opens one server on the shard that runs this.
-task<result<endpoint>> open_server(wire_protocol protocol, std::size_t message_bytes,
+task<result<endpoint>> open_server(const run_plan& plan, const self_signed& own,
                                    key_value_store& store) {
   shard& home = *shard::current();
+  std::optional<tls_acceptor> tls;
+  if (plan.tls) {
+    result<tls_acceptor> made = tls_acceptor::make(own);
+    if (!made) co_return fail(std::move(made.error()));
+    tls.emplace(std::move(*made));
+  }
   result<socket_address> loopback = socket_address::ip("127.0.0.1", 0);
   if (!loopback) co_return fail(std::move(loopback.error()));
   listen_options options;
   options.accepted.timeouts = patient;
   result<listener> door = listener::open(home, *loopback, options);
   if (!door) co_return fail(std::move(door.error()));
-  result<endpoint> where = endpoint::parse("tcp://" + door->address().to_string());
-  home.spawn(accept_all, std::move(*door), protocol, message_bytes, std::ref(store));
+  const char* const scheme = plan.tls ? "tls://" : "tcp://";
+  result<endpoint> where = endpoint::parse(scheme + door->address().to_string());
+  if (where && plan.tls) where = trusting(*where, own.certificate_pem);
+  home.spawn(accept_all, std::move(*door), std::move(tls), plan.protocol,
+             std::size_t{plan.message_bytes}, std::ref(store));
   co_return std::move(where);
 }
 
@@ -149,11 +173,12 @@ result<std::unique_ptr<embedded_servers>> embedded_servers::start(const run_plan
   result<std::unique_ptr<runtime>> threads = runtime::create(options);
   if (!threads) return fail(std::move(threads.error()));
   made->runtime_ = std::move(*threads);
+  const self_signed own = plan.tls ? make_self_signed() : self_signed();
   for (unsigned index = 0; index < plan.servers; ++index) {
     made->stores_.push_back(std::make_unique<key_value_store>());
     result<endpoint> one =
-        made->runtime_->run_on(index % plan.server_shards, open_server, plan.protocol,
-                               std::size_t{plan.message_bytes}, std::ref(*made->stores_.back()));
+        made->runtime_->run_on(index % plan.server_shards, open_server, std::cref(plan),
+                               std::cref(own), std::ref(*made->stores_.back()));
     if (!one) return fail(std::move(one.error()));
     made->endpoints_.push_back(std::move(*one));
   }

@@ -1,4 +1,5 @@
 #include <bench/options.h>
+#include <bench/tls.h>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -45,7 +46,7 @@ constexpr std::string_view footer =
     "was due, because its client was still busy, is measured from when it was due.\n"
     "With --protocol redis a message is a SET and a GET of the same key; servers given by\n"
     "--endpoint keep the keys, one for each client that runs at once (conpool-bench:...).\n"
-    "An endpoint is tcp://host:port, unix:/path or unix:@name.\n"
+    "An endpoint is tcp://host:port, tls://host:port, unix:/path or unix:@name.\n"
     "\n"
     "Exit status: 0 if every request succeeded, 1 if not, 2 for bad arguments.";
 
@@ -56,6 +57,8 @@ struct arguments {
   std::vector<std::string> endpoints;
   std::string protocol = "echo";
   bool tls = false;
+  std::string ca_path;
+  bool insecure = false;
   std::string validation = "watch";
   std::optional<std::uint64_t> shards;
   std::optional<std::uint64_t> clients;
@@ -156,7 +159,11 @@ void declare(CLI::App& app, arguments& given) {
         "URI");
   names(app.add_option("--protocol", given.protocol, "echo, redis [echo]")->check(known_protocol()),
         "NAME");
-  app.add_flag("--tls", given.tls, "Not in this version");
+  app.add_flag("--tls", given.tls, "TLS with the embedded servers, under a certificate made now");
+  names(app.add_option("--ca", given.ca_path,
+                       "Certificates that tls:// endpoints are checked against [the system's]"),
+        "FILE");
+  app.add_flag("--insecure", given.insecure, "Accept any certificate of tls:// endpoints");
   names(app.add_option("--shards", given.shards, "Threads with clients [half of the processors]")
             ->check(whole_number(shards_max)),
         "N");
@@ -233,14 +240,14 @@ run_plan plan_with(run_plan plan, const arguments& given, unsigned cores) {
   return plan;
 }
 
-std::expected<std::vector<endpoint>, early_exit> parse_endpoints(
-    const std::vector<std::string>& texts) {
+std::expected<std::vector<endpoint>, early_exit> parse_endpoints(const arguments& given) {
   std::vector<endpoint> parsed;
-  for (const std::string& text : texts) {
+  for (const std::string& text : given.endpoints) {
     result<endpoint> one = endpoint::parse(text);
     if (!one) return refuse("--endpoint: " + one.error().message());
     if (one->transport() == transport::tls) {
-      return refuse("--endpoint: " + text + ": TLS comes in a later version; use tcp:// or unix:");
+      one = verified_by(*one, given.ca_path, given.insecure);
+      if (!one) return refuse("--endpoint: " + text + ": " + one.error().message());
     }
     parsed.push_back(std::move(*one));
   }
@@ -248,12 +255,15 @@ std::expected<std::vector<endpoint>, early_exit> parse_endpoints(
 }
 
 std::expected<options, early_exit> decide(const arguments& given, unsigned cores) {
-  if (given.tls) return refuse("--tls: TLS comes in a later version");
+  if (given.tls && !has_tls()) return refuse("--tls: this build has no TLS");
+  if (given.tls && !given.endpoints.empty()) {
+    return refuse("--tls: is for the embedded servers; write --endpoint tls://host:port");
+  }
   if (given.output.html_path == "-") return refuse("--html: needs the name of a file");
   if (given.duration_s && *given.duration_s < 1e-3) {
     return refuse("--duration: must be at least 0.001 seconds");
   }
-  auto endpoints = parse_endpoints(given.endpoints);
+  auto endpoints = parse_endpoints(given);
   if (!endpoints) return std::unexpected(endpoints.error());
 
   options made = given.output;
@@ -263,6 +273,9 @@ std::expected<options, early_exit> decide(const arguments& given, unsigned cores
     if (given.preset_name != "all" && &each != &wanted) continue;
     run_plan plan = plan_with(plan_of(each), given, cores);
     plan.endpoints = *endpoints;
+    plan.tls = given.tls || std::ranges::any_of(*endpoints, [](const endpoint& one) {
+                 return one.transport() == transport::tls;
+               });
     if (std::uint64_t{plan.parallel} * plan.message_bytes > memory_max_bytes) {
       return refuse(
           fmt::format("--message-size: {} bytes for each of {} clients at once is more "

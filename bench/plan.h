@@ -25,6 +25,7 @@ struct run_plan {
   std::string name;  // of the preset, or "custom"
   wire_protocol protocol = wire_protocol::echo;
   validation_policy validation = validation_policy::watch;
+  bool tls = false;  // with the embedded servers, or to any of the endpoints
 
   // The servers to use; if there are none, so many embedded ones.
   std::vector<endpoint> endpoints;

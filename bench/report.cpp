@@ -28,7 +28,7 @@ json to_json(const run_report& run) {
   json made;
   made["preset"] = run.plan.name;
   made["protocol"] = to_string(run.plan.protocol);
-  made["tls"] = false;
+  made["tls"] = run.plan.tls;
   made["validation"] = to_string(run.plan.validation);
   made["shards"] = run.plan.shards;
   made["clients"] = run.plan.clients;

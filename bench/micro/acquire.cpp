@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include <bench/micro/acquire.h>
 #include <bench/micro/echo_peer.h>
 #include <bench/micro/measured_run.h>
 #include <bench/micro/micro.h>
@@ -62,13 +63,14 @@ void check_and_report(benchmark::State& state, measured_run& run, pool_client& c
   state.counters["hits"] = static_cast<double>(hits);
 }
 
-void measure_one_endpoint(benchmark::State& state, validation_policy validation) {
-  echo_peer peer;
+}  // namespace
+
+void measure_acquires(benchmark::State& state, const endpoint& peer, validation_policy validation) {
   pool_config config;
   config.max_connections_per_endpoint = idle_connections;
   config.validation = validation;
   pool_client client(config);
-  const endpoint_handle to = client.handle_of(peer);
+  const endpoint_handle to = client.pool().handle(peer);
   client.fill(to, idle_connections);
   const std::uint64_t hits_before = client.pool().totals().hits;
 
@@ -79,14 +81,14 @@ void measure_one_endpoint(benchmark::State& state, validation_policy validation)
   check_and_report(state, run, client, hits_before, idle_connections);
 }
 
-}  // namespace
-
 void acquire_hit(benchmark::State& state) {
-  measure_one_endpoint(state, validation_policy::watch);
+  const echo_peer peer;
+  measure_acquires(state, endpoint_of(peer));
 }
 
 void acquire_hit_unvalidated(benchmark::State& state) {
-  measure_one_endpoint(state, validation_policy::none);
+  const echo_peer peer;
+  measure_acquires(state, endpoint_of(peer), validation_policy::none);
 }
 
 void acquire_hit_16_endpoints(benchmark::State& state) {

@@ -32,6 +32,9 @@ constexpr std::initializer_list<std::int64_t> none{};
 constexpr std::initializer_list<std::int64_t> probe_sizes{1, 16, 64};
 constexpr std::initializer_list<std::int64_t> dial_sizes{1, 16, 64, 256};
 constexpr std::initializer_list<std::int64_t> request_connections{1, 16, 64};
+#ifdef CONPOOL_MICRO_TLS
+constexpr std::initializer_list<std::int64_t> record_bytes{64, 1024, 16384};
+#endif
 
 const entry entries[] = {
     {"acquire_hit", &acquire_hit, none},
@@ -44,6 +47,14 @@ const entry entries[] = {
     {"dial_batch", &dial_batch, dial_sizes},
     {"request_pooled", &request_pooled, request_connections},
     {"floor_request_bare_ring", &floor_request_bare_ring, request_connections},
+#ifdef CONPOOL_MICRO_TLS
+    {"acquire_hit_tls", &acquire_hit_tls, none},
+    {"tls_record_encrypt", &tls_record_encrypt, record_bytes},
+    {"tls_record_decrypt", &tls_record_decrypt, record_bytes},
+    {"floor_aead", &floor_aead, record_bytes},
+    {"tls_handshake_full", &tls_handshake_full, none},
+    {"tls_handshake_resumed", &tls_handshake_resumed, none},
+#endif
 };
 
 void register_all() {

@@ -29,4 +29,13 @@ void dial_batch(benchmark::State& state);
 void request_pooled(benchmark::State& state);
 void floor_request_bare_ring(benchmark::State& state);
 
+// tls.cpp, left out of builds without TLS: the acquire over TLS; a record of range(0) bytes written
+// or read, and the bare AEAD; a client's part of a handshake.
+void acquire_hit_tls(benchmark::State& state);
+void tls_record_encrypt(benchmark::State& state);
+void tls_record_decrypt(benchmark::State& state);
+void floor_aead(benchmark::State& state);
+void tls_handshake_full(benchmark::State& state);
+void tls_handshake_resumed(benchmark::State& state);
+
 }  // namespace conpool::micro

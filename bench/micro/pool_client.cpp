@@ -37,10 +37,14 @@ pool_client::~pool_client() {
   home_.reset();
 }
 
-endpoint_handle pool_client::handle_of(const echo_peer& peer) {
+endpoint endpoint_of(const echo_peer& peer) {
   auto parsed = endpoint::parse(peer.uri());
   if (!parsed) give_up(parsed.error());
-  return pool_->handle(*parsed);
+  return std::move(*parsed);
+}
+
+endpoint_handle pool_client::handle_of(const echo_peer& peer) {
+  return pool_->handle(endpoint_of(peer));
 }
 
 void pool_client::fill(const endpoint_handle& to, std::size_t count) {

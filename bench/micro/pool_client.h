@@ -60,6 +60,9 @@ class pool_client {
   std::optional<conpool::pool> pool_;
 };
 
+// Where it listens.
+endpoint endpoint_of(const echo_peer& peer);
+
 // Ends the process with the error's message.
 [[noreturn]] void give_up(const error& why);
 

@@ -1,0 +1,37 @@
+// What tls.cpp and self_signed.cpp have, for builds without TLS.
+#include <bench/tls.h>
+
+namespace conpool::bench {
+namespace {
+
+error not_here() {
+  return error(errc::unsupported, phase::configure).with_detail("this build has no TLS");
+}
+
+}  // namespace
+
+bool has_tls() noexcept {
+  return false;
+}
+
+self_signed make_self_signed() {
+  return {};
+}
+
+result<endpoint> verified_by(const endpoint&, const std::string&, bool) {
+  return fail(not_here());
+}
+
+result<endpoint> trusting(const endpoint&, const std::string&) {
+  return fail(not_here());
+}
+
+result<tls_acceptor> tls_acceptor::make(const self_signed&) {
+  return fail(not_here());
+}
+
+task<result<void>> tls_acceptor::accept(stream&) const {
+  co_return fail(not_here());
+}
+
+}  // namespace conpool::bench

@@ -1,0 +1,39 @@
+// TLS in the harness: the embedded servers' side, and what its clients verify. In builds without
+// TLS (no_tls.cpp) everything here is refused as unsupported.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <bench/self_signed.h>
+#include <conpool/pool/endpoint.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/stream.h>
+#include <conpool/runtime/task.h>
+
+namespace conpool::tls {
+class server_context;
+}
+
+namespace conpool::bench {
+
+bool has_tls() noexcept;
+
+// What to verify at a tls:// endpoint: its name, against the certificates of a file or, without
+// one, the system's; or nothing.
+result<endpoint> verified_by(const endpoint& where, const std::string& ca_path, bool insecure);
+// The same against one certificate.
+result<endpoint> trusting(const endpoint& where, const std::string& certificate_pem);
+
+// The servers' side on one shard. Made and used there; copies share it.
+class tls_acceptor {
+ public:
+  static result<tls_acceptor> make(const self_signed& own);
+  // The handshake of a connection that was accepted.
+  task<result<void>> accept(stream& raw) const;
+
+ private:
+  std::shared_ptr<tls::server_context> context_;
+};
+
+}  // namespace conpool::bench
