@@ -141,6 +141,8 @@ result<trust_ptr> trust_store::from_file(const std::string& path, const trust_op
 }
 
 result<trust_ptr> trust_store::load_system() {
+  // Else it would pass for a bundle without certificates, and the next would be tried.
+  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());
   const char* file = ::secure_getenv("SSL_CERT_FILE");
   const char* folder = ::secure_getenv("SSL_CERT_DIR");
   if (file != nullptr || folder != nullptr) {

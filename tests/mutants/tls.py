@@ -57,7 +57,13 @@ MUTANTS = [
     ("names_the_library_if_it_is_openssl", "conpool/tls/profile.cpp",
      "  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());\n", ""),
     ("names_the_library_if_it_is_openssl", "conpool/tls/trust_store.cpp",
-     "  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());\n", ""),
+     "std::string_view source) {\n"
+     "  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());\n",
+     "std::string_view source) {\n"),
+    ("names_the_library_if_it_is_openssl", "conpool/tls/trust_store.cpp",
+     "next would be tried.\n"
+     "  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());\n",
+     "next would be tried.\n"),
     ("a_thousand_tickets_are_too_many", "conpool/tls/stream.cpp",
      "(idle_messages_ > limits.idle_messages_max || idle_bytes_ > limits.idle_bytes_max)", "false"),
     ("T30_tls_key_update_while_idle_from_openssl", "conpool/tls/stream.cpp",
