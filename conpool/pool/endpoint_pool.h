@@ -19,10 +19,10 @@
 // (protocol hooks, probes, pings, use counts, an observer, leak detection, a pause) sets lends_ to
 // `closely`, and marks its connections `supervised`, so that their return takes the slow way, too.
 //
-// The parts, each a file: endpoint_pool.cpp lending, taking back, closing; waiting.cpp the queue;
-// demand.cpp when to dial; dial.cpp dialing; secure.cpp TLS; coded.cpp what arrives through it;
-// upkeep.cpp what time brings; service.cpp the protocol's coroutines; checks.cpp probes and pings;
-// shared.cpp connections with several leases.
+// The parts, each a file: endpoint_pool.cpp lending, taking back; closing.cpp; waiting.cpp the
+// queue; demand.cpp when to dial; dial.cpp dialing; secure.cpp TLS; coded.cpp what arrives through
+// it; upkeep.cpp what time brings; service.cpp the protocol's coroutines; checks.cpp probes and
+// pings; shared.cpp connections with several leases.
 #pragma once
 
 #include <array>
