@@ -121,7 +121,7 @@ void endpoint_pool::retry_fired(timer_node& node) noexcept {
   static_cast<retry_timer&>(node).pool->look_at_demand();
 }
 
-void endpoint_pool::dial_failed(error why) noexcept {
+void endpoint_pool::dial_failed(const error& why) noexcept {
   --counts_.connecting;
   ++counts_.closed_by[static_cast<std::size_t>(close_reason::connect_failed)];
   if (why.where() == phase::resolve) {

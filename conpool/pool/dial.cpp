@@ -44,7 +44,7 @@ task<void> endpoint_pool::dial(core_pointer keep, endpoint_pool& self, std::uint
   if (made) {
     self.established(**made, generation);
   } else {
-    self.dial_failed(std::move(made.error()));
+    self.dial_failed(made.error());
   }
 }
 

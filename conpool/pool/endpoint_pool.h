@@ -283,7 +283,7 @@ class endpoint_pool : private timer_node,
   bool may_dial_now() noexcept;
   void begin_dials() noexcept;
   void schedule_retry() noexcept;
-  void dial_failed(error why) noexcept;
+  void dial_failed(const error& why) noexcept;
   void end_warming() noexcept;
   void count_failure(const error& why, pool_event_kind kind) noexcept;
   void note_if_unserved(const connection& gone, close_reason why) noexcept;

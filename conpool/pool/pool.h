@@ -52,7 +52,6 @@ class endpoint_handle {
       : core_(other.core_), place_(other.place_) {
     place_->add_handle();
   }
-  endpoint_handle(endpoint_handle&& other) noexcept : endpoint_handle(std::as_const(other)) {}
   endpoint_handle& operator=(endpoint_handle other) noexcept {
     std::swap(core_, other.core_);
     std::swap(place_, other.place_);

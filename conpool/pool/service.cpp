@@ -40,7 +40,7 @@ task<void> endpoint_pool::serve(core_pointer keep, endpoint_pool& self, connecti
     }
     well = done.has_value();
   } catch (...) {
-    // A hook that throws counts as one that failed.
+    well = false;  // a hook that throws counts as one that failed
   }
   self.serviced(one, what, well);
 }
@@ -143,8 +143,7 @@ task<void> endpoint_pool::run(core_pointer keep, endpoint_pool& self, managed_co
   try {
     auto work = self.hooks_->run(keep->protocol(), one);
     co_await in_context(one.life_, std::move(work));
-  } catch (...) {
-    // Its end is what counts.
+  } catch (...) {  // NOLINT(bugprone-empty-catch): that it has ended is what counts
   }
   one.running_ = false;
   one.life_.detach();
