@@ -195,6 +195,14 @@ TEST(examples, redis_gets_what_it_set_over_one_connection) {
   EXPECT_TRUE(redis.prints("3 requests over 1 connection(s)\n")) << redis.printed();
 }
 
+TEST(examples, redis_protocol_is_told_of_a_change_while_idle) {
+  const redis_server server;
+  program redis("redis_protocol", server.at().text());
+  EXPECT_EQ(redis.finish(), 0) << redis.printed();
+  EXPECT_TRUE(redis.prints("the server says: conpool:cached has changed\n")) << redis.printed();
+  EXPECT_TRUE(redis.prints("2 connections idle\n")) << redis.printed();
+}
+
 TEST(examples, redis_says_why_it_could_not_connect) {
   const closed_port nobody;
   program redis("redis", nobody.at());

@@ -31,4 +31,26 @@ MUTANTS = [
     # A lease does not know that its connection was lent before.
     ("T27_surprise_close_stress", "conpool/pool/endpoint_pool.h",
      "counts_.reused += taken.uses_++ > 0 ? 1 : 0;", "counts_.reused += taken.uses_ > 0 ? 1 : 0;"),
+    # Half a message on the wire does not matter.
+    ("a_write_that_ended_in_the_middle", "conpool/runtime/stream.cpp",
+     "if (code != 0 && done_ > 0) source_->mark(stream::torn);", ";"),
+    # run() outlives its connection.
+    ("protocol_ends.while_it_is_suspended", "conpool/pool/endpoint_pool.cpp",
+     "  if (unwanted.managed_) managed(unwanted).life_.cancel(errc::connection_closed);\n", ""),
+    # retire() is forgotten by the fast return.
+    ("run_that_ends_by_itself_retires", "conpool/pool/shared.cpp",
+     "  one.mark(stream::supervised);  // it is to be looked at when it comes back\n", ""),
+    # A handed over connection is not offered to the protocol.
+    ("on_acquire_is_asked_once_for_each_lease", "conpool/pool/shared.cpp",
+     "} else if (!protocol_wants(reserved)) {", "} else if (false) {"),
+    # What is being checked at an interval does not count as supply.
+    ("a_caller_during_pings_at_an_interval", "conpool/pool/checks.cpp",
+     "  candidate.checking_ = true;\n  ++checking_;\n", ""),
+    ("while_pings_fail_a_caller_waits_for_a_connect", "conpool/pool/demand.cpp",
+     "(pings_all_ ? counts_.waiting - fresh_waiting_ : callers_left_by_checks())",
+     "callers_left_by_checks()"),
+    ("a_failed_ping_makes_the_next_lends_ping", "conpool/pool/service.cpp",
+     "    pings_all_ = bad;\n", ""),
+    ("a_validation_that_is_cancelled_lets_the_next", "conpool/pool/checks.cpp",
+     "std::exchange(batch_, nullptr)->done.set();", "batch_ = nullptr;"),
 ]

@@ -1,0 +1,56 @@
+// Shared connections on the simulated network: what a real one does only now and then.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include <conpool/pool/pool.h>
+#include <conpool/runtime/deadline.h>
+
+#include "sim/sim_fixture.h"
+
+namespace conpool::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct multiplexing {
+  struct state {};
+  access access_mode(const connection&, const state&) const { return access::shared(100); }
+};
+
+task<result<void>> write_all(connection& to, std::string text) {
+  auto sent = co_await to.write(text);
+  co_return std::move(sent);
+}
+
+class sim_shared : public sim_fixture {};
+
+// One lease's write that was given up in the middle leaves half a message on the wire: whatever
+// another lease sent next would be taken for its rest.
+TEST_F(sim_shared, a_write_that_ended_in_the_middle_takes_the_connection_out_of_service) {
+  const server& peer = net().add_server("10.0.0.1", 1000, {.window = 1000, .swallow = 1});
+  const endpoint to = endpoint::parse("tcp://" + peer.address().to_string()).value();
+  pool backends = pool::create(home(), {}, multiplexing{}).value();
+  ASSERT_TRUE(here().run([&]() -> task<void> {
+    auto first = co_await backends.acquire(to);
+    CO_CHECK(first);
+    auto second = co_await backends.acquire(to);
+    CO_CHECK(second);
+    EXPECT_EQ((*first)->id(), (*second)->id());
+    auto writing = write_all(**first, std::string(100'000, 'x'));
+    auto sent = co_await with_timeout(home(), 1s, std::move(writing));
+    EXPECT_FALSE(sent);
+    EXPECT_GT((*first)->bytes_sent(), 0U);
+    first->release();
+    auto third = co_await backends.acquire(to);
+    CO_CHECK(third);
+    EXPECT_NE((*third)->id(), (*second)->id());
+  }));
+  here().pass(1s);
+  EXPECT_EQ(backends.totals().closed(close_reason::interrupted), 1U);
+}
+
+}  // namespace
+}  // namespace conpool::sim
