@@ -57,6 +57,7 @@ void floor_probe_batch(benchmark::State& state) {
   const auto count = static_cast<std::size_t>(state.range(0));
   echo_peer peer;
   std::vector<int> sockets;
+  sockets.reserve(count);
   for (std::size_t i = 0; i < count; ++i) sockets.push_back(connect_blocking(peer.address()));
   bare_uring ring;
   char byte = 0;

@@ -25,9 +25,6 @@ MUTANTS = [
     ("T25_allowed_push_while_idle", "conpool/pool/endpoint_pool.cpp",
      "if (waiting > 0 && asks_protocol) {", "if (waiting > 99 && asks_protocol) {"),
     # Only the first piece of it is handed over.
-    ("T25_allowed_push_while_idle_of_any_size", "conpool/pool/service.cpp",
-     "(look_at_socket || (one.conditions() & there) != 0)) {",
-     "(look_at_socket || (memory.empty() && (one.conditions() & there) != 0))) {"),
     # A lease does not know that its connection was lent before.
     ("T27_surprise_close_stress", "conpool/pool/endpoint_pool.h",
      "counts_.reused += taken.uses_++ > 0 ? 1 : 0;", "counts_.reused += taken.uses_ > 0 ? 1 : 0;"),
@@ -35,7 +32,7 @@ MUTANTS = [
     ("a_write_that_ended_in_the_middle", "conpool/runtime/stream.cpp",
      "if (code != 0 && done_ > 0) source_->mark(stream::torn);", ";"),
     # run() outlives its connection.
-    ("protocol_ends.while_it_is_suspended", "conpool/pool/endpoint_pool.cpp",
+    ("protocol_ends.while_it_is_suspended", "conpool/pool/closing.cpp",
      "  if (unwanted.managed_) managed(unwanted).life_.cancel(errc::connection_closed);\n", ""),
     # retire() is forgotten by the fast return.
     ("run_that_ends_by_itself_retires", "conpool/pool/shared.cpp",

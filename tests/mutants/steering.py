@@ -1,12 +1,9 @@
 """Ending, clearing, pausing, resizing, sharing a budget, leaks and observers."""
 
 MUTANTS = [
-    ("T32_hash_collision_peer_mismatch", "conpool/pool/endpoint.h",
-     "return left.hash_ == right.hash_ && left.text_ == right.text_;",
-     "return left.hash_ == right.hash_;"),
-    ("T42_clear_interrupts_inuse", "conpool/pool/endpoint_pool.cpp",
+    ("T42_clear_interrupts_inuse", "conpool/pool/closing.cpp",
      "break_off(one, close_reason::cleared);", ";"),
-    ("what_was_handed_to_a_caller_that_has_not_run_is_cleared", "conpool/pool/endpoint_pool.cpp",
+    ("what_was_handed_to_a_caller_that_has_not_run_is_cleared", "conpool/pool/closing.cpp",
      "return_to_queue(one);  // nobody has it yet, and nobody gets it\n"
      "      close_connection(one, close_reason::cleared);", ";"),
     ("T43_close_waits_then_forces", "conpool/pool/endpoint_pool.h",
