@@ -233,7 +233,7 @@ constexpr void set_lending_hooks(protocol_hooks& made) noexcept {
 }
 
 template <protocol P>
-constexpr protocol_hooks make_hooks() noexcept {
+constexpr protocol_hooks make_hooks() {
   protocol_hooks made{
       .create = [](endpoint_pool& owner, shard& home, int fd, std::uint64_t id) -> connection* {
         return new connection_of<P>(owner, home, fd, id);
