@@ -216,6 +216,9 @@ void stream::write_awaiter::encoded_sent(int code) noexcept {
     finish(over ? 0 : -ECANCELED);
   } else {
     if (code != -ECANCELED) sink.fail_with(code == 0 ? -EPIPE : code);
+    // What was encoded cannot be taken back, even if nothing of it was sent: it comes before
+    // whatever is written next, and may be only the first part of what its writer meant.
+    sink.mark(torn);
     finish(code == 0 ? -EPIPE : code);
   }
   sink.operation_ended();

@@ -1,4 +1,6 @@
 MUTANTS = [
+    ("stream_codec.a_write_cancelled_before", "conpool/runtime/stream_codec.cpp",
+     "    sink.mark(torn);\n", ""),
     ("stream_codec.what_arrives_split", "conpool/runtime/stream_codec.cpp",
      "  if (code == -EAGAIN || !reader.decode()) {\n    post_again();",
      "  if (code == -EAGAIN || !reader.decode()) {\n    reader.finish(0);"),

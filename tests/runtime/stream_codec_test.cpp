@@ -381,6 +381,25 @@ TEST_F(stream_codec, a_write_after_one_that_was_broken_off_goes_on_behind_its_re
   EXPECT_TRUE(seen == toy_codec::frames(text.substr(0, before)) + toy_codec::frames("next"));
 }
 
+// What was encoded before the cancel will be sent, whatever the kernel had taken of it.
+TEST_F(stream_codec, a_write_cancelled_before_anything_was_sent_tears_the_stream) {
+  connect(true);
+  const auto first = start_write(std::string(1 << 20, 'x'));
+  until_blocked();
+  pass(31s);
+  ASSERT_TRUE(until([&] { return first->has_value(); }));
+  near()->clear(stream::torn);
+  near()->clear(stream::broken_off);
+  const std::uint64_t before = near()->bytes_sent();
+  const auto second = start_write("second");
+  settle();
+  pass(31s);
+  ASSERT_TRUE(until([&] { return second->has_value(); }));
+  EXPECT_EQ((*second)->error(), errc::write_timeout);
+  EXPECT_EQ(near()->bytes_sent(), before);
+  EXPECT_NE(near()->conditions() & stream::torn, 0U);
+}
+
 TEST_F(stream_codec, a_read_cancelled_at_each_turn_loses_nothing) {
   const std::string wire = toy_codec::frames("hello") + toy_codec::frames("world");
   for (unsigned turns = 0; turns < 6; ++turns) {
