@@ -14,52 +14,63 @@ namespace {
 
 using const_bytes = std::span<const std::byte>;
 
-// The memory of one handshake, given back when it is over.
-struct handshake_memory {
-  explicit handshake_memory(service& home)
-      : from(&home.memory()),
-        received(from->take(record_memory::small_bytes)),
-        said(from->take(record_memory::small_bytes)) {}
-  ~handshake_memory() {
+// What one handshake needs: the session that stays, and memory that is given back when it is over.
+struct handshake {
+  explicit handshake(service& here) noexcept : from(&here.memory()) {}
+  ~handshake() {
     from->give_back(std::move(received));
     from->give_back(std::move(said));
   }
-  handshake_memory(const handshake_memory&) = delete;
-  handshake_memory& operator=(const handshake_memory&) = delete;
+  handshake(const handshake&) = delete;
+  handshake& operator=(const handshake&) = delete;
+
+  bool prepare(service& here, context_base& context, std::shared_ptr<const void> owner,
+               const std::string& peer) {
+    codec = std::make_unique<connection_codec>(here, context, std::move(owner), peer);
+    received = from->take(record_memory::small_bytes);
+    said = from->take(record_memory::small_bytes);
+    return received && said;
+  }
+  // One call of the engine, between enter() and leave() of the budget.
+  handshake_step take_step() {
+    slab out(said.bytes());
+    const handshake_step step = codec->session().handshake(input, out);
+    output = out.filled();
+    return step;
+  }
 
   record_memory* from;
+  std::unique_ptr<connection_codec> codec;
   record_memory::block received;
   record_memory::block said;
   const_bytes input;  // of received
   const_bytes output;
 };
 
-// One call of the engine, between enter() and leave() of the budget.
-handshake_step take_step(tls::stream& session, handshake_memory& memory) {
-  slab out(memory.said.bytes());
-  const handshake_step step = session.handshake(memory.input, out);
-  memory.output = out.filled();
-  return step;
-}
-
-task<result<void>> shake(conpool::stream& raw, service& here, tls::stream& session,
-                         handshake_memory& memory) {
+task<result<void>> shake(conpool::stream& raw, service& here, context_base& context,
+                         std::shared_ptr<const void> owner, handshake& state) {
   for (;;) {
     auto turn = co_await here.handshakes().enter();
     if (!turn) co_return fail(std::move(turn.error()));
-    const handshake_step step = take_step(session, memory);
+    // In its turn, too: a thousand sessions take milliseconds to make.
+    if (!state.codec && !state.prepare(here, context, std::move(owner), *raw.name())) {
+      here.handshakes().leave();
+      co_return fail(error(errc::out_of_memory, phase::handshake).about(*raw.name()));
+    }
+    const handshake_step step = state.take_step();
     here.handshakes().leave();
-    if (!memory.output.empty()) {
-      auto sent = co_await raw.write(memory.output);
+    if (!state.output.empty()) {
+      auto sent = co_await raw.write(state.output);
       if (!sent && step != handshake_step::failed) co_return fail(std::move(sent.error()));
     }
+    tls::stream& session = state.codec->session();
     if (step == handshake_step::failed) co_return fail(session.failure());
     if (step == handshake_step::open) co_return result<void>{};
     if (step == handshake_step::wants_output) continue;
-    auto count = co_await raw.read(memory.received.bytes());
+    auto count = co_await raw.read(state.received.bytes());
     if (!count) co_return fail(std::move(count.error()));
     if (*count == 0) co_return session.end_of_input();
-    memory.input = memory.received.bytes().first(*count);
+    state.input = state.received.bytes().first(*count);
   }
 }
 
@@ -81,19 +92,15 @@ task<result<void>> secure(conpool::stream& raw, context_base& context,
   CONPOOL_ASSERT(raw.name() != nullptr, "TLS needs the name of its peer");
   shard& home = raw.home();
   service& here = service::of(home);
-  auto made = std::make_unique<connection_codec>(here, context, std::move(owner), *raw.name());
-  handshake_memory memory(here);
-  if (!memory.received || !memory.said) {
-    co_return fail(error(errc::out_of_memory, phase::handshake).about(*raw.name()));
-  }
-  auto work = shake(raw, here, made->session(), memory);
+  handshake state(here);
+  auto work = shake(raw, here, context, std::move(owner), state);
   const duration left = std::max(duration(1), deadline - home.now());
   auto done = co_await with_timeout(home, left, std::move(work));
   if (done && (raw.conditions() & conpool::stream::closing) != 0) {
     done = fail(error(errc::connection_closed, phase::handshake));
   }
   if (!done) co_return fail(what_it_means(done.error(), raw, home.now() >= deadline));
-  raw.use_codec(std::move(made), memory.input);
+  raw.use_codec(std::move(state.codec), state.input);
   co_return result<void>{};
 }
 

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include <conpool/runtime/scope.h>
+#include <conpool/tls/secure.h>
+#include <conpool/tls/shard_context.h>
 
 #include "pool/tls_fixture.h"
 
@@ -316,6 +318,36 @@ TEST_F(pool_tls, handshakes_wait_for_a_turn_in_which_there_is_time) {
   const endpoint there = to();
   EXPECT_EQ(request(there, "hello").value(), "hello");
   EXPECT_EQ(here().handshakes().times_waited(), 0U);
+}
+
+TEST_F(pool_tls, a_handshake_that_waits_for_its_turn_has_made_nothing_yet) {
+  // Sessions and their memory take microseconds each: a thousand of them, made before their turn,
+  // would hold up the shard for milliseconds.
+  const endpoint there = to();
+  const auto context = here().engine().context_for(there.profile());
+  ASSERT_TRUE(context);
+  ASSERT_TRUE(run([&]() -> task<void> {
+    const auto address = socket_address::ip("127.0.0.1", there.port());
+    const socket_options plain;
+    auto raw = co_await connect_socket(home(), *address, plain, 5s);
+    CO_ASSERT_OK(raw);
+    auto turn = co_await here().handshakes().enter();
+    CO_ASSERT_OK(turn);
+    clock().advance(2ms);
+    here().handshakes().leave();
+    bool done = false;
+    scope waiting(home());
+    waiting.spawn([&]() -> task<void> {
+      auto secured = co_await tls::connect(**raw, there.profile(), home().now() + 5s);
+      CO_ASSERT_OK(secured);
+      done = true;
+    });
+    for (int i = 0; i < 3; ++i) co_await home().yield();
+    EXPECT_GE(here().handshakes().times_waited(), 1U);
+    EXPECT_EQ((*context)->streams(), 0U);
+    while (!done) co_await home().yield();
+    EXPECT_EQ((*context)->streams(), 1U);
+  }));
 }
 
 }  // namespace
