@@ -17,7 +17,7 @@ engine::engine(const engine_limits& limits, wall_clock_source& clock)
       sessions_(limits.session_keys_max, limits.session_lifetime_max_s) {
   if (!bound_) return;
   certificates_.reset(CRYPTO_BUFFER_POOL_new());
-  bio_ = make_span_bio(&window_);
+  bio_ = make_span_bio();
   if (!certificates_ || !bio_) bound_ = fail(error(errc::out_of_memory, phase::configure));
 }
 

@@ -16,34 +16,27 @@ thread_local constinit engine* served = nullptr;
 struct span_bio {
   using window = engine::io_window;
 
-  static window& window_of(BIO* bio) noexcept { return *static_cast<window*>(BIO_get_data(bio)); }
+  // Not by BIO_get_data(): a call into another library for every read and write.
+  static window& current_window() noexcept { return served->window_; }
 
-  static int read(BIO* bio, char* into, int size) {
-    BIO_clear_retry_flags(bio);
-    window& here = window_of(bio);
+  static int read(BIO*, char* into, int size) {
+    CONPOOL_ASSERT(served != nullptr, "the library reads outside of an io_scope");
+    window& here = current_window();
     const std::size_t count = std::min(here.input.size(), static_cast<std::size_t>(size));
-    if (count == 0) {
-      BIO_set_retry_read(bio);
-      return -1;
-    }
+    if (count == 0) return -1;
     std::memcpy(into, here.input.data(), count);
     here.current->count_frames(here.input.first(count));
     here.input = here.input.subspan(count);
     return static_cast<int>(count);
   }
 
-  static int write(BIO* bio, const char* from, int size) {
-    BIO_clear_retry_flags(bio);
-    window& here = window_of(bio);
-    CONPOOL_ASSERT(here.current != nullptr, "the library writes outside of an io_scope");
+  static int write(BIO*, const char* from, int size) {
+    CONPOOL_ASSERT(served != nullptr, "the library writes outside of an io_scope");
+    window& here = current_window();
     const std::span<const char> bytes(from, static_cast<std::size_t>(size));
     const std::size_t count = here.output != nullptr ? here.output->append(std::as_bytes(bytes))
                                                      : here.current->keep(std::as_bytes(bytes));
-    if (count == 0) {
-      BIO_set_retry_write(bio);
-      return -1;
-    }
-    return static_cast<int>(count);
+    return count == 0 ? -1 : static_cast<int>(count);
   }
 
   static long control(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
@@ -62,11 +55,13 @@ struct span_bio {
   }
 };
 
-handle<bio_st> make_span_bio(void* window) {
+handle<bio_st> make_span_bio() {
   const BIO_METHOD* method = span_bio::method();
   handle<bio_st> made(method == nullptr ? nullptr : BIO_new(method));
   if (made) {
-    BIO_set_data(made.get(), window);
+    // For good: its only failure is that there is nothing to read, or no room to write. The
+    // library looks at the one that it has just failed in.
+    BIO_set_flags(made.get(), BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY);
     BIO_set_init(made.get(), 1);
   }
   return made;

@@ -17,7 +17,7 @@
 
 namespace conpool::tls {
 
-handle<bio_st> make_span_bio(void* window);
+handle<bio_st> make_span_bio();
 
 class io_scope {
  public:

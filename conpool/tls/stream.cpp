@@ -14,6 +14,11 @@ namespace {
 
 constexpr std::size_t record_header_bytes = 5;
 
+std::uint16_t body_bytes(std::byte high, std::byte low) noexcept {
+  return static_cast<std::uint16_t>((std::to_integer<unsigned>(high) << 8U) |
+                                    std::to_integer<unsigned>(low));
+}
+
 int library_size(std::size_t size) noexcept {
   return static_cast<int>(std::min<std::size_t>(size, INT_MAX));
 }
@@ -138,7 +143,14 @@ result<std::size_t> stream::read(const_bytes& input, std::span<std::byte> into) 
     plain_left_ = filled == into.size() && SSL_pending(library_.get()) > 0;
   }
   input = scope.left();
-  if (state_ == stream_state::open) ask_for_new_keys();
+  if (state_ == stream_state::open) {
+    const std::uint64_t opened = SSL_get_read_sequence(library_.get());
+    if (opened < context_->home_->limits().records_per_key) {
+      asked_new_keys_ = false;
+    } else {
+      ask_for_new_keys(opened);
+    }
+  }
   if (filled == 0 && state_ == stream_state::failed) return fail(*failure_);
   return filled;
 }
@@ -228,10 +240,16 @@ result<std::size_t> stream::write(std::span<const const_bytes> parts, slab& out)
   for (const const_bytes& part : parts) left += part.size();
   const std::size_t total = left;
   std::size_t offset = 0;
+  const std::uint64_t most_sealed = context_->home_->limits().records_per_key;
   io_scope scope(*this, {}, &out);
   while (left > 0 && out.room() >= std::min(left, record_bytes_max) + record_overhead_max) {
-    if (auto renewed = renew_keys(); !renewed) return fail(std::move(renewed).error());
-    const const_bytes record = next_record(parts, offset);
+    const std::uint64_t sealed = SSL_get_write_sequence(library_.get());
+    if (sealed >= most_sealed) [[unlikely]] {
+      if (auto renewed = renew_keys(sealed); !renewed) return fail(std::move(renewed).error());
+    }
+    const const_bytes record =
+        parts.size() == 1 ? parts.front().last(left).first(std::min(left, record_bytes_max))
+                          : next_record(parts, offset);
     const int written = SSL_write(library_.get(), record.data(), library_size(record.size()));
     // The room was there, so it cannot have been written in part.
     if (written != static_cast<int>(record.size())) {
@@ -243,11 +261,9 @@ result<std::size_t> stream::write(std::span<const const_bytes> parts, slab& out)
   return total - left;
 }
 
-// Before a record is sealed: a key that has sealed or opened enough is replaced.
-result<void> stream::renew_keys() {
+// Before a record is sealed, with a key that has sealed enough of them: it is replaced.
+result<void> stream::renew_keys(std::uint64_t sealed) {
   const std::uint64_t most = context_->home_->limits().records_per_key;
-  const std::uint64_t sealed = SSL_get_write_sequence(library_.get());
-  if (sealed < most) return {};
   if (version() == version::tls_1_3) {
     // The new key is in use once the update is in front of the next record.
     if (SSL_key_update(library_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1) {
@@ -263,14 +279,9 @@ result<void> stream::renew_keys() {
   return fail(*failure_);
 }
 
-// After records were opened: the peer is asked for another key, which it owes us in TLS 1.3.
-void stream::ask_for_new_keys() {
+// After many records were opened: the peer is asked for another key, which it owes us in TLS 1.3.
+void stream::ask_for_new_keys(std::uint64_t opened) {
   const std::uint64_t most = context_->home_->limits().records_per_key;
-  const std::uint64_t opened = SSL_get_read_sequence(library_.get());
-  if (opened < most) {
-    asked_new_keys_ = false;
-    return;
-  }
   if (opened >= 2 * most) {
     fail_with(describe(errc::record_limit, phase::read, "too many records under one key"));
   } else if (version() != version::tls_1_3) {
@@ -325,8 +336,7 @@ std::size_t stream::keep(const_bytes record) noexcept {
   return count;
 }
 
-void stream::flush(slab& out) noexcept {
-  if (waiting_size_ == 0) return;
+void stream::flush_waiting(slab& out) noexcept {
   const std::size_t count = out.append(std::span(waiting_).first(waiting_size_));
   std::memmove(waiting_.data(), waiting_.data() + count, waiting_size_ - count);
   waiting_size_ = static_cast<std::uint8_t>(waiting_size_ - count);
@@ -341,13 +351,19 @@ void stream::count_frames(const_bytes received) noexcept {
       if (body_left_ == 0) had_record_ = true;
       continue;
     }
-    const auto byte = std::to_integer<std::uint8_t>(received.front());
+    // Mostly the library takes a header at once, and then its body.
+    if (header_size_ == 0 && received.size() >= record_header_bytes) {
+      body_left_ = body_bytes(received[record_header_bytes - 2], received[record_header_bytes - 1]);
+      received = received.subspan(record_header_bytes);
+      continue;
+    }
+    const std::byte next = received.front();
     received = received.subspan(1);
     if (++header_size_ == record_header_bytes - 1) {
-      header_length_high_ = byte;
+      header_length_high_ = next;
     } else if (header_size_ == record_header_bytes) {
       header_size_ = 0;
-      body_left_ = static_cast<std::uint16_t>((header_length_high_ << 8) | byte);
+      body_left_ = body_bytes(header_length_high_, next);
     }
   }
 }

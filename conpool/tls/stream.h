@@ -117,7 +117,9 @@ class stream {
 
   // What waits inside for a slab.
   bool has_output() const noexcept { return waiting_size_ > 0; }
-  void flush(slab& out) noexcept;
+  void flush(slab& out) noexcept {
+    if (waiting_size_ > 0) flush_waiting(out);
+  }
 
   stream_state state() const noexcept { return state_; }
   // Open, nothing unread, no record half received, none of its bounds reached: may be lent again.
@@ -163,8 +165,9 @@ class stream {
   void fail_by_library(phase where);
   error describe(errc why, phase where, std::string_view reason) const;
   void refuse_certificate(errc why, std::string_view reason);
-  result<void> renew_keys();
-  void ask_for_new_keys();
+  void flush_waiting(slab& out) noexcept;
+  result<void> renew_keys(std::uint64_t sealed);
+  void ask_for_new_keys(std::uint64_t opened);
   const_bytes next_record(std::span<const const_bytes>& parts, std::size_t& offset);
   bool inside_a_record() const noexcept { return header_size_ > 0 || body_left_ > 0; }
   void count_frames(const_bytes received) noexcept;
@@ -182,7 +185,7 @@ class stream {
   // Where in a record the input is: bytes of its header, then what is left of its body.
   std::uint16_t body_left_ = 0;
   std::uint8_t header_size_ = 0;
-  std::uint8_t header_length_high_ = 0;
+  std::byte header_length_high_{0};
   std::uint8_t waiting_size_ = 0;
   std::uint8_t alert_sent_ = 0;
   stream_state state_ = stream_state::handshaking;
