@@ -141,7 +141,7 @@ task<void> accept_all(listener door, std::optional<tls_acceptor> tls, wire_proto
 }
 
 // Opens one server on the shard that runs this.
-task<result<endpoint>> open_server(const run_plan& plan, const self_signed& own,
+task<result<endpoint>> open_server(const run_plan& plan, const server_identity& own,
                                    key_value_store& store) {
   shard& home = *shard::current();
   std::optional<tls_acceptor> tls;
@@ -158,7 +158,7 @@ task<result<endpoint>> open_server(const run_plan& plan, const self_signed& own,
   if (!door) co_return fail(std::move(door.error()));
   const char* const scheme = plan.tls ? "tls://" : "tcp://";
   result<endpoint> where = endpoint::parse(scheme + door->address().to_string());
-  if (where && plan.tls) where = trusting(*where, own.certificate_pem);
+  if (where && plan.tls) where = trusting(*where, own.root_pem);
   home.spawn(accept_all, std::move(*door), std::move(tls), plan.protocol,
              std::size_t{plan.message_bytes}, std::ref(store));
   co_return std::move(where);
@@ -173,7 +173,7 @@ result<std::unique_ptr<embedded_servers>> embedded_servers::start(const run_plan
   result<std::unique_ptr<runtime>> threads = runtime::create(options);
   if (!threads) return fail(std::move(threads.error()));
   made->runtime_ = std::move(*threads);
-  const self_signed own = plan.tls ? make_self_signed() : self_signed();
+  const server_identity own = plan.tls ? make_server_identity() : server_identity();
   for (unsigned index = 0; index < plan.servers; ++index) {
     made->stores_.push_back(std::make_unique<key_value_store>());
     result<endpoint> one =

@@ -1,4 +1,4 @@
-// What tls.cpp and self_signed.cpp have, for builds without TLS.
+// What tls.cpp and server_identity.cpp have, for builds without TLS.
 #include <bench/tls.h>
 
 namespace conpool::bench {
@@ -14,7 +14,7 @@ bool has_tls() noexcept {
   return false;
 }
 
-self_signed make_self_signed() {
+server_identity make_server_identity() {
   return {};
 }
 
@@ -26,7 +26,7 @@ result<endpoint> trusting(const endpoint&, const std::string&) {
   return fail(not_here());
 }
 
-result<tls_acceptor> tls_acceptor::make(const self_signed&) {
+result<tls_acceptor> tls_acceptor::make(const server_identity&) {
   return fail(not_here());
 }
 

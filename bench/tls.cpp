@@ -43,9 +43,9 @@ result<endpoint> trusting(const endpoint& where, const std::string& certificate_
   return under(where, std::move(options));
 }
 
-result<tls_acceptor> tls_acceptor::make(const self_signed& own) {
+result<tls_acceptor> tls_acceptor::make(const server_identity& own) {
   tls::server_options options;
-  options.certificate_chain_pem = own.certificate_pem;
+  options.certificate_chain_pem = own.chain_pem;
   options.private_key_pem = own.key_pem;
   tls::engine& engine = tls::service::of(*shard::current()).engine();
   auto context = tls::server_context::make(engine, std::move(options));

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include <bench/self_signed.h>
+#include <bench/server_identity.h>
 #include <conpool/pool/endpoint.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/stream.h>
@@ -28,7 +28,7 @@ result<endpoint> trusting(const endpoint& where, const std::string& certificate_
 // The servers' side on one shard. Made and used there; copies share it.
 class tls_acceptor {
  public:
-  static result<tls_acceptor> make(const self_signed& own);
+  static result<tls_acceptor> make(const server_identity& own);
   // The handshake of a connection that was accepted.
   task<result<void>> accept(stream& raw) const;
 

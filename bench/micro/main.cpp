@@ -34,6 +34,7 @@ constexpr std::initializer_list<std::int64_t> dial_sizes{1, 16, 64, 256};
 constexpr std::initializer_list<std::int64_t> request_connections{1, 16, 64};
 #ifdef CONPOOL_MICRO_TLS
 constexpr std::initializer_list<std::int64_t> record_bytes{64, 1024, 16384};
+constexpr std::initializer_list<std::int64_t> storm_sizes{100, 1000};
 #endif
 
 const entry entries[] = {
@@ -51,9 +52,16 @@ const entry entries[] = {
     {"acquire_hit_tls", &acquire_hit_tls, none},
     {"tls_record_encrypt", &tls_record_encrypt, record_bytes},
     {"tls_record_decrypt", &tls_record_decrypt, record_bytes},
+    {"tls_write_gathered", &tls_write_gathered, none},
+    {"floor_span_bio_write", &floor_span_bio_write, record_bytes},
+    {"floor_span_bio_read", &floor_span_bio_read, record_bytes},
     {"floor_aead", &floor_aead, record_bytes},
     {"tls_handshake_full", &tls_handshake_full, none},
+    {"tls_handshake_full_known_chain", &tls_handshake_full_known_chain, none},
     {"tls_handshake_resumed", &tls_handshake_resumed, none},
+    {"tls_verify_known_chain", &tls_verify_known_chain, none},
+    {"tls_storm", &tls_storm, storm_sizes},
+    {"tls_churn", &tls_churn, none},
 #endif
 };
 

@@ -29,13 +29,28 @@ void dial_batch(benchmark::State& state);
 void request_pooled(benchmark::State& state);
 void floor_request_bare_ring(benchmark::State& state);
 
-// tls.cpp, left out of builds without TLS: the acquire over TLS; a record of range(0) bytes written
-// or read, and the bare AEAD; a client's part of a handshake.
-void acquire_hit_tls(benchmark::State& state);
+// The rest is left out of builds without TLS.
+// tls_records.cpp: a record of range(0) bytes, written or read; 32 writes of 64 bytes that become
+// one record; the same by the bare engine; the bare AEAD.
 void tls_record_encrypt(benchmark::State& state);
 void tls_record_decrypt(benchmark::State& state);
+void tls_write_gathered(benchmark::State& state);
+void floor_span_bio_write(benchmark::State& state);
+void floor_span_bio_read(benchmark::State& state);
 void floor_aead(benchmark::State& state);
+
+// tls_handshakes.cpp: a client's part of a handshake: full with the verification of a chain, full
+// with a chain that was verified before, resumed; and the look at a chain that was verified before.
 void tls_handshake_full(benchmark::State& state);
+void tls_handshake_full_known_chain(benchmark::State& state);
 void tls_handshake_resumed(benchmark::State& state);
+void tls_verify_known_chain(benchmark::State& state);
+
+// tls_pool.cpp: the acquire over TLS; one iteration is range(0) full handshakes at once (reported:
+// the longest that another task of the shard was kept from running, in CPU time); one is a request
+// on a connection of its own (reported: how many of them resumed a session).
+void acquire_hit_tls(benchmark::State& state);
+void tls_storm(benchmark::State& state);
+void tls_churn(benchmark::State& state);
 
 }  // namespace conpool::micro

@@ -34,10 +34,10 @@ task<void> accept_all(listener door, std::shared_ptr<tls::server_context> as) {
   }
 }
 
-task<result<endpoint>> open(const bench::self_signed& own) {
+task<result<endpoint>> open(const bench::server_identity& own) {
   shard& home = *shard::current();
   tls::server_options options;
-  options.certificate_chain_pem = own.certificate_pem;
+  options.certificate_chain_pem = own.chain_pem;
   options.private_key_pem = own.key_pem;
   auto made = tls::server_context::make(tls::service::of(home).engine(), std::move(options));
   if (!made) co_return fail(std::move(made.error()));
@@ -52,20 +52,21 @@ task<result<endpoint>> open(const bench::self_signed& own) {
   co_return std::move(where);
 }
 
-endpoint trusting(const endpoint& where, const std::string& certificate_pem) {
-  auto trust = tls::trust_store::from_pem(certificate_pem);
+}  // namespace
+
+endpoint trusting(const endpoint& where, const bench::server_identity& own, bool resumption) {
+  auto trust = tls::trust_store::from_pem(own.root_pem);
   if (!trust) give_up(trust.error());
   tls::profile_options options;
   options.trust = std::move(*trust);
   options.verify_name = where.host();
+  options.resumption = resumption;
   auto profile = tls::profile::make(std::move(options));
   if (!profile) give_up(profile.error());
   return where.with_profile(std::move(*profile));
 }
 
-}  // namespace
-
-tls_peer::tls_peer() : own_(bench::make_self_signed()) {
+tls_peer::tls_peer(bench::server_identity own) : own_(std::move(own)) {
   runtime_options options;
   options.shards = 1;
   auto made = runtime::create(options);
@@ -73,7 +74,7 @@ tls_peer::tls_peer() : own_(bench::make_self_signed()) {
   runtime_ = std::move(*made);
   auto where = runtime_->run_on(0, open, std::cref(own_));
   if (!where) give_up(where.error());
-  where_ = std::make_unique<endpoint>(trusting(*where, own_.certificate_pem));
+  where_ = std::make_unique<endpoint>(std::move(*where));
 }
 
 tls_peer::~tls_peer() = default;

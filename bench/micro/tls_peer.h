@@ -1,14 +1,14 @@
 // A TLS server on a thread of its own, on loopback: sends back what it gets.
 //
-//   tls_peer peer;
-//   auto to = client.pool().handle(peer.where());
+//   tls_peer peer(bench::make_server_identity());
+//   auto to = client.pool().handle(trusting(peer.where(), peer.identity(), true));
 //
 // Ends the process if it cannot be started. Create and destroy it on one thread; outlives the pool.
 #pragma once
 
 #include <memory>
 
-#include <bench/self_signed.h>
+#include <bench/server_identity.h>
 #include <conpool/pool/endpoint.h>
 #include <conpool/runtime/runtime.h>
 
@@ -16,15 +16,19 @@ namespace conpool::micro {
 
 class tls_peer {
  public:
-  tls_peer();
+  explicit tls_peer(bench::server_identity own);
   ~tls_peer();
-  // tls://127.0.0.1:PORT, under a profile that trusts its certificate.
+  // tls://127.0.0.1:PORT
   const endpoint& where() const noexcept { return *where_; }
+  const bench::server_identity& identity() const noexcept { return own_; }
 
  private:
-  bench::self_signed own_;
+  bench::server_identity own_;
   std::unique_ptr<runtime> runtime_;
   std::unique_ptr<endpoint> where_;
 };
+
+// The endpoint under a profile that trusts this identity's root.
+endpoint trusting(const endpoint& where, const bench::server_identity& own, bool resumption);
 
 }  // namespace conpool::micro

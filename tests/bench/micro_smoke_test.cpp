@@ -67,11 +67,36 @@ const std::vector<std::string> others{"baseline_peek_syscall",
                                       "floor_request_bare_ring/16",
                                       "floor_request_bare_ring/64"};
 
+// Absent in a build without TLS, and then all of them.
+const std::vector<std::string> of_tls{"acquire_hit_tls",
+                                      "tls_record_encrypt/64",
+                                      "tls_record_encrypt/1024",
+                                      "tls_record_encrypt/16384",
+                                      "tls_record_decrypt/64",
+                                      "tls_record_decrypt/1024",
+                                      "tls_record_decrypt/16384",
+                                      "tls_write_gathered",
+                                      "floor_span_bio_write/64",
+                                      "floor_span_bio_read/64",
+                                      "floor_aead/64",
+                                      "floor_aead/1024",
+                                      "floor_aead/16384",
+                                      "tls_handshake_full",
+                                      "tls_handshake_full_known_chain",
+                                      "tls_handshake_resumed",
+                                      "tls_verify_known_chain",
+                                      "tls_storm/100",
+                                      "tls_churn"};
+
 TEST_F(micro, runs_every_benchmark_exactly_as_often_as_it_is_told_to) {
-  const outcome done = run_micro("CONPOOL_MICRO_ITERATIONS=50", "--benchmark_format=json");
+  // Without the storm of a thousand, which takes a second each time.
+  const outcome done = run_micro("CONPOOL_MICRO_ITERATIONS=50",
+                                 "--benchmark_format=json '--benchmark_filter=-tls_storm/1000'");
   ASSERT_EQ(done.status, 0);
   const auto found = results(done.output);
-  for (const auto* names : {&hits, &others}) {
+  std::vector<const std::vector<std::string>*> lists{&hits, &others};
+  if (found.contains("floor_aead/64")) lists.push_back(&of_tls);
+  for (const auto* names : lists) {
     for (const std::string& name : *names) {
       const auto one = found.find(name);
       ASSERT_NE(one, found.end()) << name;
@@ -93,6 +118,25 @@ TEST_F(micro, a_hit_allocates_nothing_and_enters_no_kernel) {
     EXPECT_EQ(one.at("allocations_per_iteration"), 0) << name;
     EXPECT_EQ(one.at("enters_per_acquire"), 0) << name;
   }
+}
+
+TEST_F(micro, a_record_allocates_nothing_of_ours) {
+  for (const std::string name : {"tls_record_encrypt/64", "tls_record_decrypt/64"}) {
+    const outcome done = run_micro("CONPOOL_MICRO_ITERATIONS=5000",
+                                   "--benchmark_format=json --benchmark_filter=" + name);
+    const auto found = results(done.output);
+    if (found.empty()) GTEST_SKIP() << "built without TLS";
+    EXPECT_EQ(found.at(name).at("allocations_per_iteration"), 0) << name;
+  }
+}
+
+TEST_F(micro, most_of_a_steady_churn_resumes_a_session) {
+  const outcome done = run_micro("CONPOOL_MICRO_ITERATIONS=200",
+                                 "--benchmark_format=json "
+                                 "--benchmark_filter=tls_churn");
+  const auto found = results(done.output);
+  if (found.empty()) GTEST_SKIP() << "built without TLS";
+  EXPECT_GE(found.at("tls_churn").at("resumed_ratio"), 0.95);
 }
 
 TEST_F(micro, a_request_takes_two_entries_as_a_bare_loop_does) {

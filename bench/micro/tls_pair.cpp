@@ -1,0 +1,74 @@
+#include <bench/micro/tls_pair.h>
+
+#include <array>
+#include <utility>
+
+#include <bench/micro/pool_client.h>
+#include <bench/server_identity.h>
+
+namespace conpool::micro {
+namespace {
+
+tls::engine_limits limits_of(const tls_pair::settings& wanted) {
+  tls::engine_limits limits;
+  if (!wanted.remember_chains) limits.verified_chains_max = 0;
+  return limits;
+}
+
+}  // namespace
+
+const std::string tls_pair::peer = "tls://localhost:1";
+
+tls_pair::tls_pair(const settings& wanted)
+    : memory_(tls::slab_size), client_engine_(limits_of(wanted)) {
+  const bench::server_identity own = bench::make_server_identity();
+  tls::server_options server;
+  server.certificate_chain_pem = own.chain_pem;
+  server.private_key_pem = own.key_pem;
+  auto made = tls::server_context::make(server_engine_, std::move(server));
+  if (!made) give_up(made.error());
+  server_ = std::move(*made);
+  auto trust = tls::trust_store::from_pem(own.root_pem);
+  if (!trust) give_up(trust.error());
+  tls::profile_options client;
+  client.trust = std::move(*trust);
+  client.verify_name = "localhost";
+  client.resumption = wanted.resumption;
+  auto profile = tls::profile::make(std::move(client));
+  if (!profile) give_up(profile.error());
+  profile_ = std::move(*profile);
+  auto context = client_engine_.context_for(profile_);
+  if (!context) give_up(context.error());
+  client_ = *context;
+}
+
+void tls_pair::step(tls::stream& one, bytes& received, bytes& said) {
+  if (one.state() != tls::stream_state::handshaking) return;
+  tls::slab out(memory_);
+  std::span<const std::byte> input(received);
+  one.handshake(input, out);
+  received.erase(received.begin(), received.end() - static_cast<std::ptrdiff_t>(input.size()));
+  said.insert(said.end(), out.filled().begin(), out.filled().end());
+}
+
+void tls_pair::shake(tls::stream& client, tls::stream& server, measured_run* run) {
+  bytes to_client;
+  bytes to_server;
+  const auto shaking = [](const tls::stream& one) {
+    return one.state() == tls::stream_state::handshaking;
+  };
+  while (shaking(client) || shaking(server)) {
+    step(client, to_client, to_server);
+    if (run != nullptr) run->pause();
+    step(server, to_server, to_client);
+    if (run != nullptr) run->resume();
+  }
+  if (client.state() != tls::stream_state::open) give_up(client.failure());
+  // The tickets.
+  std::array<std::byte, 64> none{};
+  std::span<const std::byte> input(to_client);
+  const auto read = client.read(input, none);
+  if (!read) give_up(read.error());
+}
+
+}  // namespace conpool::micro
