@@ -100,7 +100,8 @@ def forbidden_instructions(instructions):
     """The lines of objdump, of those executed, that lock or enter the kernel."""
     found = []
     binaries = {binary for binary, _ in instructions}
-    for binary in sorted(binaries):
+    # "???" is the kernel's page of functions that do not enter it, where a clock is read.
+    for binary in sorted(binaries - {"???"}):
         wanted = {address for name, address in instructions if name == binary}
         text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", binary], check=True,
                               stdout=subprocess.PIPE, text=True).stdout

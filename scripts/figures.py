@@ -9,9 +9,13 @@ measured, or if the hit path locks, allocates or enters the kernel.
 import json
 import os
 import pathlib
+import shutil
+import socket
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 
 sys.dont_write_bytecode = True
 from callgrind_difference import difference, forbidden_instructions  # noqa: E402
@@ -128,12 +132,140 @@ def print_dials(program):
             f"{mean(runs, 'sqes_per_batch'):.0f} entries in a batch")
 
 
-def print_memory(program):
-    done = subprocess.run([program, "10000"], stdout=subprocess.PIPE, text=True, check=True,
+def print_memory(program, what, *options):
+    done = subprocess.run([program, *options, "10000"], stdout=subprocess.PIPE, text=True, check=True,
                           timeout=120)
     values = dict(line.split() for line in done.stdout.splitlines())
-    row("an idle connection, of 10,000: heap", values["heap_bytes_per_connection"], "bytes")
+    row(f"an idle {what} connection, of 10,000: heap", values["heap_bytes_per_connection"], "bytes")
     row("  with the ring's queues and buffers", values["bytes_per_connection"], "bytes")
+
+
+def print_records(program):
+    """Records beside the bare AEAD, and beside the bare engine over a span BIO."""
+    for size, iterations in ((64, 500_000), (1024, 300_000), (16384, 30_000)):
+        writing, reading = f"tls_record_encrypt/{size}", f"tls_record_decrypt/{size}"
+        bare_writing, bare_reading = f"floor_span_bio_write/{size}", f"floor_span_bio_read/{size}"
+        floor = f"floor_aead/{size}"
+        runs = alternate(program, iterations,
+                         [writing, bare_writing, reading, bare_reading, floor])
+        aead = cpu_ns(runs[floor])
+        row(floor, f"{aead:.0f}", "ns")
+        for name, bare in ((writing, bare_writing), (reading, bare_reading)):
+            cost, least = cpu_ns(runs[name]), cpu_ns(runs[bare])
+            row(name, f"{cost:.0f}", "ns",
+                f"{cost / aead:.2f} x floor_aead; the bare engine {least / aead:.2f} x, "
+                f"ours {100 * (cost / least - 1):+.1f} %")
+    good = True
+    for name in ("tls_record_encrypt/64", "tls_record_decrypt/64"):
+        one = measure(program, name, 10_000)
+        counted = difference(program, name, 10_000, 60_000).instructions
+        # Not what runs less than once in two records: that stops the clock between batches.
+        found = forbidden_instructions({at: count for at, count in counted.items() if count > 0.5})
+        row(f"{name}: allocations of ours", f"{one['allocations_per_iteration']:g}", "",
+            f"locked instructions and system calls, the engine's too: {len(found)}")
+        good = good and one["allocations_per_iteration"] == 0 and not found
+    gathered = [measure(program, "tls_write_gathered", 200_000) for _ in range(REPETITIONS)]
+    row("32 writes of 64 bytes, one record", f"{cpu_ns(gathered):.0f}", "ns")
+    return good
+
+
+def print_tls(program):
+    names = ["acquire_hit", "acquire_hit_tls"]
+    runs = alternate(program, HIT_ITERATIONS, names)
+    plain, secured = (cpu_ns(runs[name]) for name in names)
+    row("acquire_hit_tls", f"{secured:.2f}", "ns", f"{secured / plain:.2f} x acquire_hit")
+    names = ["tls_handshake_full", "tls_handshake_full_known_chain", "tls_handshake_resumed"]
+    runs = alternate(program, 500, names)
+    full = cpu_ns(runs[names[0]])
+    for name in names:
+        cost = cpu_ns(runs[name])
+        row(name, f"{cost / 1000:.0f}", "us", f"{cost / full:.2f} x tls_handshake_full")
+    known = [measure(program, "tls_verify_known_chain", 500_000) for _ in range(5)]
+    row("verification of a chain that is known", f"{cpu_ns(known):.0f}", "ns")
+    churn = [measure(program, "tls_churn", 2_000) for _ in range(3)]
+    row("steady churn: handshakes that resumed a session",
+        f"{100 * min(run['resumed_ratio'] for run in churn):.2f}", "%")
+    storms = [measure(program, "tls_storm/1000", 1)["longest_turn_us"] for _ in range(5)]
+    row("1,000 full handshakes at once: others wait at most", f"{max(storms):.0f}", "us",
+        "the worst of 5 storms")
+
+
+NGINX = """
+daemon off; worker_processes 1; pid {0}/pid; error_log {0}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_body_temp_path {0}/body; proxy_temp_path {0}/proxy;
+  fastcgi_temp_path {0}/fastcgi; uwsgi_temp_path {0}/uwsgi; scgi_temp_path {0}/scgi;
+  server {{
+    listen 127.0.0.1:{1}; listen 127.0.0.1:{2} ssl; root {0}/pages;
+    ssl_certificate {0}/cert.pem; ssl_certificate_key {0}/key.pem;
+  }}
+}}
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(port):
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("nginx does not answer")
+
+
+def print_https(program):
+    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+    if nginx is None or shutil.which("openssl") is None:
+        print("nginx or openssl is not installed: requests over HTTPS are left out")
+        return True
+    with tempfile.TemporaryDirectory() as folder:
+        plain, secured = free_port(), free_port()
+        os.chmod(folder, 0o755)
+        (pathlib.Path(folder) / "pages").mkdir()
+        (pathlib.Path(folder) / "pages" / "index.html").write_text("x" * 1024)
+        (pathlib.Path(folder) / "nginx.conf").write_text(NGINX.format(folder, plain, secured))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{folder}/key.pem",
+                        "-out", f"{folder}/cert.pem", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-days", "2"], check=True,
+                       stderr=subprocess.DEVNULL)
+        server = subprocess.Popen([nginx, "-c", f"{folder}/nginx.conf", "-e",
+                                   f"{folder}/error.log"])
+        try:
+            wait_for(plain)
+            wait_for(secured)
+            return compare_https(program, folder, plain, secured)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def compare_https(program, folder, plain, secured):
+    commands = {"HTTP": [f"tcp://127.0.0.1:{plain}"],
+                "HTTPS": [f"tls://127.0.0.1:{secured}", "--ca", f"{folder}/cert.pem"]}
+    runs = {name: [] for name in commands}
+    for _ in range(9):
+        for name, arguments in commands.items():
+            done = subprocess.run([program, *arguments, "--clients", "64"], check=True, text=True,
+                                  stdout=subprocess.PIPE, timeout=120)
+            runs[name].append({key: float(value) for key, value in
+                               (line.split() for line in done.stdout.splitlines())})
+    cost = {name: lower_quartile([run["cpu_us_per_request"] for run in found])
+            for name, found in runs.items()}
+    good = True
+    for name, found in runs.items():
+        errors = sum(run["errors"] for run in found)
+        hits = min(run["hit_ratio"] for run in found)
+        row(f"nginx, 64 connections: a GET of 1 KiB over {name}", f"{cost[name]:.2f}", "us of CPU",
+            f"{cost[name] / cost['HTTP']:.2f} x HTTP; {errors:.0f} errors, hit ratio {hits:.4f}")
+        good = good and errors == 0 and hits > 0.99
+    return good
 
 
 def main(folder):
@@ -148,7 +280,17 @@ def main(folder):
     print()
     print_dials(micro)
     print()
-    print_memory(str(pathlib.Path(folder) / "conpool-idle-memory"))
+    memory = str(pathlib.Path(folder) / "conpool-idle-memory")
+    print_memory(memory, "TCP")
+    if "tls_churn" in subprocess.run([micro, "--benchmark_list_tests"], stdout=subprocess.PIPE,
+                                     text=True, check=True).stdout:
+        print_memory(memory, "TLS", "--tls")
+        print()
+        print_tls(micro)
+        print()
+        good = print_records(micro) and good
+        print()
+        good = print_https(str(pathlib.Path(folder) / "conpool-http-get")) and good
     return 0 if good else 1
 
 

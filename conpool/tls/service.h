@@ -55,8 +55,10 @@ class record_memory {
   std::vector<std::unique_ptr<std::byte[]>> large_;
 };
 
-// How much of a turn handshakes may take; see turn_budget.h.
-inline constexpr duration handshake_time_each_turn = std::chrono::milliseconds(1);
+// How much of a turn handshakes may take; see turn_budget.h. The last step may begin within it and
+// take 0.7 ms more. Measured with a thousand full handshakes at once: no other task waits more than
+// 1.5 to 1.8 ms (2.1 to 2.6 ms with a budget of 1 ms), and the storm takes no longer.
+inline constexpr duration handshake_time_each_turn = std::chrono::microseconds(500);
 
 class service final : public shard_extension {
  public:
