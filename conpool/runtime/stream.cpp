@@ -422,7 +422,7 @@ void stream::read_awaiter::interrupt(wait_point& waiting, errc) noexcept {
 
 result<std::size_t> stream::read_awaiter::await_resume() {
   if (filled_ >= minimum_ || filled_ == into_.size()) return filled_;
-  if (at_end_ && minimum_ <= 1) return std::size_t{0};
+  if (at_end_ && ends_in_zero_) return std::size_t{0};
   if (code_ == codec_failed) [[unlikely]]
     return fail(codec_failure(source_, phase::read));
   errc why = code_ == 0 ? errc::connection_closed : classify(-code_);

@@ -219,14 +219,15 @@ class stream::read_awaiter : public wait_point, private operation {
 
  private:
   friend class stream;
-  read_awaiter(stream& source, std::span<std::byte> into, std::size_t minimum,
-               duration timeout) noexcept
+  read_awaiter(stream& source, std::span<std::byte> into, std::size_t minimum, duration timeout,
+               bool ends_in_zero) noexcept
       : wait_point(source.home(), &read_awaiter::interrupt, errc::read_timeout),
         operation(&read_awaiter::received),
         source_(&source),
         into_(into),
         minimum_(std::min(minimum, into.size())),
-        timeout_(timeout) {}
+        timeout_(timeout),
+        ends_in_zero_(ends_in_zero) {}
 
   bool begin(std::coroutine_handle<> handle, context* where) noexcept;
   void receive_more() noexcept;
@@ -244,6 +245,7 @@ class stream::read_awaiter : public wait_point, private operation {
   duration timeout_;
   time_point deadline_{};
   int code_ = 0;  // 0, or the negative errno that ended it
+  bool ends_in_zero_;  // the end before the first byte is a count of 0, and no error
   bool at_end_ = false;
   bool misused_ = false;
 };
@@ -338,16 +340,16 @@ class stream::connect_awaiter : public wait_point, private operation {
 
 inline stream::read_awaiter stream::read_some(std::span<std::byte> into, std::size_t minimum,
                                               duration timeout) noexcept {
-  return read_awaiter(*this, into, minimum, timeout);
+  return read_awaiter(*this, into, minimum, timeout, minimum <= 1);
 }
 inline stream::read_awaiter stream::read(std::span<std::byte> into) noexcept {
-  return read_awaiter(*this, into, 1, timeouts_->read);
+  return read_awaiter(*this, into, 1, timeouts_->read, true);
 }
 inline stream::read_awaiter stream::read(std::span<char> into) noexcept {
   return read(std::as_writable_bytes(into));
 }
 inline stream::read_awaiter stream::read_exactly(std::span<std::byte> into) noexcept {
-  return read_awaiter(*this, into, into.size(), timeouts_->read);
+  return read_awaiter(*this, into, into.size(), timeouts_->read, false);
 }
 inline stream::read_awaiter stream::read_exactly(std::span<char> into) noexcept {
   return read_exactly(std::as_writable_bytes(into));

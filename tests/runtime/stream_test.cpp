@@ -84,8 +84,8 @@ class stream_test : public shard_fixture {
   static task<result<std::string>> read_text(socket& from, std::size_t bytes, bool all) {
     std::string text(bytes, '\0');
     const std::span<char> into(text);
-    const std::size_t minimum = all ? bytes : std::min<std::size_t>(1, bytes);
-    auto count = co_await from->read_some(std::as_writable_bytes(into), minimum, 30s);
+    auto reading = all ? from->read_exactly(into) : from->read(into);
+    auto count = co_await reading;
     if (!count) co_return fail(count.error());
     text.resize(*count);
     co_return text;
@@ -208,6 +208,14 @@ TEST_F(stream_test, the_end_within_read_exactly_is_connection_closed) {
   EXPECT_EQ(got.error().where(), phase::read);
   EXPECT_EQ(got.error().subject(), "peer");
   EXPECT_EQ(got.error().detail(), "after 2 of 4 bytes");
+}
+
+TEST_F(stream_test, the_end_in_place_of_a_single_byte_is_connection_closed_too) {
+  far().reset();
+  const auto got = read_exactly(1);
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error(), errc::connection_closed);
+  EXPECT_EQ(read(1).value(), "");
 }
 
 TEST_F(stream_test, a_reset_fails_reads_and_then_writes) {
