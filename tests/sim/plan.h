@@ -8,10 +8,13 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include <conpool/runtime/clock.h>
+
+#include "sim/wire.h"
 
 namespace conpool::sim {
 
@@ -21,6 +24,12 @@ struct server_plan {
   duration latency_most = std::chrono::milliseconds(2);
   // Bytes that may be on the way or unread at either end before a sender has to wait.
   std::size_t window = std::size_t{64} * 1024;
+
+  // TLS, or whatever else is below the plain bytes, for each connection. Then requests are plain
+  // bytes, and a close says farewell first, unless it is cut short.
+  std::function<std::unique_ptr<wire>()> make_wire{};
+  double no_farewell = 0;
+  double cut_handshake = 0;  // sends a part of its flight, then closes or resets
 
   // --- A connect.
   double refuse = 0;

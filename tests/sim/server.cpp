@@ -42,6 +42,7 @@ void server::on_accepted(std::shared_ptr<tcp_end> peer) {
   session& made = sessions_[number];
   made.end = std::move(peer);
   made.speaks_at = net_.now();
+  if (plan_.make_wire) made.below = plan_.make_wire();
   made.end->on_change = [this, number] {
     on_arrival(number);
   };
@@ -68,11 +69,32 @@ void server::on_arrival(std::uint64_t number) {
     sessions_.erase(number);
     return;
   }
+  if (here->below && !request.empty()) request = unwrap(number, request);
   if (!request.empty()) reply(number, request);
   session* const still = find(number);
   if (still == nullptr || !still->end->ended()) return;
   // The client has closed: so does the server, once it has said what it had to say.
   leave_at(number, std::max(net_.now(), still->speaks_at), farewell::close);
+}
+
+// What has to be said at once is; the plain bytes that came, if there are any yet.
+std::string server::unwrap(std::uint64_t number, std::string_view arrived) {
+  session& here = *find(number);
+  std::string say;
+  std::string plain = here.below->receive(arrived, say);
+  if (say.empty()) return plain;
+  here.speaks_at = std::max(here.speaks_at, net_.now());
+  if (net_.chance(plan_.cut_handshake)) {
+    say.resize(net_.below(say.size()));
+    leave_at(number, speak(number, say), farewell::either);
+    return {};
+  }
+  speak(number, say);
+  return plain;
+}
+
+std::string server::wrap(session& with, std::string_view plain) {
+  return with.below ? with.below->seal(plain) : std::string(plain);
 }
 
 void server::reply(std::uint64_t number, std::string_view request) {
@@ -88,7 +110,7 @@ void server::reply(std::uint64_t number, std::string_view request) {
     here.hangs = true;
     return;
   }
-  std::string answer = plan_.respond ? plan_.respond(request) : std::string(request);
+  std::string answer = wrap(here, plan_.respond ? plan_.respond(request) : std::string(request));
   here.speaks_at = std::max(here.speaks_at, net_.now() + net_.up_to(plan_.think_most));
   if (!answer.empty() && net_.chance(plan_.cut_off)) {
     answer.resize(net_.below(answer.size()));
@@ -120,7 +142,7 @@ time_point server::speak(std::uint64_t number, std::string_view bytes) {
 void server::send_to_all(std::string_view bytes) {
   for (auto& [number, one] : sessions_) {
     one.speaks_at = std::max(one.speaks_at, net_.now());
-    speak(number, bytes);
+    speak(number, wrap(one, bytes));
   }
 }
 
@@ -139,6 +161,13 @@ void server::leave(std::uint64_t number, farewell how) {
   if (how == farewell::forget) {
     leaving->end->forget();
   } else {
+    // Behind everything that it has said, or not at all.
+    const bool has_said_all = leaving->speaks_at <= net_.now();
+    if (how == farewell::close && leaving->below && has_said_all &&
+        !net_.chance(plan_.no_farewell)) {
+      const std::string last = leaving->below->farewell();
+      leaving->end->send_all(std::as_bytes(std::span<const char>(last)));
+    }
     leaving->end->close(how == farewell::reset);
   }
   sessions_.erase(number);
@@ -167,7 +196,7 @@ void server::grow_idle(std::uint64_t number, time_point since) {
   } else if (net_.chance(plan_.forget_idle)) {
     if_idle([this](std::uint64_t who) { leave(who, farewell::forget); });
   } else if (net_.chance(plan_.stray_idle)) {
-    if_idle([this](std::uint64_t who) { speak(who, "!"); });
+    if_idle([this](std::uint64_t who) { speak(who, wrap(*find(who), "!")); });
   }
 }
 

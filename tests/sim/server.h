@@ -72,6 +72,7 @@ class server {
  private:
   struct session {
     std::shared_ptr<tcp_end> end;
+    std::unique_ptr<wire> below;   // null: plain bytes
     time_point speaks_at{};        // not before: replies keep their order
     std::uint64_t last_heard = 0;  // counts requests: an idle timer of an older one is void
     bool hangs = false;
@@ -79,6 +80,8 @@ class server {
 
   session* find(std::uint64_t number);
   void on_arrival(std::uint64_t number);
+  std::string unwrap(std::uint64_t number, std::string_view arrived);
+  static std::string wrap(session& with, std::string_view plain);
   void reply(std::uint64_t number, std::string_view request);
   time_point speak(std::uint64_t number, std::string_view bytes);
   void leave_after_reply(std::uint64_t number, time_point when);
