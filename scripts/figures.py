@@ -133,8 +133,8 @@ def print_dials(program):
 
 
 def print_memory(program, what, *options):
-    done = subprocess.run([program, *options, "10000"], stdout=subprocess.PIPE, text=True, check=True,
-                          timeout=120)
+    done = subprocess.run([program, *options, "10000"], stdout=subprocess.PIPE, text=True,
+                          check=True, timeout=120)
     values = dict(line.split() for line in done.stdout.splitlines())
     row(f"an idle {what} connection, of 10,000: heap", values["heap_bytes_per_connection"], "bytes")
     row("  with the ring's queues and buffers", values["bytes_per_connection"], "bytes")

@@ -86,7 +86,7 @@ task<void> get_until_done(pool_client& client, load& work) {
       std::fprintf(stderr, "conpool-http-get: %s\n", lent.error().message().c_str());
       continue;
     }
-    const std::string_view header = co_await exchange(**lent, work.request, memory);
+    auto header = co_await exchange(**lent, work.request, memory);
     if (header.empty()) ++work.failed;
     // A server ends a connection after so many requests, and says so before.
     if (header.empty() || header.contains("\r\nConnection: close")) lent->discard();

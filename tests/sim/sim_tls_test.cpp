@@ -85,7 +85,8 @@ class secured_world {
     for (unsigned i = 0; i < requests_each; ++i) {
       std::string request(1 + dice.below(dice.below(4) == 0 ? 40'000 : 300), '\0');
       for (char& one : request) one = static_cast<char>('a' + dice.below(26));
-      const std::string answer = co_await exchange(*backends, in->to_[dice.below(2)], request);
+      endpoint to = in->to_[dice.below(2)];
+      auto answer = co_await exchange(*backends, to, request);
       // A stray byte may cross a request on its way; requests have none of these.
       const bool strayed = answer.starts_with('!');
       ++(answer.empty() || strayed ? counted->failed
