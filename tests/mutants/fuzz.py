@@ -24,7 +24,7 @@ MUTANTS = [
      "    if (self.filled_ == 0 && !self.wait_point::interrupted() &&"),
     ("T72_short_completions_and_errors_out_of_descriptors", P + "dial.cpp",
      "!core_->evict_coldest(nullptr)", "true"),
-    ("T77_teardown_with_armed_ops", P + "endpoint_pool.cpp",
+    ("T77_teardown_with_armed_ops", P + "closing.cpp",
      "  if (gone.managed_ && managed(gone).running_) return;  // run() has still to end\n", ""),
     # sim_pool_edges: each takes a repair back.
     ("who_loses_the_connection", P + "waiting.cpp", "later->ticket_ < waiter.ticket_", "false"),
@@ -38,7 +38,7 @@ MUTANTS = [
      ""),
     ("a_greeting_under_watch", P + "checks.cpp",
      "         (candidate.conditions() & taken) == 0;", "         taken != 0;"),
-    ("a_detached_connections_run", P + "endpoint_pool.cpp",
+    ("a_detached_connections_run", P + "closing.cpp",
      "  if (left.managed_) managed(left).life_.cancel(errc::connection_closed);\n", ""),
     ("given_up_lets_the_next_one", P + "checks.cpp",
      "std::exchange(batch_, nullptr)->done.set();", "batch_ = nullptr;"),
