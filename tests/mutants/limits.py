@@ -5,6 +5,9 @@ MUTANTS = [
      "counts_.reused += taken.uses_++ > 0 ? 1 : 0;", "counts_.reused += taken.uses_ > 0 ? 1 : 0;"),
     ("T2_lifo_order", "conpool/pool/endpoint_pool.h",
      "idle_.push_front(clean);", "idle_.push_back(clean);"),
+    ("T3_cap_never_exceeded", "conpool/pool/demand.cpp",
+     "if (total() >= core_->config().max_connections_per_endpoint) {",
+     "if (total() >= core_->config().max_connections_per_endpoint + 1) {"),
     ("T4_fairness_fifo_waiters", "conpool/pool/waiting.cpp",
      "waiters_[static_cast<std::size_t>(waiter.priority_)].push_back(waiter);",
      "waiters_[static_cast<std::size_t>(waiter.priority_)].push_front(waiter);"),
@@ -30,6 +33,8 @@ MUTANTS = [
     ("T11_late_binding", "conpool/pool/dial.cpp",
      "  place(fresh, false);", "  if (counts_.waiting > 0) place(fresh, false);\n"
      "  else close_connection(fresh, close_reason::discarded);"),
+    ("T12_max_connecting_enforced", "conpool/pool/demand.cpp",
+     "counts_.connecting < at_once;", "counts_.connecting < at_once + 1;"),
     ("T13_elide_when_demand_gone_before", "conpool/pool/dial.cpp",
      "self.counts_.connecting > self.connects_wanted() &&", "false &&"),
     ("T13_elide_when_demand_gone", "conpool/pool/demand.cpp",
@@ -97,7 +102,11 @@ MUTANTS = [
      "if (early <= now && one.state_ == state::idle) ++expiring_soon_;", "(void)early;"),
     ("T39_min_idle_refill_replaces_each", "conpool/pool/upkeep.cpp",
      "early > now ? early : one.retire_at_", "one.retire_at_"),
+    ("T40_min_idle_create_error", "conpool/pool/demand.cpp",
+     "return gate_.may_dial(home_->now()) && counts_.connecting", "return counts_.connecting"),
     ("T41_generation_clear", "conpool/pool/closing.cpp", "  ++generation_;\n", ""),
+    ("T44_close_wakes_waiters", "conpool/pool/waiting.cpp",
+     "      waiter.fail_with(why);\n", "      if (lane.empty()) waiter.fail_with(why);\n"),
     ("T47_dirty_return_unread", "conpool/pool/endpoint_pool.h",
      "(returned.conditions() & dirty_) == 0 && counts_.waiting == 0 &&",
      "(returned.conditions() & dirty_ & ~std::uint32_t{stream::more_data | stream::has_data}) == 0 "
@@ -114,10 +123,16 @@ MUTANTS = [
     ("T55_empty_key_reclaimed", "conpool/pool/pool_core.cpp", "    endpoints_.rehash(0);\n", ""),
     ("T55_empty_key_reclaimed", "conpool/pool/pool_core.cpp", "  forgotten_ += unused.counts();\n",
      ""),
+    ("T69_burst_saturation", "conpool/pool/endpoint_pool.cpp",
+     "  } else if (first != nullptr) {\n    reserve(clean, *first, existed);",
+     "  } else if (first != nullptr && existed) {\n"
+     "    close_connection(clean, close_reason::discarded);\n"
+     "  } else if (first != nullptr) {\n    reserve(clean, *first, existed);"),
     ("T73_clock_jump_suspend", "conpool/pool/upkeep.cpp",
      "idle_.back().last_used_ + config.max_idle_time <= now) {",
      "idle_.back().last_used_ + config.max_idle_time <= now &&\n"
      "         now < idle_.back().last_used_ + 2 * config.max_idle_time) {"),
+    ("a_broken_endpoint_comes_back", "conpool/pool/waiting.cpp", "  if (gate_.open()) return 0;\n", ""),
     ("own_idle_timeout_does_not_open", "conpool/pool/demand.cpp",
      "if (!soon || gone.uses_ != 0", "if (gone.uses_ != 0"),
     ("a_refill_evicts_nothing", "conpool/pool/demand.cpp",

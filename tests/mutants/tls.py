@@ -27,9 +27,9 @@ MUTANTS = [
     ("an_end_inside_of_a_record", "conpool/tls/stream.h",
      "return header_size_ > 0 || body_left_ > 0;", "return body_left_ > 0;"),
     ("an_end_between_records_is_truncation", "conpool/tls/stream.cpp",
-     "    case stream_state::peer_closed:\n    case stream_state::closed:\n      return {};",
-     "    case stream_state::peer_closed:\n    case stream_state::closed:\n"
-     "    case stream_state::open:\n      return {};"),
+     "    case stream_state::closing:\n      fail_with(describe(errc::truncated, phase::read,",
+     "    case stream_state::closing:\n      if (!inside_a_record()) return {};\n"
+     "      fail_with(describe(errc::truncated, phase::read,"),
     ("purposes", "conpool/tls/chain_verifier.cpp",
      "if (X509_STORE_CTX_set_default(context, asked.of_server ? \"ssl_server\" : \"ssl_client\") != 1) {",
      "if (false) {"),
