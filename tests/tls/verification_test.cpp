@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -215,6 +216,29 @@ TEST_F(verification_test, a_flood_of_certificates_is_refused_by_its_size) {
   while (flood.issuers_pem.size() < 120 * 1024) flood.issuers_pem += root().pem();
   const errc why = verdict(client_options(), flood);
   EXPECT_EQ(why, errc::tls_protocol);
+}
+
+// Nobody's shard stands still for what a peer sends: the two largest things that are taken.
+TEST_F(verification_test, a_thousand_names_and_a_hundred_certificates_take_bounded_time) {
+  const auto timed = [&](const certificate& own) {
+    const auto before = std::chrono::steady_clock::now();
+    const errc why = verdict(client_options(), own);
+    // 1 ms and 30 ms with sanitizers; what is not bounded takes minutes.
+    EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(3));
+    return why;
+  };
+  certificate_request many;
+  for (int i = 0; i < 999; ++i) many.dns.push_back("n" + std::to_string(i) + ".example.com");
+  EXPECT_EQ(timed(root().issue(many)), errc::certificate_host_mismatch);
+  many.dns.emplace_back(host);
+  EXPECT_EQ(timed(root().issue(many)), good);
+
+  std::vector<authority> chain;
+  chain.push_back(root().intermediate("0"));
+  while (chain.size() < 100) {
+    chain.push_back(chain.back().intermediate(std::to_string(chain.size())));
+  }
+  EXPECT_EQ(timed(chain.back().issue({.dns = {host}})), errc::certificate_unknown_issuer);
 }
 
 TEST_F(verification_test, errors_say_who_and_why) {
