@@ -44,6 +44,8 @@ errc kind_of_reason(int reason, const failure_circumstances& during) noexcept {
     // An alert in answer to the ClientHello, which has a reason of its own.
     case SSL_R_HANDSHAKE_FAILURE_ON_CLIENT_HELLO:
       return errc::alert_received;
+    case SSL_R_KEY_USAGE_BIT_INCORRECT:
+      return errc::certificate_bad_purpose;
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
       return errc::client_certificate_refused;
     default:

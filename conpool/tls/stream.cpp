@@ -44,6 +44,9 @@ stream::stream(context_base& context, const std::string& peer)
     return;
   }
   SSL_set_connect_state(library_.get());
+  // The server signs in every handshake offered; older builds would not ask an RSA key of TLS 1.2
+  // whether it may. There is no such call for a context.
+  SSL_set_enforce_rsa_key_usage(library_.get(), 1);
   const std::string name(context_->server_name());
   if (!name.empty() && SSL_set_tlsext_host_name(library_.get(), name.c_str()) != 1) {
     ERR_clear_error();
@@ -395,6 +398,11 @@ void stream::fail_by_library(phase where) {
   const library_failure found =
       take_failure({.nothing_decrypted = !had_record_,
                     .certificate_at_stake = certificate_requested_ && !has_read_});
+  if (found.why == errc::certificate_bad_purpose && alert_sent_ == 0) {
+    // The library finds the key's usage wrong without a word to the peer.
+    SSL_send_fatal_alert(library_.get(), SSL_AD_UNSUPPORTED_CERTIFICATE);
+    ERR_clear_error();
+  }
   if (refusal_) {
     fail_with(*std::exchange(refusal_, std::nullopt));
   } else {

@@ -82,9 +82,9 @@ void add_extensions(X509* to, X509* issuer, const certificate_request& request) 
   if (!names.empty()) add_extension(to, issuer, NID_subject_alt_name, names);
   add_extension(to, issuer, NID_basic_constraints,
                 request.is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
-  add_extension(to, issuer, NID_key_usage,
-                request.is_ca ? "critical,digitalSignature,keyCertSign,cRLSign"
-                              : "critical,digitalSignature");
+  add_extension(
+      to, issuer, NID_key_usage,
+      "critical," + (request.is_ca ? "digitalSignature,keyCertSign,cRLSign" : request.key_usage));
   if (!request.is_ca && !request.usage.empty()) {
     add_extension(to, issuer, NID_ext_key_usage, request.usage);
   }

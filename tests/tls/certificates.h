@@ -31,7 +31,8 @@ struct certificate_request {
   key_kind key = key_kind::ec;
   bool sha1 = false;
   std::string usage = "serverAuth,clientAuth";
-  std::string name_constraints{};  // of an authority, as openssl.cnf has them
+  std::string key_usage = "digitalSignature";  // not of an authority
+  std::string name_constraints{};              // of an authority, as openssl.cnf has them
   bool is_ca = false;
 };
 

@@ -119,6 +119,22 @@ TEST_F(verification_test, purposes) {
   EXPECT_EQ(verdict({.dns = {host}, .usage = "codeSigning"}), errc::certificate_bad_purpose);
 }
 
+// In every handshake offered here the server signs with its key.
+TEST_F(verification_test, a_key_that_may_not_sign_is_refused) {
+  for (const tls::version only : {tls::version::tls_1_2, tls::version::tls_1_3}) {
+    auto options = client_options();
+    options.min_version = options.max_version = only;
+    SCOPED_TRACE(tls::to_string(only));
+    const auto with = [&](const char* usage) {
+      return root().issue({.dns = {host}, .key = key_kind::rsa_2048, .key_usage = usage});
+    };
+    EXPECT_EQ(verdict(options, with("digitalSignature")), good);
+    EXPECT_EQ(verdict(options, with("digitalSignature,keyEncipherment")), good);
+    EXPECT_EQ(verdict(options, with("keyEncipherment")), errc::certificate_bad_purpose);
+    EXPECT_EQ(verdict(options, with("keyAgreement")), errc::certificate_bad_purpose);
+  }
+}
+
 TEST_F(verification_test, weak_certificates_are_refused_unless_accepted) {
   const certificate rsa = root().issue({.dns = {host}, .key = key_kind::rsa_2048});
   EXPECT_EQ(verdict(client_options(), rsa), good);
