@@ -48,6 +48,7 @@ class context_base {
   bool is_server_;
   bool require_alpn_ = false;
   bool offers_sessions_ = false;
+  bool has_certificate_ = false;  // of its own
   bool insecure_ = false;
 };
 

@@ -26,6 +26,11 @@ errc kind_of_alert(int alert, const failure_circumstances& during) noexcept {
   if (during.certificate_at_stake && may_refuse_certificate(alert)) {
     return errc::client_certificate_refused;
   }
+  // GnuTLS calls an empty list undecodable where it wants a certificate (TLS 1.2); nothing else of
+  // what we have sent by then could be.
+  if (during.certificate_at_stake && during.certificate_withheld && alert == SSL_AD_DECODE_ERROR) {
+    return errc::client_certificate_refused;
+  }
   return errc::alert_received;
 }
 

@@ -17,6 +17,7 @@ struct library_failure {
 struct failure_circumstances {
   bool nothing_decrypted = false;     // the peer has not yet sent a whole record of TLS
   bool certificate_at_stake = false;  // the server asked for ours, and nothing was read since
+  bool certificate_withheld = false;  // and we have none: what we sent was an empty list
 };
 
 // Reads the queue and leaves it empty.

@@ -21,6 +21,7 @@ shard_context::shard_context(engine& home, profile_ptr which)
   require_alpn_ = options.require_alpn;
   offers_sessions_ = options.resumption;
   insecure_ = options.insecure;
+  has_certificate_ = !options.certificate_chain_pem.empty();
   profile_->holders().fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -397,7 +397,8 @@ error stream::describe(errc why, phase where, std::string_view reason) const {
 void stream::fail_by_library(phase where) {
   const library_failure found =
       take_failure({.nothing_decrypted = !had_record_,
-                    .certificate_at_stake = certificate_requested_ && !has_read_});
+                    .certificate_at_stake = certificate_requested_ && !has_read_,
+                    .certificate_withheld = !context_->has_certificate_});
   if (found.why == errc::certificate_bad_purpose && alert_sent_ == 0) {
     // The library finds the key's usage wrong without a word to the peer.
     SSL_send_fatal_alert(library_.get(), SSL_AD_UNSUPPORTED_CERTIFICATE);
