@@ -198,6 +198,7 @@ http {{
   fastcgi_temp_path {0}/fastcgi; uwsgi_temp_path {0}/uwsgi; scgi_temp_path {0}/scgi;
   server {{
     listen 127.0.0.1:{1}; listen 127.0.0.1:{2} ssl; root {0}/pages;
+    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_certificate {0}/cert.pem; ssl_certificate_key {0}/key.pem;
   }}
 }}

@@ -17,6 +17,12 @@ result<tls::profile_ptr> default_profile(const endpoint& of) {
   return tls::profile::make(std::move(options));
 }
 
+// Whether the system's roots, which an endpoint without a profile means, were reloaded since.
+bool is_outdated(const tls::profile& last, const endpoint& of) noexcept {
+  return of.profile() == nullptr &&
+         last.options().trust->generation() != tls::trust_store::system_generation();
+}
+
 }  // namespace
 
 endpoint endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
@@ -40,7 +46,7 @@ bool endpoint_pool::supports(const endpoint&) noexcept {
 
 // Within what is left of connection_timeout.
 task<result<void>> endpoint_pool::secure(connection& fresh, time_point deadline) {
-  if (profile_ == nullptr) {
+  if (profile_ == nullptr || is_outdated(*profile_, endpoint_)) {
     profile_ = endpoint_.profile();
     if (profile_ == nullptr) {
       auto made = default_profile(endpoint_);

@@ -23,6 +23,15 @@ int library_size(std::size_t size) noexcept {
   return static_cast<int>(std::min<std::size_t>(size, INT_MAX));
 }
 
+// The server signs in every handshake offered. Builds of old do not ask an RSA key of TLS 1.2 by
+// themselves whether it may, and have this switch; current ones always ask, and have none.
+template <typename Session>
+void enforce_key_usage(Session* session) noexcept {
+  if constexpr (requires { SSL_set_enforce_rsa_key_usage(session, 1); }) {
+    SSL_set_enforce_rsa_key_usage(session, 1);
+  }
+}
+
 }  // namespace
 
 stream::stream(context_base& context, const std::string& peer)
@@ -44,9 +53,7 @@ stream::stream(context_base& context, const std::string& peer)
     return;
   }
   SSL_set_connect_state(library_.get());
-  // The server signs in every handshake offered; older builds would not ask an RSA key of TLS 1.2
-  // whether it may. There is no such call for a context.
-  SSL_set_enforce_rsa_key_usage(library_.get(), 1);
+  enforce_key_usage(library_.get());
   const std::string name(context_->server_name());
   if (!name.empty() && SSL_set_tlsext_host_name(library_.get(), name.c_str()) != 1) {
     ERR_clear_error();

@@ -95,6 +95,13 @@ void drop_duplicates(std::vector<bssl::UniquePtr<X509>>& roots) {
 std::atomic<std::uint64_t> generations = 0;
 std::mutex system_lock;
 trust_ptr system_store;  // under system_lock
+std::atomic<std::uint64_t> generation_of_system = 0;
+
+// Under system_lock.
+void keep_for_system(const trust_ptr& loaded) noexcept {
+  system_store = loaded;
+  generation_of_system.store(loaded->generation(), std::memory_order_release);
+}
 
 }  // namespace
 
@@ -172,7 +179,7 @@ result<trust_ptr> trust_store::system() {
   const std::lock_guard guard(system_lock);
   if (system_store) return system_store;
   auto loaded = load_system();
-  if (loaded) system_store = *loaded;
+  if (loaded) keep_for_system(*loaded);
   return loaded;
 }
 
@@ -180,8 +187,12 @@ result<trust_ptr> trust_store::reload_system() {
   auto loaded = load_system();
   if (!loaded) return loaded;
   const std::lock_guard guard(system_lock);
-  system_store = *loaded;
+  keep_for_system(*loaded);
   return loaded;
+}
+
+std::uint64_t trust_store::system_generation() noexcept {
+  return generation_of_system.load(std::memory_order_acquire);
 }
 
 std::size_t trust_store::certificates() const noexcept {

@@ -49,8 +49,13 @@ class trust_store {
   //   /etc/ssl/cert.pem
   // that holds a certificate. Read once; the same object from then on. A failure is not kept.
   static result<trust_ptr> system();
-  // Reads the machine's anew, as a new generation; system() gives that from then on.
+  // Reads the machine's anew, as a new generation; system() gives that from then on. So new
+  // connections of tls:// endpoints without a profile are verified by it, and offer no tickets of
+  // before. Those that stand stay (pool::clear() ends them), and a profile keeps the store that it
+  // was made with: make a new one, and take endpoints with that.
   static result<trust_ptr> reload_system();
+  // Of what system() gives, 0 if nobody has asked for it yet.
+  static std::uint64_t system_generation() noexcept;
 
   // From PEM. A certificate that cannot be parsed is an error here; in the system's bundle it is
   // left out. Errors: trust_unavailable.

@@ -1,4 +1,5 @@
 #include <bench/options.h>
+#include <bench/tls.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -192,6 +193,10 @@ TEST(options, refuse_what_comes_later) {
 }
 
 TEST(options, tls_is_for_the_embedded_servers_or_by_endpoint) {
+  if (!conpool::bench::has_tls()) {
+    EXPECT_TRUE(contains(refusal({"--tls"}), "this build has no TLS"));
+    return;
+  }
   EXPECT_TRUE(contains(refusal({"--tls", "--endpoint", "tcp://localhost:7"}), "embedded"));
   EXPECT_TRUE(contains(refusal({"--endpoint", "tls://localhost:443", "--ca", "/no/such/file"}),
                        "/no/such/file"));

@@ -41,7 +41,7 @@ struct settings {
   bool no_ticket = false;
   bool enable_ocsp_stapling = false;
   bool enable_signed_cert_timestamps = false;
-  bool enforce_rsa_key_usage = false;
+  bool enforce_rsa_key_usage = false;  // the stream always does
   bool enable_grease = false;
   bool enable_ech_grease = false;
   bool permute_extensions = false;

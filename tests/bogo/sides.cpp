@@ -123,7 +123,6 @@ bool set_on_library(ssl_st* library, const settings& asked) {
   if (asked.no_ticket) SSL_set_options(library, SSL_OP_NO_TICKET);
   if (asked.enable_ocsp_stapling) SSL_enable_ocsp_stapling(library);
   if (asked.enable_signed_cert_timestamps) SSL_enable_signed_cert_timestamps(library);
-  if (asked.enforce_rsa_key_usage) SSL_set_enforce_rsa_key_usage(library, 1);
   if (asked.enable_grease) SSL_CTX_set_grease_enabled(SSL_get_SSL_CTX(library), 1);
   if (asked.enable_ech_grease) SSL_set_enable_ech_grease(library, 1);
   if (asked.permute_extensions) SSL_set_permute_extensions(library, 1);

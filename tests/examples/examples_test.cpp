@@ -4,80 +4,20 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "examples/program.h"
 #include "support/redis_server.h"
 
 namespace conpool::test {
 namespace {
 
 constexpr std::string_view page = "<p>as good as any</p>";
-
-// A program under way; what it prints on both outputs is kept together.
-class program {
- public:
-  explicit program(const std::string& name, const std::string& argument = "") {
-    const char* const folder = std::getenv("CONPOOL_EXAMPLES");
-    if (folder == nullptr) {
-      ADD_FAILURE() << "CONPOOL_EXAMPLES is not set: run this by `meson test examples`";
-      return;
-    }
-    const std::string path = std::string(folder) + "/" + name;
-    std::array<int, 2> outputs;
-    EXPECT_EQ(::pipe2(outputs.data(), O_CLOEXEC), 0);
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, outputs[1], STDOUT_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions, outputs[1], STDERR_FILENO);
-    std::vector<char*> arguments{const_cast<char*>(path.c_str())};
-    if (!argument.empty()) arguments.push_back(const_cast<char*>(argument.c_str()));
-    arguments.push_back(nullptr);
-    const int code =
-        ::posix_spawn(&child_, path.c_str(), &actions, nullptr, arguments.data(), environ);
-    EXPECT_EQ(code, 0) << path;
-    if (code != 0) child_ = -1;
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(outputs[1]);
-    output_ = outputs[0];
-  }
-  ~program() {
-    if (child_ > 0) finish();
-    if (output_ >= 0) ::close(output_);
-  }
-  program(const program&) = delete;
-  program& operator=(const program&) = delete;
-
-  // Reads all it prints, and waits for its end. Its exit status; -1 if a signal ended it.
-  int finish() {
-    std::array<char, 4096> chunk;
-    for (;;) {
-      const ssize_t count = ::read(output_, chunk.data(), chunk.size());
-      if (count <= 0) break;
-      printed_.append(chunk.data(), static_cast<std::size_t>(count));
-    }
-    int status = -1;
-    if (child_ > 0) ::waitpid(child_, &status, 0);
-    child_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-  const std::string& printed() const { return printed_; }
-  bool prints(std::string_view text) const { return printed_.find(text) != printed_.npos; }
-
- private:
-  pid_t child_ = -1;
-  int output_ = -1;
-  std::string printed_;
-};
 
 // Answers one HTTP request on the loopback, on this thread.
 class tiny_http_server {
@@ -170,7 +110,7 @@ TEST(examples, own_loop_has_every_request_answered) {
 
 TEST(examples, http_get_prints_the_page) {
   const tiny_http_server server;
-  program http_get("http_get", server.at());
+  program http_get("http_get", {server.at()});
   const std::string request = server.serve_one();
   EXPECT_EQ(http_get.finish(), 0) << http_get.printed();
   EXPECT_TRUE(request.starts_with("GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n")) << request;
@@ -179,7 +119,7 @@ TEST(examples, http_get_prints_the_page) {
 
 TEST(examples, http_get_says_why_it_could_not_connect) {
   const closed_port nobody;
-  program http_get("http_get", nobody.at());
+  program http_get("http_get", {nobody.at()});
   EXPECT_EQ(http_get.finish(), 1);
   EXPECT_EQ(http_get.printed(), "connect " + nobody.at() +
                                     ": connect failed after 1 attempt: Connection refused "
@@ -188,7 +128,7 @@ TEST(examples, http_get_says_why_it_could_not_connect) {
 
 TEST(examples, redis_gets_what_it_set_over_one_connection) {
   const redis_server server;
-  program redis("redis", server.at().text());
+  program redis("redis", {server.at().text()});
   EXPECT_EQ(redis.finish(), 0) << redis.printed();
   EXPECT_TRUE(redis.prints("PING -> +PONG\n")) << redis.printed();
   EXPECT_TRUE(redis.prints("GET conpool:example -> $5 hello\n")) << redis.printed();
@@ -197,7 +137,7 @@ TEST(examples, redis_gets_what_it_set_over_one_connection) {
 
 TEST(examples, redis_protocol_is_told_of_a_change_while_idle) {
   const redis_server server;
-  program redis("redis_protocol", server.at().text());
+  program redis("redis_protocol", {server.at().text()});
   EXPECT_EQ(redis.finish(), 0) << redis.printed();
   EXPECT_TRUE(redis.prints("the server says: conpool:cached has changed\n")) << redis.printed();
   EXPECT_TRUE(redis.prints("2 connections idle\n")) << redis.printed();
@@ -205,13 +145,13 @@ TEST(examples, redis_protocol_is_told_of_a_change_while_idle) {
 
 TEST(examples, redis_says_why_it_could_not_connect) {
   const closed_port nobody;
-  program redis("redis", nobody.at());
+  program redis("redis", {nobody.at()});
   EXPECT_EQ(redis.finish(), 1);
   EXPECT_TRUE(redis.prints("connect " + nobody.at() + ": connect failed")) << redis.printed();
 }
 
 TEST(examples, redis_refuses_an_endpoint_that_is_none) {
-  program redis("redis", "redis://localhost");
+  program redis("redis", {"redis://localhost"});
   EXPECT_EQ(redis.finish(), 1);
   EXPECT_TRUE(redis.prints("invalid endpoint")) << redis.printed();
 }

@@ -42,6 +42,7 @@ class pool_fixture : public ::testing::Test {
   void SetUp() override {
     descriptors_before_ = open_descriptors();
     shard_options options;
+    options.ring = ring_settings;
     options.clock = &clock_;
     auto made = shard::create(options);
     ASSERT_TRUE(made) << made.error().message();
@@ -72,6 +73,8 @@ class pool_fixture : public ::testing::Test {
     home_.reset();
     EXPECT_EQ(open_descriptors(), descriptors_before_) << "a descriptor was leaked";
   }
+
+  ring_options ring_settings;  // of the shard; to be set in a constructor
 
   // Replaces the pool by one with this configuration.
   void configure(const pool_config& config) {

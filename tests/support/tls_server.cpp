@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include <sys/socket.h>
+
 #include <conpool/tls/boringssl.h>
 #include <conpool/tls/service.h>
 #include <conpool/tls/span_bio.h>
@@ -71,9 +73,14 @@ task<void> tls_server::serve(std::shared_ptr<session> one) {
       static_cast<void>(greeted);
     }
   }
+  if (!secured) one->ended = secured.error().kind();
   while (secured && one->peer) {
     auto count = co_await one->peer->read(std::span<char>(buffer));
-    if (!count || *count == 0) break;
+    if (!count || *count == 0) {
+      one->ended = count ? errc{} : count.error().kind();
+      break;
+    }
+    one->received += *count;
     std::string answer(buffer.data(), *count);
     if (tells_whom_) answer = whom(*one);
     auto sent = co_await one->peer->write(answer);
@@ -99,6 +106,18 @@ task<void> tls_server::push(std::shared_ptr<session> one, std::string bytes) {
 
 void tls_server::close_all() noexcept {
   for (const auto& one : sessions_) one->peer.close();
+}
+
+void tls_server::end_all() {
+  for (const auto& one : sessions_) {
+    auto& session = const_cast<tls::stream&>(*tls::of(*one->peer));
+    std::array<std::byte, 256> memory{};
+    tls::slab out(memory);
+    const tls::io_scope scope(session, {}, &out);
+    SSL_shutdown(session.native());
+    home_->ring().send_now(one->peer->fd(), out.filled());
+    ::shutdown(one->peer->fd(), SHUT_WR);
+  }
 }
 
 void tls_server::cut_all() noexcept {

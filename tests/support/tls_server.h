@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,10 @@ class tls_server {
     std::string protocol;     // agreed on
     std::string certificate;  // the client's own, DER
     bool resumed = false;
-    bool open = false;  // its handshake is done
+    bool open = false;         // its handshake is done
+    std::size_t received = 0;  // plain bytes
+    // How it ended for the server: errc{} with the client's close_notify.
+    std::optional<errc> ended{};
   };
 
   tls_server(shard& home, tls::server_options options);
@@ -55,6 +59,8 @@ class tls_server {
   // On every session: close_notify and FIN; a FIN alone; bytes; a key update. All but the bytes,
   // which wait, need the handshake to be done.
   void close_all() noexcept;
+  // close_notify and then a FIN, after which the server still listens.
+  void end_all();
   void cut_all() noexcept;
   void send_to_all(std::string bytes);
   void update_keys(bool request);

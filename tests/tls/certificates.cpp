@@ -14,7 +14,9 @@ void must(bool done, const char* what) {
   if (!done) throw std::runtime_error(std::string("certificate helper: ") + what);
 }
 
-std::string pem_of(int (*write)(BIO*, X509*), X509* certificate) {
+// The writer's type differs between versions of the library.
+template <typename Writer>
+std::string pem_of(Writer* write, X509* certificate) {
   const bssl::UniquePtr<BIO> out(BIO_new(BIO_s_mem()));
   must(write(out.get(), certificate) == 1, "certificate to PEM");
   const std::uint8_t* data = nullptr;

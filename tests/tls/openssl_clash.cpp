@@ -27,8 +27,9 @@ int main() {
   print("trust_store", tls::trust_store::from_pem("no certificate"));
   tls::profile_options options;
   options.insecure = true;
-  print("profile", tls::profile::make(options));
+  const auto profile = tls::profile::make(options);
+  print("profile", profile);
   tls::engine engine;
-  print("engine", engine.context_for(nullptr));
+  print("engine", engine.context_for(profile ? *profile : nullptr));
   print("server", tls::server_context::make(engine, {}));
 }

@@ -1,0 +1,56 @@
+// A TCP relay between a client and a server, on a shard of the test's own thread: passes on what
+// both say, and is slow or deaf when told to.
+//
+// An end of the stream is passed on when all that came before it is. What passes is counted by the
+// shard's clock, which the test sets.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include <conpool/pool/endpoint.h>
+#include <conpool/runtime/listener.h>
+#include <conpool/runtime/scope.h>
+#include <conpool/runtime/shard.h>
+#include <conpool/runtime/socket.h>
+
+namespace conpool::test {
+
+class relay {
+ public:
+  relay(shard& home, const endpoint& server);
+  // After its tasks have ended: call stop() and turn until stopped().
+  ~relay();
+  relay(const relay&) = delete;
+  relay& operator=(const relay&) = delete;
+
+  // The server's scheme at 127.0.0.1 and a port of its own.
+  const endpoint& at() const noexcept { return at_; }
+
+  // So many of the server's bytes pass at once, and then one each second.
+  void slow_after(std::size_t bytes) noexcept { at_once_ = bytes; }
+  // True: takes nothing more from clients, until it is false again.
+  void deaf(bool on) noexcept { deaf_ = on; }
+
+  std::size_t open() const noexcept { return open_; }
+  void stop() noexcept { tasks_.cancel(); }
+  bool stopped() const noexcept { return tasks_.running() == 0; }
+
+ private:
+  struct pair;
+  task<void> accept_all();
+  task<void> forward(std::shared_ptr<pair> both);
+  task<void> answer(std::shared_ptr<pair> both);
+
+  shard* home_;
+  endpoint server_;
+  listener door_;
+  endpoint at_;
+  scope tasks_;
+  std::size_t at_once_ = SIZE_MAX;
+  std::size_t open_ = 0;
+  bool deaf_ = false;
+};
+
+}  // namespace conpool::test
