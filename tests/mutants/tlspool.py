@@ -1,4 +1,9 @@
 MUTANTS = [
+    ("stream_test.the_end_in_place_of_a_single_byte", "conpool/runtime/stream.cpp",
+     "if (at_end_ && ends_in_zero_) return", "if (at_end_ && minimum_ <= 1) return"),
+    ("reloaded_roots_are_those", "conpool/pool/secure.cpp",
+     "  if (profile_ == nullptr || is_outdated(*profile_, endpoint_)) {",
+     "  if (profile_ == nullptr) {"),
     ("stream_codec.a_write_cancelled_before", "conpool/runtime/stream_codec.cpp",
      "    sink.mark(torn);\n", ""),
     ("stream_codec.what_arrives_split", "conpool/runtime/stream_codec.cpp",
