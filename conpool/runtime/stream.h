@@ -244,7 +244,7 @@ class stream::read_awaiter : public wait_point, private operation {
   std::size_t filled_ = 0;
   duration timeout_;
   time_point deadline_{};
-  int code_ = 0;  // 0, or the negative errno that ended it
+  int code_ = 0;       // 0, or the negative errno that ended it
   bool ends_in_zero_;  // the end before the first byte is a count of 0, and no error
   bool at_end_ = false;
   bool misused_ = false;
