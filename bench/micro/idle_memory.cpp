@@ -215,9 +215,9 @@ int main(int argc, char** argv) {
   const bool tls = std::erase(arguments, "--tls") > 0;
   std::size_t connections = 10'000;
   if (!arguments.empty()) {
-    const std::string_view text = arguments.front();
-    const char* const end = text.data() + text.size();
-    const auto [stop, code] = std::from_chars(text.data(), end, connections);
+    const std::string text(arguments.front());
+    const char* const end = text.c_str() + text.size();
+    const auto [stop, code] = std::from_chars(text.c_str(), end, connections);
     if (arguments.size() > 1 || code != std::errc{} || stop != end || connections < 1 ||
         connections > micro::connections_max) {
       std::fprintf(stderr, "usage: conpool-idle-memory [--tls] [CONNECTIONS, 1 to %zu]\n",
