@@ -10,8 +10,9 @@
 namespace conpool {
 namespace {
 
-// What a tls:// endpoint means that says nothing more.
-result<tls::profile_ptr> default_profile(const endpoint& of) {
+// The endpoint's, or what one means that says nothing more.
+result<tls::profile_ptr> profile_of(const endpoint& of) {
+  if (of.profile() != nullptr) return of.profile();
   tls::profile_options options;
   options.verify_name = of.host();
   return tls::profile::make(std::move(options));
@@ -47,19 +48,18 @@ bool endpoint_pool::supports(const endpoint&) noexcept {
 // Within what is left of connection_timeout.
 task<result<void>> endpoint_pool::secure(connection& fresh, time_point deadline) {
   if (profile_ == nullptr || is_outdated(*profile_, endpoint_)) {
-    profile_ = endpoint_.profile();
-    if (profile_ == nullptr) {
-      auto made = default_profile(endpoint_);
-      if (!made) {
-        const error& why = made.error();
-        co_return fail(error(why.kind(), phase::handshake, why.system_errno())
-                           .about(endpoint_.text())
-                           .with_detail(why.detail()));
-      }
-      profile_ = std::move(*made);
+    auto now = profile_of(endpoint_);
+    if (!now) {
+      const error& why = now.error();
+      co_return fail(error(why.kind(), phase::handshake, why.system_errno())
+                         .about(endpoint_.text())
+                         .with_detail(why.detail()));
     }
+    profile_ = std::move(*now);
   }
-  auto work = tls::connect(fresh, profile_, deadline);
+  // Of its own: a reload may replace the endpoint's meanwhile.
+  const tls::profile_ptr as = profile_;
+  auto work = tls::connect(fresh, as, deadline);
   auto done = co_await work;
   if ((fresh.conditions() & stream::closing) != 0) {
     co_return fail(error(errc::shard_stopped, phase::handshake).about(endpoint_.text()));
@@ -67,7 +67,7 @@ task<result<void>> endpoint_pool::secure(connection& fresh, time_point deadline)
   if (!done) co_return fail(std::move(done.error()));
   ++counts_.handshakes;
   if (fresh.tls()->resumed()) ++counts_.resumed;
-  if (profile_->options().insecure) ++counts_.insecure;
+  if (as->options().insecure) ++counts_.insecure;
   // What came right behind the handshake may be tickets, or a greeting for the first lease.
   const bool came = (fresh.conditions() & stream::has_data) != 0;
   const idle_verdict verdict = came ? fresh.check_idle(true) : idle_verdict::keep;

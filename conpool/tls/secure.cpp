@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <conpool/runtime/deadline.h>
@@ -24,15 +25,18 @@ struct handshake {
   handshake(const handshake&) = delete;
   handshake& operator=(const handshake&) = delete;
 
-  bool prepare(service& here, context_base& context, std::shared_ptr<const void> owner,
-               const std::string& peer) {
-    codec = std::make_unique<connection_codec>(here, context, std::move(owner), peer);
-    received = from->take(record_memory::small_bytes);
-    said = from->take(record_memory::small_bytes);
-    return received && said;
-  }
-  // One call of the engine, between enter() and leave() of the budget.
-  handshake_step take_step() {
+  // One call of the engine, in a place of the budget. The first makes the session, too: a thousand
+  // of them take milliseconds. Nothing if there is no memory.
+  std::optional<handshake_step> take_step(service& here, context_base& context,
+                                          std::shared_ptr<const void>& owner,
+                                          const std::string& peer) {
+    const turn_budget::step counted(here.handshakes());
+    if (!codec) {
+      codec = std::make_unique<connection_codec>(here, context, std::move(owner), peer);
+      received = from->take(record_memory::small_bytes);
+      said = from->take(record_memory::small_bytes);
+      if (!received || !said) return std::nullopt;
+    }
     slab out(said.bytes());
     const handshake_step step = codec->session().handshake(input, out);
     output = out.filled();
@@ -52,21 +56,16 @@ task<result<void>> shake(conpool::stream& raw, service& here, context_base& cont
   for (;;) {
     auto turn = co_await here.handshakes().enter();
     if (!turn) co_return fail(std::move(turn.error()));
-    // In its turn, too: a thousand sessions take milliseconds to make.
-    if (!state.codec && !state.prepare(here, context, std::move(owner), *raw.name())) {
-      here.handshakes().leave();
-      co_return fail(error(errc::out_of_memory, phase::handshake).about(*raw.name()));
-    }
-    const handshake_step step = state.take_step();
-    here.handshakes().leave();
+    const auto step = state.take_step(here, context, owner, *raw.name());
+    if (!step) co_return fail(error(errc::out_of_memory, phase::handshake).about(*raw.name()));
     if (!state.output.empty()) {
       auto sent = co_await raw.write(state.output);
-      if (!sent && step != handshake_step::failed) co_return fail(std::move(sent.error()));
+      if (!sent && *step != handshake_step::failed) co_return fail(std::move(sent.error()));
     }
     tls::stream& session = state.codec->session();
-    if (step == handshake_step::failed) co_return fail(session.failure());
-    if (step == handshake_step::open) co_return result<void>{};
-    if (step == handshake_step::wants_output) continue;
+    if (*step == handshake_step::failed) co_return fail(session.failure());
+    if (*step == handshake_step::open) co_return result<void>{};
+    if (*step == handshake_step::wants_output) continue;
     auto count = co_await raw.read(state.received.bytes());
     if (!count) co_return fail(std::move(count.error()));
     if (*count == 0) co_return session.end_of_input();

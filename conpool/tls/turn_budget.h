@@ -7,8 +7,8 @@
 //
 //   auto turn = co_await budget.enter();      // result<void>: cancelled and the like
 //   if (!turn) co_return fail(turn.error());
+//   const turn_budget::step counted(budget);   // until it goes, by an exception, too
 //   ... one step, without suspending ...
-//   budget.leave();
 //
 // Owned by the shard's TLS service, used on its thread only. It counts the shard's clock: with one
 // that is set by hand, work takes no time and all of it fits.
@@ -31,13 +31,14 @@ class turn_budget : private ready_node {
   ~turn_budget() { CONPOOL_ASSERT(line_.empty(), "a budget died with somebody in line"); }
 
   class awaiter;
-  // Waits for a place; who got one calls leave() without suspending before.
+  class step;
+  // Waits for a place; who got one makes its step without suspending before.
   awaiter enter() noexcept;
-  void leave() noexcept;
 
   std::uint64_t times_waited() const noexcept { return times_waited_; }
 
  private:
+  void leave() noexcept;
   // Whether there is time left in this turn, for somebody who is not in line.
   bool has_room() noexcept;
   void call_next() noexcept;
@@ -52,6 +53,18 @@ class turn_budget : private ready_node {
   std::uint64_t times_waited_ = 0;
   bool called_ = false;           // the first of the line was woken and has not left yet
   bool calls_next_turn_ = false;  // is on the next turn's queue
+};
+
+// What is done in a place that enter() gave; others get theirs when it goes.
+class turn_budget::step {
+ public:
+  explicit step(turn_budget& of) noexcept : of_(&of) {}
+  step(const step&) = delete;
+  step& operator=(const step&) = delete;
+  ~step() { of_->leave(); }
+
+ private:
+  turn_budget* of_;
 };
 
 // Suspends if the turn's budget is used up or others are in line.

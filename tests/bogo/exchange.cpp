@@ -20,7 +20,9 @@ constexpr std::size_t usual_read = 512;
 // As the library spells it, for the runner: the reason between colons.
 std::string in_the_runners_words(const error& why) {
   std::string words = why.message();
-  if (why.kind() >= errc::certificate_expired && why.kind() <= errc::pin_mismatch) {
+  // Of these the key's use is found wrong by the library, and all others by our verifier.
+  const bool is_ours = why.detail().find("KEY_USAGE_BIT_INCORRECT") == why.detail().npos;
+  if (is_ours && why.kind() >= errc::certificate_expired && why.kind() <= errc::pin_mismatch) {
     return words + "\n:CERTIFICATE_VERIFY_FAILED:";
   }
   std::string_view reasons = why.detail().substr(0, why.detail().find(';'));

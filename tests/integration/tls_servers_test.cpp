@@ -415,7 +415,13 @@ TEST_F(nginx_test, T29_tls_close_notify_while_idle_when_its_keep_alive_ends) {
   expect_open(*client);
   expect_answer(*client, "a.example");
   idle_verdict verdict = idle_verdict::keep;
-  while (verdict == idle_verdict::keep) verdict = client->idle();
+  while (verdict == idle_verdict::keep) {
+    verdict = client->idle();
+    // Its close_notify is the end, and not what comes behind it.
+    if (verdict == idle_verdict::keep) {
+      EXPECT_EQ(client->stream().state(), tls::stream_state::open);
+    }
+  }
   EXPECT_EQ(verdict, idle_verdict::closed);
   EXPECT_FALSE(client->stream().reusable());
 }

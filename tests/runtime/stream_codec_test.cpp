@@ -400,6 +400,27 @@ TEST_F(stream_codec, a_write_cancelled_before_anything_was_sent_tears_the_stream
   EXPECT_NE(near()->conditions() & stream::torn, 0U);
 }
 
+// Its plain bytes are nobody's any more, and must not count for the next write.
+TEST_F(stream_codec, a_write_after_one_of_which_nothing_was_sent_counts_its_own_bytes) {
+  connect(true);
+  const std::string filling(65536, '.');
+  while (::send(near()->fd(), filling.data(), filling.size(), MSG_DONTWAIT) > 0) {
+  }
+  const auto second = start_write("second");
+  settle();
+  pass(31s);
+  ASSERT_TRUE(until([&] { return second->has_value(); }));
+  ASSERT_EQ((*second)->error(), errc::write_timeout);
+  const std::uint64_t before = near()->bytes_sent();
+  const auto third = start_write("one");
+  std::string seen;
+  ASSERT_TRUE(run_until(home(), [&] { return third->has_value(); }, [&] { seen += drain_far(); }));
+  EXPECT_TRUE(**third);
+  EXPECT_EQ(near()->bytes_sent(), before + 3);
+  const std::string last = "." + toy_codec::frames("second") + toy_codec::frames("one");
+  EXPECT_TRUE(until([&] { return (seen += drain_far()).ends_with(last); }));
+}
+
 TEST_F(stream_codec, a_read_cancelled_at_each_turn_loses_nothing) {
   const std::string wire = toy_codec::frames("hello") + toy_codec::frames("world");
   for (unsigned turns = 0; turns < 6; ++turns) {

@@ -83,12 +83,9 @@ task<void> tls_server::serve(std::shared_ptr<session> one) {
     one->received += *count;
     std::string answer(buffer.data(), *count);
     if (tells_whom_) answer = whom(*one);
+    answer += stray_;
     auto sent = co_await one->peer->write(answer);
     if (!sent) break;
-    if (!stray_.empty() && one->peer) {
-      auto more = co_await one->peer->write(stray_);
-      static_cast<void>(more);
-    }
   }
   one->open = false;
   std::erase(sessions_, one);

@@ -48,7 +48,7 @@ class tls_server {
   void tell_whom(bool on) noexcept { tells_whom_ = on; }
   // Sent as soon as the handshake is done.
   void greet_with(std::string greeting) { greeting_ = std::move(greeting); }
-  // Sent behind each answer, in the same segment if it may be.
+  // Sent behind each answer, in the same record.
   void append(std::string stray) { stray_ = std::move(stray); }
 
   std::size_t accepted() const noexcept { return accepted_; }

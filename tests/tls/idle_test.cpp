@@ -178,6 +178,22 @@ TEST_F(idle_test, keys_are_replaced_at_the_record_limit) {
   EXPECT_FALSE(both->client.stream.retire_due());
 }
 
+// By the writer itself, of a reader that has a larger limit and never asks.
+TEST_F(idle_test, keys_are_replaced_by_one_who_only_writes) {
+  limits.records_per_key = 10;
+  tls::shard_context& writes = client();
+  limits = {};
+  auto both = std::make_unique<session>(writes, server());
+  ASSERT_TRUE(both->shake());
+  for (int round = 0; round < 100; ++round) {
+    ASSERT_TRUE(both->client.write("ping"));
+    both->deliver();
+    ASSERT_EQ(both->server.read().value(), "ping") << round;
+    EXPECT_LE(SSL_get_write_sequence(both->client.stream.native()), 10U);
+  }
+  EXPECT_GT(client_engine().counters().key_updates, 4U);
+}
+
 // A reader that never writes asks for new keys, by what waits for a slab.
 TEST_F(idle_test, a_reader_asks_for_new_keys) {
   limits.records_per_key = 10;

@@ -1,4 +1,5 @@
 // How a stream ends: close_notify, truncation, tampering; what remains readable, what is said.
+#include <conpool/tls/boringssl.h>
 #include <tests/tls/tls_fixture.h>
 
 #include <gtest/gtest.h>
@@ -174,10 +175,12 @@ TEST_F(error_queue_test, a_failed_verification_does_not_bleed_into_a_healthy_con
   for (int round = 0; round < 3; ++round) {
     const certificate wrong = root().issue({.dns = {"wrong.example.com"}});
     EXPECT_EQ(refused(client(), server(server_options(wrong))), errc::certificate_host_mismatch);
+    EXPECT_EQ(ERR_peek_error(), 0U);
     session broken(client(), server());
     ASSERT_TRUE(broken.shake());
     append(broken.client.inbox, bytes_of("garbage garbage"));
     EXPECT_FALSE(broken.client.read());
+    EXPECT_EQ(ERR_peek_error(), 0U);
     good.expect_echo();
     EXPECT_TRUE(good.client.stream.reusable());
   }

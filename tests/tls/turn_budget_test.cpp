@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <new>
+#include <optional>
 #include <vector>
 
 #include <conpool/runtime/scope.h>
@@ -30,9 +32,10 @@ class turn_budget_test : public ::testing::Test {
       refused.push_back(number);
       co_return;
     }
+    const tls::turn_budget::step counted(*budget);
     clock.advance(700us);
     done.push_back(number);
-    budget->leave();
+    if (number == throws) throw std::bad_alloc();
   }
 
   manual_clock clock;
@@ -40,6 +43,7 @@ class turn_budget_test : public ::testing::Test {
   std::unique_ptr<tls::turn_budget> budget;
   std::vector<unsigned> done;
   std::vector<unsigned> refused;
+  std::optional<unsigned> throws;
 };
 
 TEST_F(turn_budget_test, a_storm_takes_two_steps_a_turn_first_come_first_served) {
@@ -77,6 +81,18 @@ TEST_F(turn_budget_test, what_is_cancelled_in_line_gives_up_its_place) {
   ASSERT_TRUE(run_until(*home, [&] { return first.running() + second.running() == 0; }));
   EXPECT_EQ(done, (std::vector<unsigned>{0, 1, 2, 4, 6, 8}));
   EXPECT_EQ(refused, (std::vector<unsigned>{3, 5, 7, 9}));
+}
+
+// As without memory for a session: who is next in line has its turn all the same.
+TEST_F(turn_budget_test, a_step_that_throws_holds_up_nobody) {
+  throws = 3;
+  scope all(*home);
+  for (unsigned i = 0; i < 6; ++i) {
+    all.spawn([this, i]() -> task<void> { return step(i); });
+  }
+  ASSERT_TRUE(run_until(*home, [&] { return all.running() == 0; }));
+  EXPECT_EQ(done, (std::vector<unsigned>{0, 1, 2, 3, 4, 5}));
+  EXPECT_TRUE(all.take_exception());
 }
 
 TEST_F(turn_budget_test, a_shard_that_stops_is_not_held_up) {
