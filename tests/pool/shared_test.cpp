@@ -99,35 +99,6 @@ TEST_F(pool_shared, T61_h2_single_flight) {
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_shared, T62_h2_driver_cancelled) {
-  // The caller for whom the connect was begun gives up: the others have it all the same.
-  share(100);
-  unsigned answered = 0;
-  bool gave_up = false;
-  bool all_done = false;
-  scope driver(home());
-  driver.spawn([&]() -> task<void> {
-    auto lease = co_await backends().acquire(server().at());
-    EXPECT_FALSE(lease);
-    gave_up = true;
-  });
-  while (totals().connecting == 0) home().run_once(duration::zero());
-  start(
-      [&]() -> task<void> {
-        scope all(home());
-        for (unsigned i = 0; i < 99; ++i) {
-          all.spawn([this, i, &answered] { return ask(std::to_string(i), answered); });
-        }
-        co_await all.join();
-      },
-      all_done);
-  driver.cancel();
-  ASSERT_TRUE(until([&] { return gave_up && all_done && driver.running() == 0; }));
-  EXPECT_EQ(answered, 99U);
-  EXPECT_EQ(server().accepted(), 1U);
-  EXPECT_EQ(totals().acquires_cancelled, 1U);
-}
-
 TEST_F(pool_shared, T62_h2_driver_cancelled_in_the_middle_of_its_call) {
   share(100);
   server().echo(false);

@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include <conpool/pool/pool.h>
 #include <conpool/runtime/deadline.h>
+#include <conpool/runtime/scope.h>
 
 #include "sim/sim_fixture.h"
 
@@ -50,6 +52,49 @@ TEST_F(sim_shared, a_write_that_ended_in_the_middle_takes_the_connection_out_of_
   }));
   here().pass(1s);
   EXPECT_EQ(backends.totals().closed(close_reason::interrupted), 1U);
+}
+
+// The caller for whom the connect was begun gives up while it is under way: the others have it all
+// the same.
+TEST_F(sim_shared, T62_h2_driver_cancelled) {
+  const server& peer =
+      net().add_server("10.0.0.1", 1000, {.latency_least = 50ms, .latency_most = 50ms});
+  const endpoint to = endpoint::parse("tcp://" + peer.address().to_string()).value();
+  pool backends = pool::create(home(), {}, multiplexing{}).value();
+  const auto ask = [&]() -> task<result<void>> {
+    auto lease = co_await backends.acquire(to);
+    if (!lease) co_return fail(lease.error());
+    auto sent = co_await write_all(**lease, "ping");
+    if (!sent) co_return fail(sent.error());
+    co_return {};
+  };
+  std::optional<error> driver_failed;
+  scope driver(home());
+  driver.spawn([&]() -> task<void> {
+    auto asked = co_await ask();
+    if (!asked) driver_failed = asked.error();
+  });
+  here().pass(20ms);
+  ASSERT_EQ(backends.totals().connecting, 1U);
+  unsigned served = 0;
+  scope others(home());
+  for (unsigned i = 0; i < 99; ++i) {
+    others.spawn([&]() -> task<void> {
+      auto asked = co_await ask();
+      CO_CHECK(asked);
+      ++served;
+    });
+  }
+  here().pass(20ms);
+  driver.cancel();
+  here().settle();
+  ASSERT_TRUE(driver_failed);
+  EXPECT_EQ(driver_failed->code(), errc::cancelled);
+  EXPECT_EQ(served, 0U) << "the connect was still under way";
+  here().pass(1s);
+  EXPECT_EQ(served, 99U);
+  EXPECT_EQ(peer.counts().connects, 1U);
+  EXPECT_EQ(backends.totals().acquires_cancelled, 1U);
 }
 
 }  // namespace
