@@ -1,10 +1,11 @@
 // https_get against nginx: the page, and what it says of the two connections it makes.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 
 #include "examples/program.h"
-#include "support/server_process.h"
+#include "support/nginx_server.h"
 #include "tls/certificates.h"
 
 namespace conpool::test {
@@ -16,21 +17,13 @@ class https_get_test : public ::testing::Test {
  protected:
   void SetUp() override {
     const certificate own = root_.issue({.ip = {"127.0.0.1"}, .from_s = long_ago_s});
-    const std::string folder = files_.path().string();
-    std::string text = "daemon off; master_process off; pid " + folder +
-                       "/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n";
-    for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
-      text += std::string(kind) + "_temp_path " + folder + ";\n";
-    }
-    text += "server { listen 127.0.0.1:" + std::to_string(port_) +
-            " ssl;\nssl_protocols TLSv1.2 TLSv1.3; ssl_certificate " +
-            files_.file("own.pem", own.chain_pem()) + "; ssl_certificate_key " +
-            files_.file("own.key", own.key_pem) +
-            ";\nlocation / { return 200 \"a page over $ssl_protocol\\n\"; } } }\n";
-    const std::string file = files_.file("nginx.conf", text);
-    server_ = std::make_unique<server_process>(
-        std::vector<std::string>{"nginx", "-p", folder, "-c", file});
-    server_->wait_for_port(port_);
+    server_ = run_nginx(files_,
+                        "server { listen 127.0.0.1:" + std::to_string(port_) +
+                            " ssl;\nssl_protocols TLSv1.2 TLSv1.3; ssl_certificate " +
+                            files_.file("own.pem", own.chain_pem()) + "; ssl_certificate_key " +
+                            files_.file("own.key", own.key_pem) +
+                            ";\nlocation / { return 200 \"a page over $ssl_protocol\\n\"; } }\n",
+                        port_);
   }
 
   const authority root_{"examples' root", long_ago_s};

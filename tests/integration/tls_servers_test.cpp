@@ -11,6 +11,7 @@
 #include <conpool/tls/shard_context.h>
 
 #include "support/blocking_tls.h"
+#include "support/nginx_server.h"
 #include "support/server_process.h"
 #include "tls/certificates.h"
 
@@ -333,34 +334,6 @@ TEST_F(gnutls_test, old_versions_and_ciphers_are_refused) {
 
 class nginx_test : public servers_test {
  protected:
-  void SetUp() override {
-    const certificate other = issue("b.example");
-    const std::string own =
-        "ssl_certificate " + certificate_file_ + "; ssl_certificate_key " + key_file_ + ";\n";
-    const std::string others = "ssl_certificate " + files_.file("b.pem", other.chain_pem()) +
-                               "; ssl_certificate_key " + files_.file("b.key", other.key_pem) +
-                               ";\n";
-    const std::string folder = files_.path().string();
-    std::string text = "daemon off; master_process off; pid " + folder +
-                       "/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n";
-    for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
-      text += std::string(kind) + "_temp_path " + folder + ";\n";
-    }
-    text += block(port_, "a.example", own + "keepalive_timeout 1s;");
-    text += block(port_, "b.example", others + "keepalive_timeout 1s;");
-    text += block(strict_port_, "a.example",
-                  own + "ssl_verify_client on; ssl_client_certificate " + root_file_ + ";");
-    text += block(old_port_, "a.example", own + "ssl_protocols TLSv1.2;") + "}\n";
-    const std::string file = files_.file("nginx.conf", text);
-    server_ = std::make_unique<server_process>(words{"nginx", "-p", folder, "-c", file});
-    server_->wait_for_port(port_);
-  }
-
-  static std::string block(std::uint16_t port, const std::string& name, const std::string& more) {
-    return "server { listen 127.0.0.1:" + std::to_string(port) + " ssl; server_name " + name +
-           ";\n" + more + "\nlocation / { return 200 \"" + name +
-           " saw $ssl_server_name $ssl_client_s_dn $ssl_session_reused. end\\n\"; } }\n";
-  }
   static std::string get(blocking_tls& client) {
     if (auto sent = client.write("GET / HTTP/1.1\r\nHost: " +
                                  std::string(client.stream().context().server_name()) + "\r\n\r\n");
@@ -376,31 +349,11 @@ class nginx_test : public servers_test {
     EXPECT_NE(answer.find(text), answer.npos) << answer;
   }
 
-  const std::uint16_t port_ = free_port();
-  const std::uint16_t strict_port_ = free_port();
-  const std::uint16_t old_port_ = free_port();
-
- private:
-  std::unique_ptr<server_process> server_;
+  const nginx_server server_{root(), long_ago_s};
 };
 
-TEST_F(nginx_test, two_names_on_one_address_are_two_servers) {
-  for (const std::string name : {"a.example", "b.example", "a.example", "b.example"}) {
-    const auto client = connect(port_, client_options(name));
-    expect_open(*client);
-    expect_answer(*client, name + " saw " + name);
-    expect_answer(*client, name + " saw " + name);
-  }
-  tls::profile_options crossed = client_options("a.example");
-  crossed.server_name = "b.example";
-  const auto client = connect(port_, crossed);
-  const auto open = client->shake();
-  ASSERT_FALSE(open);
-  EXPECT_EQ(open.error(), errc::certificate_host_mismatch);
-}
-
 TEST_F(nginx_test, a_session_is_resumed) {
-  for (const std::uint16_t port : {port_, old_port_}) {
+  for (const std::uint16_t port : {server_.port(), server_.old_port()}) {
     for (const bool again : {false, true}) {
       const auto client = connect(port);
       expect_open(*client);
@@ -411,7 +364,7 @@ TEST_F(nginx_test, a_session_is_resumed) {
 }
 
 TEST_F(nginx_test, T29_tls_close_notify_while_idle_when_its_keep_alive_ends) {
-  const auto client = connect(port_);
+  const auto client = connect(server_.port());
   expect_open(*client);
   expect_answer(*client, "a.example");
   idle_verdict verdict = idle_verdict::keep;
@@ -424,28 +377,6 @@ TEST_F(nginx_test, T29_tls_close_notify_while_idle_when_its_keep_alive_ends) {
   }
   EXPECT_EQ(verdict, idle_verdict::closed);
   EXPECT_FALSE(client->stream().reusable());
-}
-
-TEST_F(nginx_test, a_client_without_a_certificate_is_told_so_in_http) {
-  const auto stranger = connect(strict_port_);
-  expect_open(*stranger);
-  ASSERT_TRUE(stranger->write("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"));
-  const std::string answer = stranger->read_until("</html>").value_or("-");
-  EXPECT_NE(answer.find("400 No required SSL certificate was sent"), answer.npos) << answer;
-  idle_verdict verdict = idle_verdict::keep;
-  while (verdict == idle_verdict::keep) verdict = stranger->idle();
-  EXPECT_FALSE(stranger->stream().reusable());
-
-  const auto client = connect(strict_port_, with_certificate(client_options()));
-  expect_open(*client);
-  expect_answer(*client, "CN=client.example");
-}
-
-TEST_F(nginx_test, a_server_of_1_2_only_is_good) {
-  const auto client = connect(old_port_);
-  expect_open(*client);
-  EXPECT_EQ(client->stream().version(), tls::version::tls_1_2);
-  expect_answer(*client, "a.example");
 }
 
 }  // namespace

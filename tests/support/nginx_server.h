@@ -1,0 +1,44 @@
+// nginx over TLS, with certificates of the test's: two names on one port, which are kept alive for
+// a second; one that wants client certificates; and one that speaks TLS 1.2 only.
+//
+// What it answers to any request: "NAME saw SERVER-NAME CLIENT SESSION-REUSED. end\n", with "r" for
+// a session that was resumed and "." for one that was not.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "support/server_process.h"
+#include "tls/certificates.h"
+
+namespace conpool::test {
+
+// Serves `servers`, server blocks of its configuration, one of which listens on `port`.
+std::unique_ptr<server_process> run_nginx(const temporary_folder& files, const std::string& servers,
+                                          std::uint16_t port);
+
+class nginx_server {
+ public:
+  static constexpr const char* a = "a.example";
+  static constexpr const char* b = "b.example";
+
+  // With certificates of `root`, valid since `from_s`.
+  nginx_server(const authority& root, std::int64_t from_s);
+
+  std::uint16_t port() const noexcept { return port_; }
+  std::uint16_t strict_port() const noexcept { return strict_port_; }
+  std::uint16_t old_port() const noexcept { return old_port_; }
+
+ private:
+  // "ssl_certificate ...;" of a new one.
+  std::string certified(const authority& root, const std::string& name, std::int64_t from_s) const;
+
+  const std::uint16_t port_ = free_port();
+  const std::uint16_t strict_port_ = free_port();
+  const std::uint16_t old_port_ = free_port();
+  const temporary_folder files_;
+  std::unique_ptr<server_process> server_;
+};
+
+}  // namespace conpool::test
