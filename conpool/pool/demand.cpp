@@ -180,11 +180,15 @@ void endpoint_pool::note_if_unserved(const connection& gone, close_reason why) n
                          why == close_reason::io_error;
   const bool soon = home_->now() - gone.created_at_ < core_->config().connection_timeout;
   if (!soon || gone.uses_ != 0 || gone.retiring_ || (!by_protocol && !by_server)) return;
-  error reason =
-      error(errc::connection_closed, phase::connect)
+  std::string detail = std::string(by_server ? "the server closed" : "the protocol gave up") +
+                       " connection " + std::to_string(gone.id()) + " before it was used";
+  // TLS has been told why: a certificate that is missing, perhaps.
+  const error* const told = gone.has_codec() ? gone.current_codec()->failure() : nullptr;
+  if (told != nullptr) detail.append(": ").append(told->detail());
+  const error reason =
+      error(told != nullptr ? told->kind() : errc::connection_closed, phase::connect)
           .about(endpoint_.text())
-          .with_detail(std::string(by_server ? "the server closed" : "the protocol gave up") +
-                       " connection " + std::to_string(gone.id()) + " before it was used");
+          .with_detail(detail);
   count_failure(reason, pool_event_kind::connect_failed);
 }
 

@@ -49,4 +49,8 @@ MUTANTS = [
      "  used_ += home_->read_clock() - entered_;\n", ""),
     ("what_is_cancelled_in_line", "conpool/tls/turn_budget.cpp",
      "  self.of_->line_.remove(self);\n  self.wake();", "  self.wake();"),
+    ("of_what_is_kept_ready_is_a_failed_connect", "conpool/pool/demand.cpp",
+     "  if (told != nullptr) detail.append(\": \").append(told->detail());\n", ""),
+    ("of_what_is_kept_ready_is_a_failed_connect", "conpool/pool/endpoint_pool.cpp",
+     "  note_if_unserved(source, why);\n", ""),
 ]

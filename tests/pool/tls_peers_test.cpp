@@ -138,6 +138,28 @@ TEST_F(pool_tls_late_refusal, of_a_certificate_that_is_not_the_servers_is_the_sa
   EXPECT_EQ(request(to(std::move(options)), "hello").value(), "hello");
 }
 
+// Nobody asks for these, so nobody would be told: they count as failed connects, and are dialed as
+// rarely as those.
+TEST_F(pool_tls_late_refusal, of_what_is_kept_ready_is_a_failed_connect_and_dialed_again_later) {
+  pool_config config;
+  config.min_idle_per_endpoint = 1;
+  config.breaker_failures = 3;
+  configure(config);
+  const endpoint there = to();
+  EXPECT_EQ(request(there, "hello").error(), errc::client_certificate_refused);
+  for (unsigned steps = 0; steps < 600; ++steps) pass(100ms);
+  const pool_stats sum = totals();
+  EXPECT_GE(sum.breaker_opened, 1U);
+  EXPECT_GE(peer().accepted(), 4U);
+  EXPECT_LE(peer().accepted(), 40U) << "in a minute";
+  EXPECT_EQ(sum.idle, 0U);
+  const auto answer = request(there, "hello");
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error(), errc::breaker_open);
+  EXPECT_NE(answer.error().detail().find("alert 116"), std::string_view::npos)
+      << answer.error().message();
+}
+
 // In TLS 1.2 the refusal is a part of the handshake, and a failed connect as any other.
 TEST_F(pool_tls_late_refusal, comes_in_time_in_1_2) {
   tls::profile_options options = client_options();
