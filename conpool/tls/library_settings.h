@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <conpool/runtime/error.h>
@@ -35,7 +37,21 @@ inline constexpr std::uint16_t signatures_taken[] = {
 inline constexpr std::size_t certificate_bytes_max = 64 * 1024;
 
 // What both sides set; the callbacks are context_base's.
-bool set_common(ssl_ctx_st* context, version lowest, version highest, const char* groups);
+struct common_settings {
+  version lowest;
+  version highest;
+  const char* groups = default_groups;
+  const char* ciphers = ciphers_of_1_2;
+  std::span<const std::uint16_t> signatures = signatures_taken;
+};
+bool set_common(ssl_ctx_st* context, const common_settings& wanted);
+
+// Errors: invalid_config about "ciphers": one that is not of ciphers_of_1_2, or is named twice.
+result<void> check_ciphers(std::string_view list);
+// The names of signatures_taken, with colons between.
+std::string default_signatures();
+// Errors: invalid_config about "signature_algorithms": one that is not of them, or is named twice.
+result<std::vector<std::uint16_t>> parse_signatures(std::string_view list);
 
 // Errors: invalid_config: a protocol of no or more than 255 bytes, or too many of them.
 result<void> check_alpn(const std::vector<std::string>& protocols);

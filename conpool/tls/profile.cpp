@@ -42,7 +42,15 @@ result<std::string> name_to_send(const profile_options& options, const peer_name
   return parsed->text();
 }
 
-result<void> check_library_takes(const profile_options& options) {
+// Fills the defaults in, so that they and their names in full are the same profile.
+result<void> settle_algorithms(profile_options& options) {
+  if (options.ciphers.empty()) options.ciphers = ciphers_of_1_2;
+  if (auto good = check_ciphers(options.ciphers); !good) return good;
+  if (options.signature_algorithms.empty()) options.signature_algorithms = default_signatures();
+  if (auto good = parse_signatures(options.signature_algorithms); !good) {
+    return fail(std::move(good).error());
+  }
+  if (options.groups.empty()) options.groups = default_groups;
   const handle<ssl_ctx_st> trial(SSL_CTX_new(TLS_with_buffers_method()));
   if (!trial) return fail(error(errc::out_of_memory, phase::configure));
   const bool groups_good = SSL_CTX_set1_curves_list(trial.get(), options.groups.c_str()) == 1;
@@ -67,6 +75,7 @@ const char* to_string(version value) noexcept {
 profile::profile(made_by_make, profile_options options, peer_name name, std::uint32_t id)
     : options_(std::move(options)), name_(std::move(name)), id_(id) {
   alpn_wire_ = wire_form(options_.alpn);
+  signatures_ = parse_signatures(options_.signature_algorithms).value();
 }
 
 result<profile_ptr> profile::make(profile_options options) {
@@ -98,8 +107,7 @@ result<profile_ptr> profile::make(profile_options options) {
   if (options.min_version > options.max_version) {
     return bad("min_version", "it is above max_version");
   }
-  if (options.groups.empty()) options.groups = default_groups;
-  if (auto good = check_library_takes(options); !good) return fail(std::move(good).error());
+  if (auto good = settle_algorithms(options); !good) return fail(std::move(good).error());
   if (!options.certificate_chain_pem.empty() || !options.private_key_pem.empty()) {
     auto own = parse_credentials(options.certificate_chain_pem, options.private_key_pem, nullptr);
     if (!own) return fail(std::move(own).error());

@@ -61,6 +61,16 @@ struct profile_options {
   // Key exchange groups, the engine's names with colons between; empty: X25519, P-256, P-384, and
   // X25519MLKEM768 first where the engine has it.
   std::string groups{};
+  // Cipher suites of TLS 1.2, named and written in the same way ("ECDHE-RSA-AES128-GCM-SHA256"),
+  // the preferred one first. Only such with forward secrecy and authenticated encryption are known:
+  // AES-GCM and ChaCha20, and empty means all of them. Those of TLS 1.3 are the engine's choice.
+  std::string ciphers{};
+  // Signatures taken from the peer's key in the handshake, by their names in RFC 8446, section
+  // 4.2.3 ("ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256"); none with SHA-1 is known, and empty means
+  // all: ECDSA with P-256 and P-384, RSA, Ed25519. Servers choose their certificate by it. TLS 1.2
+  // takes the hash and not the curve from the name. What the certificates are signed with is
+  // `weak`'s matter.
+  std::string signature_algorithms{};
   // The client's certificate chain, its own first, and its key; PEM, both or neither.
   std::string certificate_chain_pem{};
   std::string private_key_pem{};
@@ -94,8 +104,9 @@ class profile {
   const std::string& server_name() const noexcept { return options_.server_name; }
   // How many shards' contexts hold it: it is unused when nobody else does. Maintained by these.
   std::atomic<std::uint32_t>& holders() const noexcept { return holders_; }
-  // The protocols as the handshake carries them.
+  // The protocols and the signatures as the handshake carries them.
   const std::vector<std::uint8_t>& alpn_wire() const noexcept { return alpn_wire_; }
+  const std::vector<std::uint16_t>& signatures() const noexcept { return signatures_; }
 
  private:
   struct made_by_make {};
@@ -107,6 +118,7 @@ class profile {
   profile_options options_;
   peer_name name_;
   std::vector<std::uint8_t> alpn_wire_;
+  std::vector<std::uint16_t> signatures_;
   mutable std::atomic<std::uint32_t> holders_ = 0;
   std::uint32_t id_;
 };

@@ -68,7 +68,7 @@ result<std::unique_ptr<server_context>> server_context::make(engine& home, serve
 result<void> server_context::configure() {
   if (auto made = make_library_context(); !made) return made;
   SSL_CTX* made = library_.get();
-  if (!set_common(made, options_.min_version, options_.max_version, default_groups)) {
+  if (!set_common(made, {options_.min_version, options_.max_version})) {
     return bad("server", "the library does not take its settings");
   }
   auto own = parse_credentials(options_.certificate_chain_pem, options_.private_key_pem,

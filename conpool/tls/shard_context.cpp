@@ -41,7 +41,8 @@ result<void> shard_context::make() {
   SSL_CTX* made = library_.get();
   const std::vector<std::uint8_t>& alpn = profile_->alpn_wire();
   // SSL_CTX_set_alpn_protos returns 0 for success.
-  if (!set_common(made, options.min_version, options.max_version, options.groups.c_str()) ||
+  if (!set_common(made, {options.min_version, options.max_version, options.groups.c_str(),
+                         options.ciphers.c_str(), profile_->signatures()}) ||
       SSL_CTX_set_alpn_protos(made, alpn.data(), alpn.size()) != 0) {
     ERR_clear_error();
     return fail(error(errc::invalid_config, phase::configure)

@@ -124,6 +124,16 @@ TEST_F(profile_test, fields_are_checked) {
   EXPECT_EQ(with([](auto& o) { o.alpn = {std::string(256, 'x')}; }), "alpn");
   EXPECT_EQ(with([](auto& o) { o.require_alpn = true; }), "require_alpn");
   EXPECT_EQ(with([](auto& o) { o.groups = "X25519:nonsense"; }), "groups");
+  for (const char* unknown : {"RC4-MD5", "ECDHE-RSA-AES128-SHA", "ALL", "!aNULL", ":",
+                              "ECDHE-RSA-AES128-GCM-SHA256:", "TLS_AES_128_GCM_SHA256",
+                              "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"}) {
+    EXPECT_EQ(with([&](auto& o) { o.ciphers = unknown; }), "ciphers") << unknown;
+  }
+  for (const char* unknown : {"rsa_pkcs1_sha1", "ecdsa_sha1", "RSA+SHA256", ":",
+                              "ed25519:", "ed25519:rsa_pss_rsae_sha256:ed25519"}) {
+    EXPECT_EQ(with([&](auto& o) { o.signature_algorithms = unknown; }), "signature_algorithms")
+        << unknown;
+  }
   EXPECT_EQ(with([](auto& o) { o.private_key_pem = "nonsense"; }), "certificate_chain_pem");
   EXPECT_EQ(with([](auto& o) { o.certificate_chain_pem = leaf().pem; }), "private_key_pem");
   EXPECT_EQ(with([](auto& o) {
@@ -147,6 +157,57 @@ TEST_F(profile_test, equal_options_make_one_profile_and_others_another) {
   EXPECT_EQ(tls::profile::make(options).value(), first);
   options.alpn = {"h2"};
   EXPECT_NE(tls::profile::make(options).value()->id(), first->id());
+}
+
+TEST_F(profile_test, algorithms_are_part_of_it_and_defaults_the_same_as_their_names) {
+  auto options = client_options();
+  const auto first = tls::profile::make(options).value();
+  options.groups = first->options().groups;  // which differ between builds of the library
+  EXPECT_NE(options.groups.find("X25519"), std::string::npos);
+  options.ciphers =
+      "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+      "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+      "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+  options.signature_algorithms =
+      "ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256:rsa_pkcs1_sha256:ecdsa_secp384r1_sha384:"
+      "rsa_pss_rsae_sha384:rsa_pkcs1_sha384:rsa_pss_rsae_sha512:rsa_pkcs1_sha512:ed25519";
+  EXPECT_EQ(tls::profile::make(options).value(), first);
+  auto ciphers = options;
+  ciphers.ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256";
+  auto groups = options;
+  groups.groups = "X25519";
+  auto signatures = options;
+  signatures.signature_algorithms = "ed25519";
+  for (const auto& other : {ciphers, groups, signatures}) {
+    EXPECT_NE(tls::profile::make(other).value(), first);
+  }
+}
+
+TEST_F(profile_test, a_cipher_suite_can_be_asked_for_in_tls_1_2) {
+  auto options = client_options();
+  options.max_version = tls::version::tls_1_2;
+  options.ciphers = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384";
+  session both(client(options), server());
+  ASSERT_TRUE(both.shake()) << both.client.why();
+  EXPECT_EQ(both.client.stream.cipher(), "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256");
+  options.ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384";
+  session other(client(options), server());
+  ASSERT_TRUE(other.shake()) << other.client.why();
+  EXPECT_EQ(other.client.stream.cipher(), "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384");
+  options.ciphers = "ECDHE-RSA-AES128-GCM-SHA256";  // the server's key is not RSA
+  EXPECT_EQ(refused(client(options), server()), errc::alert_received);
+}
+
+TEST_F(profile_test, signatures_that_are_not_wanted_are_not_taken) {
+  auto options = client_options();
+  for (const tls::version version : {tls::version::tls_1_2, tls::version::tls_1_3}) {
+    options.min_version = options.max_version = version;
+    options.signature_algorithms = "rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256";
+    session both(client(options), server());
+    EXPECT_TRUE(both.shake()) << both.client.why();
+    options.signature_algorithms = "rsa_pss_rsae_sha256:rsa_pkcs1_sha256";
+    EXPECT_EQ(refused(client(options), server()), errc::alert_received);
+  }
 }
 
 TEST_F(profile_test, is_made_on_any_thread) {
