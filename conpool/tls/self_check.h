@@ -6,8 +6,8 @@
 // trust store, profile or context is made; then every attempt to make one fails with the reason,
 // and the rest of conpool works.
 //
-// The ways out: a BoringSSL whose names have a prefix (-Dboringssl and -Dboringssl_symbol_prefix), or
-// a program without OpenSSL.
+// The ways out: a BoringSSL whose names have a prefix (-Dboringssl and -Dboringssl_symbol_prefix),
+// or a program without OpenSSL.
 #pragma once
 
 #include <conpool/runtime/error.h>
