@@ -40,6 +40,7 @@ void chain_cache::insert(std::span<crypto_buffer_st* const> chain, std::int64_t 
   if (entries_.size() >= entries_max_)
     entries_.erase(std::ranges::min_element(entries_, {}, &entry::used));
   entry made{{}, ends_s, ++uses_};
+  made.chain.reserve(chain.size());  // a reference that was taken can always be kept
   for (crypto_buffer_st* certificate : chain) {
     CRYPTO_BUFFER_up_ref(certificate);
     made.chain.emplace_back(certificate);

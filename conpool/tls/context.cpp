@@ -1,5 +1,7 @@
 #include <sys/time.h>
 
+#include <new>
+
 #include <conpool/runtime/assert.h>
 #include <conpool/tls/boringssl.h>
 #include <conpool/tls/context.h>
@@ -40,6 +42,21 @@ result<void> context_base::make_library_context() {
     }
   });
   return {};
+}
+
+void context_base::set_verify(int mode) {
+  SSL_CTX_set_custom_verify(library_.get(), mode, [](SSL* session, std::uint8_t* alert) {
+    stream& asking = current(session);
+    bool good = false;
+    // Nothing may be thrown through the library, whose state would be left anyhow.
+    try {
+      good = of(session).verify(asking, session, *alert);
+    } catch (const std::bad_alloc&) {
+      *alert = SSL_AD_INTERNAL_ERROR;
+      asking.refusal_.emplace(errc::out_of_memory, phase::handshake);
+    }
+    return good ? ssl_verify_ok : ssl_verify_invalid;
+  });
 }
 
 context_base& context_base::of(const ssl_st* session) noexcept {

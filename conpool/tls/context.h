@@ -37,6 +37,10 @@ class context_base {
 
   // Makes the library's object with all that both sides have in common.
   result<void> make_library_context();
+  // Lets verify() judge the peer's certificates; `mode`: of SSL_CTX_set_custom_verify.
+  void set_verify(int mode);
+  // False: the stream has been told why, and `alert` is what the peer is told.
+  virtual bool verify(stream& of, const ssl_st* session, std::uint8_t& alert) = 0;
   static context_base& of(const ssl_st* session) noexcept;
   // The stream whose call the library is in.
   static stream& current(const ssl_st* session) noexcept;

@@ -53,6 +53,7 @@ struct engine_counters {
   std::uint64_t verifications_saved = 0;  // found among the verified ones
   std::uint64_t insecure = 0;             // handshakes that accepted any certificate
   std::uint64_t key_updates = 0;          // begun on this side
+  std::uint64_t tickets_lost = 0;         // received, and not kept for want of memory
 };
 
 class engine {

@@ -116,13 +116,9 @@ result<void> server_context::configure_clients() {
   auto roots = home_->roots_of(options_.client_trust);
   if (!roots) return fail(std::move(roots).error());
   roots_ = *roots;
-  const int mode = options_.clients == client_certificates::required
-                       ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
-                       : SSL_VERIFY_PEER;
-  SSL_CTX_set_custom_verify(made, mode, [](SSL* session, std::uint8_t* alert) {
-    auto& self = static_cast<server_context&>(of(session));
-    return self.verify(current(session), session, *alert) ? ssl_verify_ok : ssl_verify_invalid;
-  });
+  set_verify(options_.clients == client_certificates::required
+                 ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+                 : SSL_VERIFY_PEER);
   return {};
 }
 

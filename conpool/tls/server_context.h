@@ -64,7 +64,7 @@ class server_context final : public context_base {
   server_context(engine& home, server_options options);
   result<void> configure();
   result<void> configure_clients();
-  bool verify(stream& of, const ssl_st* session, std::uint8_t& alert);
+  bool verify(stream& of, const ssl_st* session, std::uint8_t& alert) override;
 
   server_options options_;
   x509_store_st* roots_ = nullptr;  // the engine's

@@ -55,10 +55,7 @@ result<void> shard_context::make() {
     if (!own) return fail(std::move(own).error());
     if (auto used = use_credentials(made, *own); !used) return used;
   }
-  SSL_CTX_set_custom_verify(made, SSL_VERIFY_PEER, [](SSL* session, std::uint8_t* alert) {
-    auto& self = static_cast<shard_context&>(of(session));
-    return self.verify(current(session), session, *alert) ? ssl_verify_ok : ssl_verify_invalid;
-  });
+  set_verify(SSL_VERIFY_PEER);
   SSL_CTX_set_reverify_on_resume(made, 1);
   SSL_CTX_set_cert_cb(
       made,

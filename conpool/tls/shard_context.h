@@ -35,7 +35,7 @@ class shard_context final : public context_base {
 
   shard_context(engine& home, profile_ptr which);
   result<void> make();
-  bool verify(stream& of, const ssl_st* session, std::uint8_t& alert);
+  bool verify(stream& of, const ssl_st* session, std::uint8_t& alert) override;
 
   profile_ptr profile_;
   x509_store_st* roots_ = nullptr;  // the engine's; null if insecure

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include <conpool/runtime/assert.h>
@@ -378,9 +379,14 @@ void stream::count_frames(const_bytes received) noexcept {
   }
 }
 
-void stream::keep_session(handle<ssl_session_st> session) {
+void stream::keep_session(handle<ssl_session_st> session) noexcept {
   engine& home = *context_->home_;
-  home.sessions().put(context_->profile_id_, *peer_, std::move(session), home.now_s());
+  // Nothing may be thrown through the library: without memory for a ticket there is none.
+  try {
+    home.sessions().put(context_->profile_id_, *peer_, std::move(session), home.now_s());
+  } catch (const std::bad_alloc&) {
+    ++home.counters_.tickets_lost;
+  }
 }
 
 void stream::refuse_certificate(errc why, std::string_view reason) {

@@ -171,7 +171,7 @@ class stream {
   const_bytes next_record(std::span<const const_bytes>& parts, std::size_t& offset);
   bool inside_a_record() const noexcept { return header_size_ > 0 || body_left_ > 0; }
   void count_frames(const_bytes received) noexcept;
-  void keep_session(handle<ssl_session_st> session);
+  void keep_session(handle<ssl_session_st> session) noexcept;
   std::size_t keep(const_bytes record) noexcept;
 
   context_base* context_;

@@ -1,0 +1,136 @@
+// The stream without memory: each allocation of conpool's in turn fails.
+//
+// The library calls back in the middle of its work, and what is thrown there would leave it half
+// done: it must come back as an answer.
+#include <tests/tls/tls_fixture.h>
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <new>
+#include <string>
+
+#include <tests/support/failing_new.h>
+
+namespace conpool::test {
+namespace {
+
+class memory_test : public tls_test {
+ protected:
+  memory_test() : client_own_(root().issue({.common_name = "a client", .usage = "clientAuth"})) {
+    memory_.resize(tls::slab_size);
+  }
+
+  // One call of handshake() in which allocation `number` fails, if there is one.
+  enum class outcome { no_failure, went_on, refused, threw };
+  outcome step(end& side, std::size_t number) {
+    tls::slab out(memory_);
+    std::span<const std::byte> input(side.inbox);
+    bool threw = false;
+    failing_allocation = number;
+    try {
+      side.stream.handshake(input, out);
+    } catch (const std::bad_alloc&) {
+      threw = true;
+    }
+    const bool failed = failing_allocation == 0;
+    failing_allocation = 0;
+    append(side.outbox, out.filled());
+    side.inbox.erase(side.inbox.begin(),
+                     side.inbox.end() - static_cast<std::ptrdiff_t>(input.size()));
+    if (threw) return outcome::threw;
+    if (!failed) return outcome::no_failure;
+    return side.stream.state() == tls::stream_state::failed ? outcome::refused : outcome::went_on;
+  }
+
+  tls::profile_options options() {
+    auto options = client_options();
+    options.certificate_chain_pem = client_own_.chain_pem();
+    options.private_key_pem = client_own_.key_pem;
+    options.resumption = false;
+    return options;
+  }
+  tls::server_context& demanding() {
+    auto options = server_options();
+    options.clients = tls::client_certificates::required;
+    options.client_trust = trust();
+    return server(std::move(options));
+  }
+
+  // Both sides take their turns, the client first, as turn 0. How often a stream was refused when
+  // the allocations of one turn failed, each in its own handshake.
+  std::size_t refusals(int turn) {
+    tls::server_context& serving = demanding();
+    std::size_t refused = 0;
+    for (std::size_t number = 1; number < 1000; ++number) {
+      // A profile of its own: a chain is verified once for each.
+      auto own = options();
+      own.alpn = {std::to_string(number)};
+      tls::shard_context& calling = client(own);
+      session both(calling, serving);
+      const auto side_of = [&](int at) -> end& {
+        return at % 2 == 0 ? both.client : both.server;
+      };
+      for (int before = 0; before < turn; ++before) {
+        side_of(before).step();
+        both.deliver();
+      }
+      end& side = side_of(turn);
+      const outcome got = step(side, number);
+      if (got == outcome::no_failure) return refused;
+      if (got == outcome::refused) {
+        EXPECT_EQ(side.stream.failure(), errc::out_of_memory) << side.why();
+        EXPECT_EQ(side.stream.failure().where(), phase::handshake);
+        EXPECT_FALSE(side.outbox.empty()) << "the peer is told";
+        ++refused;
+      }
+      session again(calling, serving);
+      EXPECT_TRUE(again.shake()) << number << ": " << again.client.why();
+      again.expect_echo();
+    }
+    ADD_FAILURE() << "allocations without end";
+    return refused;
+  }
+
+ private:
+  certificate client_own_;
+  bytes memory_;
+};
+
+TEST_F(memory_test, none_for_a_verification_refuses_the_peer) {
+  EXPECT_EQ(refusals(0), 0U) << "there is nothing to verify yet";
+  EXPECT_EQ(refusals(1), 0U);
+  EXPECT_GT(refusals(2), 0U) << "the server's certificate";
+  EXPECT_GT(refusals(3), 0U) << "the client's certificate";
+}
+
+TEST_F(memory_test, none_for_a_ticket_costs_only_the_ticket) {
+  tls::shard_context& calling = client();
+  tls::server_context& serving = server();
+  std::size_t number = 1;
+  for (; number < 100; ++number) {
+    const std::string peer = "tls://peer:" + std::to_string(number);
+    const std::uint64_t lost = client_engine().counters().tickets_lost;
+    session both(calling, serving, peer);
+    ASSERT_TRUE(both.shake());
+    ASSERT_FALSE(both.client.inbox.empty()) << "the tickets";
+    std::byte plain{};
+    std::span<const std::byte> input(both.client.inbox);
+    failing_allocation = number;
+    const auto got = both.client.stream.read(input, std::span(&plain, 1));
+    const bool failed = failing_allocation == 0;
+    failing_allocation = 0;
+    ASSERT_TRUE(got) << got.error().message();
+    EXPECT_EQ(*got, 0U);
+    both.client.inbox.clear();
+    both.expect_echo();
+    EXPECT_EQ(client_engine().counters().tickets_lost, lost + (failed ? 1U : 0U));
+    EXPECT_EQ(client_engine().sessions().count(calling.profile_id(), peer), failed ? 1U : 2U);
+    if (!failed) break;
+  }
+  EXPECT_GT(number, 1U);
+  EXPECT_LT(number, 100U);
+}
+
+}  // namespace
+}  // namespace conpool::test
