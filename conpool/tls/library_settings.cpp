@@ -66,6 +66,7 @@ result<std::vector<std::uint16_t>> parse_signatures(std::string_view list) {
     return fail(std::move(good).error());
   }
   std::vector<std::uint16_t> signatures;
+  signatures.reserve(names.size());
   for (const std::string_view name : names) {
     signatures.push_back(*std::ranges::find(signatures_taken, name, name_of));
   }
