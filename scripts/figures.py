@@ -185,9 +185,12 @@ def print_tls(program):
     churn = [measure(program, "tls_churn", 2_000) for _ in range(3)]
     row("steady churn: handshakes that resumed a session",
         f"{100 * min(run['resumed_ratio'] for run in churn):.2f}", "%")
-    storms = [measure(program, "tls_storm/1000", 1)["longest_turn_us"] for _ in range(5)]
-    row("1,000 full handshakes at once: others wait at most", f"{max(storms):.0f}", "us",
-        "the worst of 5 storms")
+    storms = [measure(program, "tls_storm/1000", 2) for _ in range(5)]
+    first = max(run["longest_turn_us"] for run in storms)
+    row("1,000 full handshakes at once: others wait at most", f"{first:.0f}", "us",
+        "the worst of 5 processes, with the memory that is touched for the first time")
+    later = max(run["longest_later_turn_us"] for run in storms)
+    row("  the second time in a process", f"{later:.0f}", "us", "the worst of 5")
 
 
 NGINX = """

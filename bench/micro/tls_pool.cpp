@@ -115,7 +115,8 @@ void tls_storm(benchmark::State& state) {
 
   measured_run run(state);
   run.begin();
-  double longest_us = 0;
+  double first_us = 0;
+  double later_us = 0;
   for (std::int64_t i = 0; i < run.iterations() && !run.failed(); ++i) {
     run.pause();
     std::vector<socket> sockets;
@@ -129,6 +130,7 @@ void tls_storm(benchmark::State& state) {
                           std::ref(left), std::ref(run));
     }
     client.run();
+    double& longest_us = i == 0 ? first_us : later_us;
     longest_us = std::max(longest_us, other.longest_us());
     run.pause();
     sockets.clear();
@@ -142,7 +144,9 @@ void tls_storm(benchmark::State& state) {
   if (here.engine().counters().verifications != expected) {
     return run.fail("not each handshake verified the chain");
   }
-  state.counters["longest_turn_us"] = longest_us;
+  // The first also takes 2 MB for a thousand tasks, which are touched for the first time.
+  state.counters["longest_turn_us"] = std::max(first_us, later_us);
+  if (run.iterations() > 1) state.counters["longest_later_turn_us"] = later_us;
 }
 
 void tls_churn(benchmark::State& state) {

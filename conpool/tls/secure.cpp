@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include <conpool/runtime/deadline.h>
@@ -17,7 +18,8 @@ using const_bytes = std::span<const std::byte>;
 
 // What one handshake needs: the session that stays, and memory that is given back when it is over.
 struct handshake {
-  explicit handshake(service& here) noexcept : from(&here.memory()) {}
+  handshake(service& here, turn_budget::place& first) noexcept
+      : from(&here.memory()), place(std::move(first)) {}
   ~handshake() {
     from->give_back(std::move(received));
     from->give_back(std::move(said));
@@ -25,12 +27,12 @@ struct handshake {
   handshake(const handshake&) = delete;
   handshake& operator=(const handshake&) = delete;
 
-  // One call of the engine, in a place of the budget. The first makes the session, too: a thousand
-  // of them take milliseconds. Nothing if there is no memory.
+  // One call of the engine, in the place of the budget, which is free again after it. The first
+  // makes the session, too: a thousand of them take milliseconds. Nothing if there is no memory.
   std::optional<handshake_step> take_step(service& here, context_base& context,
                                           std::shared_ptr<const void>& owner,
                                           const std::string& peer) {
-    const turn_budget::step counted(here.handshakes());
+    const turn_budget::place held = *std::exchange(place, std::nullopt);
     if (!codec) {
       codec = std::make_unique<connection_codec>(here, context, std::move(owner), peer);
       received = from->take(record_memory::small_bytes);
@@ -44,6 +46,7 @@ struct handshake {
   }
 
   record_memory* from;
+  std::optional<turn_budget::place> place;
   std::unique_ptr<connection_codec> codec;
   record_memory::block received;
   record_memory::block said;
@@ -51,11 +54,16 @@ struct handshake {
   const_bytes output;
 };
 
+// Its deadline is watched by who calls it.
 task<result<void>> shake(conpool::stream& raw, service& here, context_base& context,
                          std::shared_ptr<const void> owner, handshake& state) {
+  constexpr auto later = time_point::max();
   for (;;) {
-    auto turn = co_await here.handshakes().enter();
-    if (!turn) co_return fail(std::move(turn.error()));
+    if (!state.place) {
+      auto next = co_await here.handshakes().enter(later);
+      if (!next) co_return fail(std::move(next.error()));
+      state.place.emplace(std::move(*next));
+    }
     const auto step = state.take_step(here, context, owner, *raw.name());
     if (!step) co_return fail(error(errc::out_of_memory, phase::handshake).about(*raw.name()));
     if (!state.output.empty()) {
@@ -73,43 +81,67 @@ task<result<void>> shake(conpool::stream& raw, service& here, context_base& cont
   }
 }
 
-error what_it_means(const error& cause, const conpool::stream& raw, bool too_late) {
-  if (cause.where() == phase::handshake && cause.kind() >= errc::trust_unavailable) return cause;
+std::unexpected<error> ended_by(const error& cause, const conpool::stream& raw, bool too_late,
+                                std::string_view why_late) {
+  if (cause.where() == phase::handshake && cause.kind() >= errc::trust_unavailable) {
+    return fail(cause);
+  }
   errc kind = cause.kind();
   if (kind == errc::deadline_exceeded && too_late) kind = errc::handshake_timeout;
   if (kind == errc::read_timeout || kind == errc::write_timeout) kind = errc::handshake_timeout;
   if (kind == errc::connection_reset || kind == errc::io_failed) kind = errc::connect_failed;
   error made = error(kind, phase::handshake, cause.system_errno()).about(*raw.name());
   if (kind == errc::handshake_timeout) {
-    made = std::move(made).with_detail("the peer accepted and did not end the handshake");
+    made = std::move(made).with_detail(why_late);
   }
-  return made;
+  return fail(std::move(made));
 }
 
-task<result<void>> secure(conpool::stream& raw, context_base& context,
-                          std::shared_ptr<const void> owner, time_point deadline) {
-  CONPOOL_ASSERT(raw.name() != nullptr, "TLS needs the name of its peer");
+// From the first step, which is made before anything is waited for.
+task<result<void>> shake_in_time(conpool::stream& raw, context_base& context,
+                                 std::shared_ptr<const void> owner, time_point deadline,
+                                 turn_budget::place& first) {
   shard& home = raw.home();
   service& here = service::of(home);
-  handshake state(here);
+  handshake state(here, first);
   auto work = shake(raw, here, context, std::move(owner), state);
   const duration left = std::max(duration(1), deadline - home.now());
   auto done = co_await with_timeout(home, left, std::move(work));
   if (done && (raw.conditions() & conpool::stream::closing) != 0) {
     done = fail(error(errc::connection_closed, phase::handshake));
   }
-  if (!done) co_return fail(what_it_means(done.error(), raw, home.now() >= deadline));
+  if (!done) {
+    co_return ended_by(done.error(), raw, home.now() >= deadline,
+                       "the peer accepted and did not end the handshake");
+  }
   raw.use_codec(std::move(state.codec), state.input);
   co_return result<void>{};
+}
+
+// A frame as small as can be while it waits in line: a thousand that begin in one turn are paid for
+// in that turn, and memory that is touched for the first time is dear.
+task<result<void>> secure(conpool::stream& raw, context_base& context,
+                          std::shared_ptr<const void> owner, time_point deadline) {
+  CONPOOL_ASSERT(raw.name() != nullptr, "TLS needs the name of its peer");
+  auto place = co_await service::of(raw.home()).handshakes().enter(deadline);
+  if (!place) {
+    co_return ended_by(place.error(), raw, raw.home().now() >= deadline,
+                       "the shard was busy with other handshakes");
+  }
+  auto work = shake_in_time(raw, context, std::move(owner), deadline, *place);
+  co_return co_await work;
+}
+
+task<result<void>> failed(error why) {
+  co_return fail(std::move(why));
 }
 
 }  // namespace
 
 task<result<void>> connect(conpool::stream& raw, profile_ptr as, time_point deadline) {
   auto context = service::of(raw.home()).engine().context_for(as);
-  if (!context) co_return fail(std::move(context.error()));
-  auto work = secure(raw, **context, std::move(as), deadline);
-  co_return co_await work;
+  if (!context) return failed(std::move(context.error()));
+  return secure(raw, **context, std::move(as), deadline);
 }
 
 task<result<void>> accept(conpool::stream& raw, std::shared_ptr<server_context> as,

@@ -5,16 +5,16 @@
 // once, beyond it waits in line for a later turn. One step may begin before the budget is used up
 // and end after it, so a turn has at most the budget and one step of handshakes in it.
 //
-//   auto turn = co_await budget.enter();      // result<void>: cancelled and the like
-//   if (!turn) co_return fail(turn.error());
-//   const turn_budget::step counted(budget);   // until it goes, by an exception, too
-//   ... one step, without suspending ...
+//   auto place = co_await budget.enter(deadline);   // result<turn_budget::place>
+//   if (!place) co_return fail(std::move(place.error()));
+//   ... one step, without suspending; others get theirs when `place` goes ...
 //
 // Owned by the shard's TLS service, used on its thread only. It counts the shard's clock: with one
 // that is set by hand, work takes no time and all of it fits.
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/intrusive_list.h>
@@ -31,9 +31,10 @@ class turn_budget : private ready_node {
   ~turn_budget() { CONPOOL_ASSERT(line_.empty(), "a budget died with somebody in line"); }
 
   class awaiter;
-  class step;
-  // Waits for a place; who got one makes its step without suspending before.
-  awaiter enter() noexcept;
+  class place;
+  // Waits for a place; who got one makes its step without suspending before. Errors:
+  // deadline_exceeded, cancelled and the like.
+  awaiter enter(time_point deadline) noexcept;
 
   std::uint64_t times_waited() const noexcept { return times_waited_; }
 
@@ -55,32 +56,41 @@ class turn_budget : private ready_node {
   bool calls_next_turn_ = false;  // is on the next turn's queue
 };
 
-// What is done in a place that enter() gave; others get theirs when it goes.
-class turn_budget::step {
+// In it a step is made. Others get theirs when it goes, by an exception, too.
+class turn_budget::place {
  public:
-  explicit step(turn_budget& of) noexcept : of_(&of) {}
-  step(const step&) = delete;
-  step& operator=(const step&) = delete;
-  ~step() { of_->leave(); }
+  place(place&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+  place& operator=(place&& other) noexcept {
+    std::swap(of_, other.of_);
+    return *this;
+  }
+  ~place() {
+    if (of_ != nullptr) of_->leave();
+  }
 
  private:
+  friend class awaiter;
+  explicit place(turn_budget& of) noexcept : of_(&of) {}
+
   turn_budget* of_;
 };
 
 // Suspends if the turn's budget is used up or others are in line.
 class turn_budget::awaiter : public wait_point, public list_hook<turn_budget> {
  public:
-  explicit awaiter(turn_budget& of) noexcept
-      : wait_point(*of.home_, &awaiter::interrupt, errc{}), of_(&of) {}
+  awaiter(turn_budget& of, time_point deadline) noexcept
+      : wait_point(*of.home_, &awaiter::interrupt, errc::deadline_exceeded),
+        of_(&of),
+        deadline_(deadline) {}
   bool await_ready() noexcept { return of_->has_room(); }
   template <typename Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     return join(handle, context_of(handle));
   }
-  result<void> await_resume() {
+  result<place> await_resume() {
     if (interrupted()) return fail(error(interrupted_by(), phase::handshake));
     of_->entered_ = of_->home_->read_clock();
-    return {};
+    return place(*of_);
   }
 
  private:
@@ -88,10 +98,11 @@ class turn_budget::awaiter : public wait_point, public list_hook<turn_budget> {
   bool join(std::coroutine_handle<> handle, context* where) noexcept;
   static void interrupt(wait_point& waiting, errc why) noexcept;
   turn_budget* of_;
+  time_point deadline_;
 };
 
-inline turn_budget::awaiter turn_budget::enter() noexcept {
-  return awaiter(*this);
+inline turn_budget::awaiter turn_budget::enter(time_point deadline) noexcept {
+  return {*this, deadline};
 }
 
 }  // namespace conpool::tls

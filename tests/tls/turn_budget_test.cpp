@@ -27,12 +27,12 @@ class turn_budget_test : public ::testing::Test {
   }
   // One step of 0.7 ms, as a full handshake's.
   task<void> step(unsigned number) {
-    auto turn = co_await budget->enter();
-    if (!turn) {
+    auto place = co_await budget->enter(deadline);
+    if (!place) {
       refused.push_back(number);
+      why.push_back(place.error().kind());
       co_return;
     }
-    const tls::turn_budget::step counted(*budget);
     clock.advance(700us);
     done.push_back(number);
     if (number == throws) throw std::bad_alloc();
@@ -43,6 +43,8 @@ class turn_budget_test : public ::testing::Test {
   std::unique_ptr<tls::turn_budget> budget;
   std::vector<unsigned> done;
   std::vector<unsigned> refused;
+  std::vector<errc> why;
+  time_point deadline = time_point::max();
   std::optional<unsigned> throws;
 };
 
@@ -81,6 +83,21 @@ TEST_F(turn_budget_test, what_is_cancelled_in_line_gives_up_its_place) {
   ASSERT_TRUE(run_until(*home, [&] { return first.running() + second.running() == 0; }));
   EXPECT_EQ(done, (std::vector<unsigned>{0, 1, 2, 4, 6, 8}));
   EXPECT_EQ(refused, (std::vector<unsigned>{3, 5, 7, 9}));
+}
+
+TEST_F(turn_budget_test, who_is_in_line_at_the_deadline_has_waited_long_enough) {
+  deadline = home->now() + 5ms;
+  scope all(*home);
+  for (unsigned i = 0; i < 20; ++i) {
+    all.spawn([this, i]() -> task<void> { return step(i); });
+  }
+  ASSERT_TRUE(run_until(*home, [&] { return all.running() == 0; }));
+  // Two in a turn take 1.4 ms.
+  EXPECT_GE(done.size(), 8U);
+  EXPECT_LE(done.size(), 10U);
+  EXPECT_EQ(done.size() + refused.size(), 20U);
+  EXPECT_EQ(refused.front(), done.size());
+  for (const errc one : why) EXPECT_EQ(one, errc::deadline_exceeded);
 }
 
 // As without memory for a session: who is next in line has its turn all the same.
