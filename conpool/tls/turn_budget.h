@@ -60,10 +60,6 @@ class turn_budget : private ready_node {
 class turn_budget::place {
  public:
   place(place&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
-  place& operator=(place&& other) noexcept {
-    std::swap(of_, other.of_);
-    return *this;
-  }
   ~place() {
     if (of_ != nullptr) of_->leave();
   }
