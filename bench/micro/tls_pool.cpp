@@ -144,7 +144,7 @@ void tls_storm(benchmark::State& state) {
   if (here.engine().counters().verifications != expected) {
     return run.fail("not each handshake verified the chain");
   }
-  // The first also takes 2 MB for a thousand tasks, which are touched for the first time.
+  // The first storm also touches the memory of a thousand tasks for the first time.
   state.counters["longest_turn_us"] = std::max(first_us, later_us);
   if (run.iterations() > 1) state.counters["longest_later_turn_us"] = later_us;
 }

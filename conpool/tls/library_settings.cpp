@@ -5,7 +5,6 @@
 #include <conpool/tls/library_settings.h>
 
 namespace conpool::tls {
-
 namespace {
 
 std::vector<std::string_view> names_of(std::string_view list) {

@@ -75,7 +75,6 @@ const char* to_string(version value) noexcept {
 profile::profile(made_by_make, profile_options options, peer_name name, std::uint32_t id)
     : options_(std::move(options)), name_(std::move(name)), id_(id) {
   alpn_wire_ = wire_form(options_.alpn);
-  signatures_ = parse_signatures(options_.signature_algorithms).value();
 }
 
 result<profile_ptr> profile::make(profile_options options) {

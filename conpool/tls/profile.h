@@ -104,9 +104,8 @@ class profile {
   const std::string& server_name() const noexcept { return options_.server_name; }
   // How many shards' contexts hold it: it is unused when nobody else does. Maintained by these.
   std::atomic<std::uint32_t>& holders() const noexcept { return holders_; }
-  // The protocols and the signatures as the handshake carries them.
+  // The protocols as the handshake carries them.
   const std::vector<std::uint8_t>& alpn_wire() const noexcept { return alpn_wire_; }
-  const std::vector<std::uint16_t>& signatures() const noexcept { return signatures_; }
 
  private:
   struct made_by_make {};
@@ -118,7 +117,6 @@ class profile {
   profile_options options_;
   peer_name name_;
   std::vector<std::uint8_t> alpn_wire_;
-  std::vector<std::uint16_t> signatures_;
   mutable std::atomic<std::uint32_t> holders_ = 0;
   std::uint32_t id_;
 };

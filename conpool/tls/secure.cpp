@@ -54,13 +54,11 @@ struct handshake {
   const_bytes output;
 };
 
-// Its deadline is watched by who calls it.
 task<result<void>> shake(conpool::stream& raw, service& here, context_base& context,
-                         std::shared_ptr<const void> owner, handshake& state) {
-  constexpr auto later = time_point::max();
+                         std::shared_ptr<const void> owner, time_point deadline, handshake& state) {
   for (;;) {
     if (!state.place) {
-      auto next = co_await here.handshakes().enter(later);
+      auto next = co_await here.handshakes().enter(deadline);
       if (!next) co_return fail(std::move(next.error()));
       state.place.emplace(std::move(*next));
     }
@@ -104,7 +102,7 @@ task<result<void>> shake_in_time(conpool::stream& raw, context_base& context,
   shard& home = raw.home();
   service& here = service::of(home);
   handshake state(here, first);
-  auto work = shake(raw, here, context, std::move(owner), state);
+  auto work = shake(raw, here, context, std::move(owner), deadline, state);
   const duration left = std::max(duration(1), deadline - home.now());
   auto done = co_await with_timeout(home, left, std::move(work));
   if (done && (raw.conditions() & conpool::stream::closing) != 0) {

@@ -40,9 +40,11 @@ result<void> shard_context::make() {
   if (auto made = make_library_context(); !made) return made;
   SSL_CTX* made = library_.get();
   const std::vector<std::uint8_t>& alpn = profile_->alpn_wire();
+  const auto signatures = parse_signatures(options.signature_algorithms);
+  if (!signatures) return fail(signatures.error());
   // SSL_CTX_set_alpn_protos returns 0 for success.
   if (!set_common(made, {options.min_version, options.max_version, options.groups.c_str(),
-                         options.ciphers.c_str(), profile_->signatures()}) ||
+                         options.ciphers.c_str(), *signatures}) ||
       SSL_CTX_set_alpn_protos(made, alpn.data(), alpn.size()) != 0) {
     ERR_clear_error();
     return fail(error(errc::invalid_config, phase::configure)

@@ -418,7 +418,7 @@ void stream::fail_by_library(phase where) {
     ERR_clear_error();
   }
   if (refusal_) {
-    fail_with(*std::exchange(refusal_, std::nullopt));
+    fail_with(std::move(*std::exchange(refusal_, std::nullopt)).about(*peer_));
   } else {
     fail_with(describe(found.why, where, found.reason));
   }

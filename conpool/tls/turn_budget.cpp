@@ -37,9 +37,7 @@ void turn_budget::next_turn(ready_node& node) noexcept {
 }
 
 bool turn_budget::awaiter::join(std::coroutine_handle<> handle, context* where) noexcept {
-  const bool parked =
-      deadline_ == time_point::max() ? park(handle, where) : park(handle, where, deadline_);
-  if (!parked) return false;
+  if (!park(handle, where, deadline_)) return false;
   ++of_->times_waited_;
   of_->line_.push_back(*this);
   if (!of_->called_ && !of_->calls_next_turn_) {

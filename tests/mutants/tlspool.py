@@ -54,7 +54,7 @@ MUTANTS = [
     ("of_what_is_kept_ready_is_a_failed_connect", "conpool/pool/endpoint_pool.cpp",
      "  note_if_unserved(source, why);\n", ""),
     ("a_handshake_whose_turn_does_not_come", "conpool/tls/turn_budget.cpp",
-     "deadline_ == time_point::max() ?", "true ?"),
+     "park(handle, where, deadline_)", "park(handle, where)"),
     ("who_is_in_line_at_the_deadline", "conpool/tls/turn_budget.cpp",
-     "deadline_ == time_point::max() ?", "true ?"),
+     "park(handle, where, deadline_)", "park(handle, where)"),
 ]

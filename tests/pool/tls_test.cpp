@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -293,61 +294,56 @@ TEST_F(pool_tls, handshakes_wait_for_a_turn_in_which_there_is_time) {
 
 class pool_tls_turns : public pool_tls {
  protected:
-  // Takes all the time that this turn has for handshakes.
-  task<void> use_up_the_turn() {
-    auto place = co_await here().handshakes().enter(time_point::max());
-    CO_ASSERT_OK(place);
-    clock().advance(2ms);
+  // With a connected socket, in a turn that has no time left for handshakes.
+  void when_busy(std::function<task<void>(stream&)> body) {
+    ASSERT_TRUE(run([this, &body]() -> task<void> {
+      const auto address = socket_address::ip("127.0.0.1", to().port());
+      const socket_options plain;
+      auto raw = co_await connect_socket(home(), *address, plain, 5s);
+      CO_ASSERT_OK(raw);
+      {
+        auto place = co_await here().handshakes().enter(home().now() + 5s);
+        CO_ASSERT_OK(place);
+        clock().advance(2ms);
+      }
+      auto work = body(**raw);
+      co_await work;
+    }));
   }
+  std::size_t streams() { return here().engine().context_for(to().profile()).value()->streams(); }
 };
 
 TEST_F(pool_tls_turns, a_handshake_that_waits_for_its_turn_has_made_nothing_yet) {
   // Sessions and their memory take microseconds each: a thousand of them, made before their turn,
   // would hold up the shard for milliseconds.
-  const endpoint there = to();
-  const auto context = here().engine().context_for(there.profile());
-  ASSERT_TRUE(context);
-  ASSERT_TRUE(run([&]() -> task<void> {
-    const auto address = socket_address::ip("127.0.0.1", there.port());
-    const socket_options plain;
-    auto raw = co_await connect_socket(home(), *address, plain, 5s);
-    CO_ASSERT_OK(raw);
-    co_await use_up_the_turn();
+  when_busy([this](stream& raw) -> task<void> {
     bool done = false;
     scope waiting(home());
     waiting.spawn([&]() -> task<void> {
-      auto secured = co_await tls::connect(**raw, there.profile(), home().now() + 5s);
+      auto secured = co_await tls::connect(raw, to().profile(), home().now() + 5s);
       CO_ASSERT_OK(secured);
       done = true;
     });
     for (int i = 0; i < 3; ++i) co_await home().yield();
     EXPECT_GE(here().handshakes().times_waited(), 1U);
-    EXPECT_EQ((*context)->streams(), 0U);
+    EXPECT_EQ(streams(), 0U);
     while (!done) co_await home().yield();
-    EXPECT_EQ((*context)->streams(), 1U);
-  }));
+    EXPECT_EQ(streams(), 1U);
+  });
 }
 
 TEST_F(pool_tls_turns, a_handshake_whose_turn_does_not_come_in_time_says_so) {
-  const endpoint there = to();
-  const auto context = here().engine().context_for(there.profile());
-  ASSERT_TRUE(context);
-  ASSERT_TRUE(run([&]() -> task<void> {
-    const auto address = socket_address::ip("127.0.0.1", there.port());
-    const socket_options plain;
-    auto raw = co_await connect_socket(home(), *address, plain, 5s);
-    CO_ASSERT_OK(raw);
-    co_await use_up_the_turn();
+  when_busy([this](stream& raw) -> task<void> {
     const time_point deadline = home().now() + 1ms;
     clock().advance(5ms);  // the turn takes longer than that
-    auto secured = co_await tls::connect(**raw, there.profile(), deadline);
+    auto secured = co_await tls::connect(raw, to().profile(), deadline);
     EXPECT_FALSE(secured);
     if (secured) co_return;
     EXPECT_EQ(secured.error(), errc::handshake_timeout);
     EXPECT_EQ(secured.error().where(), phase::handshake);
     EXPECT_EQ(secured.error().detail(), "the shard was busy with other handshakes");
-    EXPECT_EQ((*context)->streams(), 0U);
-  }));
+    EXPECT_EQ(streams(), 0U);
+  });
 }
 
 }  // namespace

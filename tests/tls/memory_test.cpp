@@ -81,6 +81,7 @@ class memory_test : public tls_test {
       if (got == outcome::refused) {
         EXPECT_EQ(side.stream.failure(), errc::out_of_memory) << side.why();
         EXPECT_EQ(side.stream.failure().where(), phase::handshake);
+        EXPECT_EQ(side.stream.failure().subject(), side.stream.peer());
         EXPECT_FALSE(side.outbox.empty()) << "the peer is told";
         ++refused;
       }
