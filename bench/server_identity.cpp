@@ -5,7 +5,7 @@
 #include <ctime>
 #include <initializer_list>
 
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 
 namespace conpool::bench {
 namespace {

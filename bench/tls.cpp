@@ -4,9 +4,9 @@
 #include <utility>
 
 #include <conpool/runtime/shard.h>
+#include <conpool/tls/detail/service.h>
 #include <conpool/tls/profile.h>
 #include <conpool/tls/secure.h>
-#include <conpool/tls/service.h>
 
 namespace conpool::bench {
 namespace {

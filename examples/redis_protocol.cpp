@@ -10,7 +10,7 @@
 #include <utility>
 
 #include <conpool/conpool.h>
-#include <examples/redis_protocol.h>
+#include "redis_protocol.h"
 
 namespace {
 

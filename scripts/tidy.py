@@ -3,8 +3,9 @@
 
   scripts/tidy.py [ROOT]     prints `file:line: message [rule]` and exits 1 if it found any
 
-It reads conpool/, tests/, bench/ and examples/, the build files and scripts, and the C++ in
-README.md. A line is excepted from a rule by a comment at its end, which must give a reason:
+It reads include/, runtime/, pool/, tls/, tests/, bench/ and examples/, the build files and scripts,
+and the C++ in README.md. A line is excepted from a rule by a comment at its end, which must give
+a reason:
 
   // tidy: allow RULE (reason)
 
@@ -18,52 +19,54 @@ import sys
 COLUMNS_MAX = 100
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
-SOURCE_FOLDERS = ("conpool", "tests", "bench", "examples")
+LIBRARY_FOLDERS = ("include", "runtime", "pool", "tls")
+SOURCE_FOLDERS = (*LIBRARY_FOLDERS, "tests", "bench", "examples")
+LIBRARY = rf"^({'|'.join(LIBRARY_FOLDERS)})/"
 
 # (rule, files it is for, files it is not for, pattern, what to use instead)
 BANNED = [
     ("stop-token", r"", r"$^", r"\bstd::(stop_token|stop_source|stop_callback)\b",
-     "cancellation travels in the shard's context, conpool/runtime/context.h"),
+     "cancellation travels in the shard's context, runtime/detail/context.h"),
     ("format", r"", r"$^", r"\bstd::(v?format\w*|print|println)\b|#\s*include\s*<(format|print)>",
-     "g++ 12 has none: append to a std::string, or fmt outside conpool/"),
-    ("locks", r"^conpool/pool/", r"$^",
+     "g++ 12 has none: append to a std::string, or fmt outside of the library"),
+    ("locks", r"^pool/", r"$^",
      r"\bstd::(mutex|\w+_mutex|lock_guard|unique_lock|scoped_lock|shared_lock)\b",
      "a pool belongs to one shard: it needs no lock"),
-    ("atomic-rmw", r"^conpool/pool/", r"$^",
+    ("atomic-rmw", r"^pool/", r"$^",
      r"(\.|->)(fetch_\w+|compare_exchange_\w+|exchange)\s*\(|\bstd::atomic_(fetch|exchange)\w*",
      "a pool belongs to one shard: a plain integer will do"),
     ("sleep", r"^tests/", r"$^",
      r"\bthis_thread::sleep_\w+|(?<![\w.>:])(?:::)?(?:u|nano)?sleep\s*\((?!\s*\))",
      "time in tests is the shard's clock: advance it, or wait for the event"),
-    ("wall-clock", r"^conpool/", r"^conpool/tls/wall_clock\.h$",
+    ("wall-clock", LIBRARY, r"^tls/detail/wall_clock\.h$",
      r"\bsystem_clock\b|\bCLOCK_REALTIME\w*|\bgettimeofday\b|(?<![\w.>])(?:std::|::)?time\s*\("
      r"\s*(?:nullptr|NULL|0)\s*\)",
      "it jumps when somebody sets it: shard::now(), which never goes back"),
-    ("std-function", r"^conpool/", r"$^", r"\bstd::function\b",
+    ("std-function", LIBRARY, r"$^", r"\bstd::function\b",
      "a template parameter, or a function pointer and a context: no allocation"),
-    ("exit", r"^conpool/", r"/assert\.cpp$",
+    ("exit", LIBRARY, r"/assert\.cpp$",
      r"(?<![\w.>])(?<!void )(?:std::|::)?(?:_exit|exit|quick_exit|abort)\s*\(",
      "CONPOOL_ASSERT for what cannot be, an error value for what can"),
-    ("stdout", r"^conpool/", r"/assert\.cpp$",
+    ("stdout", LIBRARY, r"/assert\.cpp$",
      r"\b(printf|fprintf|vprintf|vfprintf|puts|fputs|perror)\s*\(|\bstd::(cout|cerr|clog)\b",
      "a library does not print: return it, or count it"),
 ]
 
 # (rule, files it is for, files it is not for, included path, why)
 INCLUDES = [
-    ("layers", r"^conpool/runtime/", r"$^", r"conpool/(pool|tls)/|conpool/conpool\.h",
+    ("layers", r"^runtime/", r"$^", r"conpool/(pool|tls)/|conpool/conpool\.h",
      "runtime/ knows nothing of pool/ and tls/"),
-    ("layers", r"^conpool/tls/", r"$^", r"conpool/pool/|conpool/conpool\.h",
+    ("layers", r"^tls/", r"$^", r"conpool/pool/|conpool/conpool\.h",
      "tls/ knows nothing of pool/"),
-    ("layers", r"^conpool/", r"$^", r"(tests|bench|examples)/",
+    ("layers", LIBRARY, r"$^", r"(tests|bench|examples)/",
      "the library knows nothing of what uses it"),
-    ("liburing", r"^conpool/", r"^conpool/runtime/ring(\.cpp|_\w+\.(h|cpp))$", r"liburing",
-     "the kernel is behind one door: only conpool/runtime/ring.cpp and ring_* include liburing"),
-    ("c-ares", r"^conpool/", r"^conpool/runtime/resolver(_\w+)?\.cpp$", r"ares",
-     "only conpool/runtime/resolver.cpp includes c-ares"),
-    ("openssl", r"^conpool/", r"^conpool/tls/", r"openssl/",
-     "only conpool/tls/ includes BoringSSL"),
-    ("libraries", r"^conpool/", r"$^", r"(fmt|CLI|nlohmann|gtest|benchmark)/",
+    ("liburing", LIBRARY, r"^runtime/detail/ring(\.cpp|_\w+\.(h|cpp))$", r"liburing",
+     "the kernel is behind one door: only runtime/detail/ring.cpp and ring_* include liburing"),
+    ("c-ares", LIBRARY, r"^runtime/(detail/)?resolver(_\w+)?\.cpp$", r"ares",
+     "only resolver.cpp and resolver_channel.cpp include c-ares"),
+    ("openssl", LIBRARY, r"^tls/", r"openssl/",
+     "only tls/ includes BoringSSL"),
+    ("libraries", LIBRARY, r"$^", r"(fmt|CLI|nlohmann|gtest|benchmark)/",
      "the library itself uses liburing, c-ares and BoringSSL only"),
 ]
 
@@ -298,7 +301,7 @@ def check_source(path, text):
             if found and re.search(only, path) and not re.search(but, path):
                 yield number, rule, f"`{found.group().strip()}`: {instead}"
 
-    if path.startswith("conpool/") and path.endswith(".h"):
+    if re.match(LIBRARY, path) and path.endswith(".h"):
         if not text.startswith("//"):
             yield 1, "header-comment", "a header opens with a // comment: what it is, who owns it"
     if path.endswith(".h") and not re.search(r"^#pragma once$", text, re.M):
@@ -347,21 +350,27 @@ def orphans(path, builds):
     `builds` maps a folder to the text of its meson.build. Examples are named without .cpp.
     """
     parts = path.split("/")
-    for depth in range(1, len(parts)):
+    for depth in range(len(parts)):
         build = builds.get("/".join(parts[:depth]), "")
         name = "/".join(parts[depth:])
         if f"'{name}'" in build or f"'{name.removesuffix('.cpp')}'" in build:
             return []
-    return [(path, 1, "orphan", f"not named in {parts[0]}/meson.build")]
+    return [(path, 1, "orphan", f"named neither in {parts[0]}/meson.build nor in meson.build")]
 
 
 def main(root):
     root = pathlib.Path(root)
-    sources = sorted(file for folder in SOURCE_FOLDERS for file in (root / folder).rglob("*")
-                     if file.suffix in (".h", ".cpp"))
+    sources = []
+    for folder in SOURCE_FOLDERS:
+        found = [file for file in (root / folder).rglob("*") if file.suffix in (".h", ".cpp")]
+        if not found:
+            print(f"{folder}: no sources here: what was in it would go unseen [folders]")
+            return 1
+        sources += sorted(found)
     builds = {str(file.parent.relative_to(root)): file.read_text()
               for folder in SOURCE_FOLDERS for file in (root / folder).rglob("meson.build")}
-    others = [root / "meson.build", root / "meson_options.txt", root / "README.md"]
+    builds[""] = (root / "meson.build").read_text()
+    others = [root / "meson_options.txt", root / "README.md"]
     others += (root / folder / "meson.build" for folder in builds)
     others += sorted((root / "docs").glob("*.md")) + sorted((root / "scripts").glob("*"))
 
@@ -369,7 +378,7 @@ def main(root):
     for file in [*sources, *(file for file in others if file.is_file())]:
         path = str(file.relative_to(root))
         errors += check(path, file.read_text())
-        if file.suffix == ".cpp" or (file.suffix == ".h" and path.startswith("conpool/")):
+        if file.suffix == ".cpp" or (file.suffix == ".h" and re.match(LIBRARY, path)):
             errors += orphans(path, builds)
     for path, number, rule, message in errors:
         print(f"{path}:{number}: {message} [{rule}]")

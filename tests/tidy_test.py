@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Each rule of scripts/tidy.py on tiny inputs: what it finds, and what it lets pass."""
 
+import contextlib
+import io
 import pathlib
 import sys
+import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
@@ -33,38 +36,38 @@ class text_rules(unittest.TestCase):
         self.assertEqual(rules("// TO" "DO: more\n"), ["leftover"])
 
     def test_an_exception_names_its_rule_and_a_reason(self):
-        self.assertEqual(rules("exit(1);  // tidy: allow exit (a child)\n", "conpool/a.cpp"), [])
-        self.assertEqual(rules("exit(1);  // tidy: allow exit\n", "conpool/a.cpp"), ["exit"])
-        self.assertEqual(rules("exit(1);  // tidy: allow tab (no)\n", "conpool/a.cpp"), ["exit"])
+        self.assertEqual(rules("exit(1);  // tidy: allow exit (a child)\n", "include/a.cpp"), [])
+        self.assertEqual(rules("exit(1);  // tidy: allow exit\n", "include/a.cpp"), ["exit"])
+        self.assertEqual(rules("exit(1);  // tidy: allow tab (no)\n", "include/a.cpp"), ["exit"])
 
 
 class header_rules(unittest.TestCase):
     def test_a_header_opens_with_a_comment_and_has_pragma_once(self):
-        self.assertEqual(rules("// A.\n#pragma once\n", "conpool/a.h"), [])
-        self.assertEqual(rules("#pragma once\n", "conpool/a.h"), ["header-comment"])
-        self.assertEqual(rules("// A.\n", "conpool/a.h"), ["pragma-once"])
+        self.assertEqual(rules("// A.\n#pragma once\n", "include/a.h"), [])
+        self.assertEqual(rules("#pragma once\n", "include/a.h"), ["header-comment"])
+        self.assertEqual(rules("// A.\n", "include/a.h"), ["pragma-once"])
 
 
 class include_rules(unittest.TestCase):
     def test_includes_run_downward(self):
         up = "#include <conpool/pool/pool.h>\n"
-        self.assertEqual(rules(up, "conpool/runtime/ring.cpp"), ["layers"])
-        self.assertEqual(rules(up, "conpool/tls/stream.cpp"), ["layers"])
-        self.assertEqual(rules(up, "conpool/pool/stats.cpp"), [])
-        self.assertEqual(rules("#include <tests/a.h>\n", "conpool/pool/a.cpp"), ["layers"])
+        self.assertEqual(rules(up, "runtime/detail/ring.cpp"), ["layers"])
+        self.assertEqual(rules(up, "tls/stream.cpp"), ["layers"])
+        self.assertEqual(rules(up, "pool/stats.cpp"), [])
+        self.assertEqual(rules("#include <tests/a.h>\n", "pool/a.cpp"), ["layers"])
 
     def test_the_kernel_and_the_resolver_have_one_door(self):
         uring = "#include <liburing.h>\n"
-        self.assertEqual(rules(uring, "conpool/runtime/shard.cpp"), ["liburing"])
-        self.assertEqual(rules(uring, "conpool/runtime/ring_sockets.cpp"), [])
+        self.assertEqual(rules(uring, "runtime/shard.cpp"), ["liburing"])
+        self.assertEqual(rules(uring, "runtime/detail/ring_sockets.cpp"), [])
         self.assertEqual(rules(uring, "bench/micro/floor.cpp"), [])
-        self.assertEqual(rules("#include <ares.h>\n", "conpool/runtime/shard.cpp"), ["c-ares"])
-        self.assertEqual(rules("#include <ares.h>\n", "conpool/runtime/resolver.cpp"), [])
-        self.assertEqual(rules("#include <fmt/core.h>\n", "conpool/pool/a.cpp"), ["libraries"])
+        self.assertEqual(rules("#include <ares.h>\n", "runtime/shard.cpp"), ["c-ares"])
+        self.assertEqual(rules("#include <ares.h>\n", "runtime/resolver.cpp"), [])
+        self.assertEqual(rules("#include <fmt/core.h>\n", "pool/a.cpp"), ["libraries"])
 
 
 class banned_tokens(unittest.TestCase):
-    def expect(self, rule, code, path="conpool/pool/a.cpp"):
+    def expect(self, rule, code, path="pool/a.cpp"):
         self.assertEqual(rules(code + "\n", path), [rule] if rule else [], code)
 
     def test_are_found_where_they_are_banned(self):
@@ -85,12 +88,12 @@ class banned_tokens(unittest.TestCase):
         self.expect("stdout", "std::fprintf(stderr, x);")
 
     def test_are_let_pass_elsewhere(self):
-        self.expect(None, "std::atomic<int> a; a.fetch_add(1);", "conpool/runtime/mailbox.cpp")
+        self.expect(None, "std::atomic<int> a; a.fetch_add(1);", "runtime/mailbox.cpp")
         self.expect(None, "old = std::exchange(a, b);")
         self.expect(None, "::clock_gettime(CLOCK_MONOTONIC, &t);")
         self.expect(None, "std::snprintf(buffer, size, x);")
         self.expect(None, "io_uring_queue_exit(&ring); socket.abort();")
-        self.expect(None, "std::abort();", "conpool/runtime/assert.cpp")
+        self.expect(None, "std::abort();", "runtime/assert.cpp")
         self.expect(None, "// std::function is not used, as it allocates")
         self.expect(None, 'auto s = "std::function and // no comment";')
         self.expect(None, "n = 1'000; c = '\"'; // std::function '")
@@ -172,12 +175,21 @@ class await_rules(unittest.TestCase):
 
 class orphan_rules(unittest.TestCase):
     def test_a_source_is_named_in_its_build_file(self):
-        builds = {"conpool": "'runtime/a.cpp'", "examples": "'hello'", "bench/micro": "'m.cpp'"}
-        self.assertEqual(tidy.orphans("conpool/runtime/a.cpp", builds), [])
+        builds = {"": "'include/a.h'", "runtime": "'a.cpp', 'detail/c.cpp'", "examples": "'hello'", "bench/micro": "'m.cpp'"}
+        self.assertEqual(tidy.orphans("runtime/a.cpp", builds), [])
+        self.assertEqual(tidy.orphans("runtime/detail/c.cpp", builds), [])
+        self.assertEqual(tidy.orphans("include/a.h", builds), [])
         self.assertEqual(tidy.orphans("examples/hello.cpp", builds), [])
         self.assertEqual(tidy.orphans("bench/micro/m.cpp", builds), [])
-        self.assertEqual(tidy.orphans("conpool/runtime/b.cpp", builds)[0][2], "orphan")
+        self.assertEqual(tidy.orphans("runtime/b.cpp", builds)[0][2], "orphan")
         self.assertEqual(tidy.orphans("tests/a_test.cpp", builds)[0][2], "orphan")
+
+
+class folders(unittest.TestCase):
+    def test_a_folder_without_sources_is_an_error_and_not_passed_over(self):
+        with tempfile.TemporaryDirectory() as empty, contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertEqual(tidy.main(empty), 1)
+        self.assertIn("include: no sources here", said.getvalue())
 
 
 if __name__ == "__main__":

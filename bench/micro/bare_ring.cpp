@@ -1,7 +1,7 @@
 // floor_request_bare_ring/N: what a program without a library would do, to see what the pool adds.
 //
 // N connections, each sends 64 bytes, waits for their echo and sends the next. The ring is set up
-// as conpool/runtime/ring.cpp does it, and a turn is the same: handle all completions, entering the
+// as runtime/detail/ring.cpp does it, and a turn is the same: handle all completions, entering the
 // kernel for deferred ones as long as it says that there are some; then one enter that submits and
 // waits. A request is two entries: a send, and a receive posted in advance that picks one of the
 // ring's buffers. What is missing is everything else: coroutines, deadlines, a pool.

@@ -1,4 +1,4 @@
-// An io_uring set up as conpool/runtime/ring.cpp does it, and nothing else: what the floors run on.
+// An io_uring set up as runtime/detail/ring.cpp does it, and nothing else: what the floors run on.
 //
 // One for a benchmark function, used on one thread. A failed system call ends the process.
 #pragma once

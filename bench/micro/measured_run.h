@@ -24,7 +24,7 @@
 #include <optional>
 #include <string>
 
-#include <conpool/runtime/ring.h>
+#include <conpool/runtime/detail/ring.h>
 
 namespace conpool::micro {
 

@@ -4,7 +4,7 @@
 #include <bench/micro/measured_run.h>
 #include <bench/micro/micro.h>
 #include <bench/micro/tls_pair.h>
-#include <conpool/tls/peer_chain.h>
+#include <conpool/tls/detail/peer_chain.h>
 
 namespace conpool::micro {
 namespace {

@@ -19,9 +19,9 @@
 #include <vector>
 
 #include <bench/micro/measured_run.h>
-#include <conpool/tls/engine.h>
+#include <conpool/tls/detail/engine.h>
+#include <conpool/tls/detail/shard_context.h>
 #include <conpool/tls/server_context.h>
-#include <conpool/tls/shard_context.h>
 #include <conpool/tls/stream.h>
 
 namespace conpool::micro {

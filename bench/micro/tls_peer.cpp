@@ -6,8 +6,8 @@
 
 #include <bench/micro/pool_client.h>
 #include <conpool/runtime/listener.h>
+#include <conpool/tls/detail/service.h>
 #include <conpool/tls/secure.h>
-#include <conpool/tls/service.h>
 
 namespace conpool::micro {
 namespace {

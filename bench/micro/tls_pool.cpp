@@ -15,8 +15,8 @@
 #include <bench/micro/pool_client.h>
 #include <bench/micro/tls_peer.h>
 #include <conpool/runtime/socket.h>
+#include <conpool/tls/detail/service.h>
 #include <conpool/tls/secure.h>
-#include <conpool/tls/service.h>
 
 namespace conpool::micro {
 namespace {

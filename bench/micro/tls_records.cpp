@@ -9,7 +9,7 @@
 #include <bench/micro/measured_run.h>
 #include <bench/micro/micro.h>
 #include <bench/micro/tls_pair.h>
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 
 namespace conpool::micro {
 namespace {

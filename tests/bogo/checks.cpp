@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 #include <tests/bogo/sides.h>
 
 namespace conpool::bogo {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 #include <tests/bogo/checks.h>
 #include <tests/bogo/sides.h>
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <variant>
 
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 #include <tests/bogo/not_offered.h>
 
 namespace conpool::bogo {

@@ -17,9 +17,9 @@
 #include <string_view>
 #include <utility>
 
-#include <conpool/tls/engine.h>
+#include <conpool/tls/detail/engine.h>
+#include <conpool/tls/detail/shard_context.h>
 #include <conpool/tls/server_context.h>
-#include <conpool/tls/shard_context.h>
 #include <tests/bogo/connection.h>
 #include <tests/bogo/exchange.h>
 #include <tests/bogo/flags.h>

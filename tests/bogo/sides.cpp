@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 #include <tests/bogo/not_offered.h>
 
 namespace conpool::bogo {

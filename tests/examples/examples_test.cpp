@@ -11,8 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "examples/program.h"
-#include "support/redis_server.h"
+#include <tests/examples/program.h>
+#include <tests/support/redis_server.h>
 
 namespace conpool::test {
 namespace {

@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
-#include "examples/program.h"
-#include "support/nginx_server.h"
-#include "tls/certificates.h"
+#include <tests/examples/program.h>
+#include <tests/support/nginx_server.h>
+#include <tests/tls/certificates.h>
 
 namespace conpool::test {
 namespace {

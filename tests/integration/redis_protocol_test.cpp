@@ -11,8 +11,8 @@
 #include <conpool/conpool.h>
 #include <examples/redis_protocol.h>
 
-#include "support/pool_fixture.h"
-#include "support/redis_server.h"
+#include <tests/support/pool_fixture.h>
+#include <tests/support/redis_server.h>
 
 namespace conpool::test {
 namespace {

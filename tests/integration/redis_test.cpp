@@ -14,9 +14,9 @@
 
 #include <conpool/conpool.h>
 
-#include "support/pool_fixture.h"
-#include "support/redis_client.h"
-#include "support/redis_server.h"
+#include <tests/support/pool_fixture.h>
+#include <tests/support/redis_client.h>
+#include <tests/support/redis_server.h>
 
 namespace conpool::test {
 namespace {

@@ -7,13 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/tls/engine.h>
-#include <conpool/tls/shard_context.h>
+#include <conpool/tls/detail/engine.h>
+#include <conpool/tls/detail/shard_context.h>
 
-#include "support/blocking_tls.h"
-#include "support/nginx_server.h"
-#include "support/server_process.h"
-#include "tls/certificates.h"
+#include <tests/support/blocking_tls.h>
+#include <tests/support/nginx_server.h>
+#include <tests/support/server_process.h>
+#include <tests/tls/certificates.h>
 
 namespace conpool::test {
 namespace {

@@ -8,8 +8,8 @@
 
 #include <conpool/conpool.h>
 
-#include "support/echo_server.h"
-#include "support/pool_fixture.h"
+#include <tests/support/echo_server.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -8,10 +8,10 @@
 
 #include <conpool/conpool.h>
 
-#include <conpool/pool/connect_gate.h>
+#include <conpool/pool/detail/connect_gate.h>
 
-#include "support/pool_fixture.h"
-#include "support/silent_port.h"
+#include <tests/support/pool_fixture.h>
+#include <tests/support/silent_port.h>
 
 namespace conpool::test {
 namespace {

@@ -11,7 +11,7 @@
 
 #include <conpool/conpool.h>
 
-#include "support/callers_fixture.h"
+#include <tests/support/callers_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <conpool/conpool.h>
 
-#include "support/callers_fixture.h"
+#include <tests/support/callers_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -13,9 +13,9 @@
 
 #include <conpool/runtime/resolver.h>
 
-#include "support/dns_server.h"
-#include "support/pool_fixture.h"
-#include "support/silent_port.h"
+#include <tests/support/dns_server.h>
+#include <tests/support/pool_fixture.h>
+#include <tests/support/silent_port.h>
 
 namespace conpool::test {
 namespace {

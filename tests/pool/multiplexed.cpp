@@ -1,4 +1,4 @@
-#include "pool/multiplexed.h"
+#include <tests/pool/multiplexed.h>
 
 #include <array>
 #include <chrono>

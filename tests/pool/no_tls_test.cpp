@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "support/pool_fixture.h"
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -8,8 +8,8 @@
 
 #include <conpool/conpool.h>
 
-#include "support/descriptors.h"
-#include "support/echo_server.h"
+#include <tests/support/descriptors.h>
+#include <tests/support/echo_server.h>
 
 namespace conpool::test {
 namespace {

@@ -15,8 +15,8 @@
 
 #include <conpool/conpool.h>
 
-#include "pool/multiplexed.h"
-#include "support/pool_fixture.h"
+#include <tests/pool/multiplexed.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -9,7 +9,7 @@
 
 #include <conpool/conpool.h>
 
-#include "support/pool_fixture.h"
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {

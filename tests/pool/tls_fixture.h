@@ -7,11 +7,11 @@
 #include <utility>
 
 #include <conpool/conpool.h>
-#include <conpool/tls/service.h>
+#include <conpool/tls/detail/service.h>
 
-#include "support/pool_fixture.h"
-#include "support/tls_server.h"
-#include "tls/certificates.h"
+#include <tests/support/pool_fixture.h>
+#include <tests/support/tls_server.h>
+#include <tests/tls/certificates.h>
 
 namespace conpool::test {
 

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/runtime/random.h>
+#include <conpool/runtime/detail/random.h>
 
-#include "pool/tls_fixture.h"
+#include <tests/pool/tls_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -13,9 +13,9 @@
 
 #include <conpool/runtime/scope.h>
 
-#include "pool/tls_fixture.h"
-#include "support/relay.h"
-#include "support/server_process.h"
+#include <tests/pool/tls_fixture.h>
+#include <tests/support/relay.h>
+#include <tests/support/server_process.h>
 
 namespace conpool::test {
 namespace {

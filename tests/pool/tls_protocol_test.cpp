@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "pool/tls_fixture.h"
+#include <tests/pool/tls_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include <conpool/runtime/scope.h>
+#include <conpool/tls/detail/shard_context.h>
 #include <conpool/tls/secure.h>
-#include <conpool/tls/shard_context.h>
 
-#include "pool/tls_fixture.h"
+#include <tests/pool/tls_fixture.h>
 
 namespace conpool::test {
 namespace {

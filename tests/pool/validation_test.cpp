@@ -11,8 +11,8 @@
 
 #include <conpool/conpool.h>
 
-#include "pool/scripted.h"
-#include "support/pool_fixture.h"
+#include <tests/pool/scripted.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {

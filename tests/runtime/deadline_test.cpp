@@ -8,7 +8,7 @@
 
 #include <conpool/runtime/deadline.h>
 
-#include "shard_fixture.h"
+#include <tests/runtime/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

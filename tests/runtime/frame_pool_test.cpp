@@ -1,4 +1,4 @@
-#include <conpool/runtime/frame_pool.h>
+#include <conpool/runtime/detail/frame_pool.h>
 
 #include <gtest/gtest.h>
 

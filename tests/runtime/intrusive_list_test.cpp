@@ -1,4 +1,4 @@
-#include <conpool/runtime/intrusive_list.h>
+#include <conpool/runtime/detail/intrusive_list.h>
 
 #include <gtest/gtest.h>
 

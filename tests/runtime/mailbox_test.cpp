@@ -1,4 +1,4 @@
-#include <conpool/runtime/mailbox.h>
+#include <conpool/runtime/detail/mailbox.h>
 
 #include <gtest/gtest.h>
 #include <poll.h>

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "shard_fixture.h"
+#include <tests/runtime/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -11,9 +11,9 @@
 #include <array>
 #include <string>
 
-#include <conpool/runtime/ring.h>
+#include <conpool/runtime/detail/ring.h>
 
-#include "shard_fixture.h"
+#include <tests/runtime/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -10,8 +10,8 @@
 
 #include <conpool/conpool.h>
 
-#include "support/echo_server.h"
-#include "support/run.h"
+#include <tests/support/echo_server.h>
+#include <tests/support/run.h>
 
 namespace conpool::test {
 namespace {

@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
-#include <conpool/runtime/ring.h>
+#include <conpool/runtime/detail/ring.h>
 
-#include "shard_fixture.h"
+#include <tests/runtime/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -20,7 +20,7 @@
 #include <conpool/runtime/scope.h>
 #include <conpool/runtime/submit.h>
 
-#include "shard_fixture.h"
+#include <tests/runtime/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

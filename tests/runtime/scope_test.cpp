@@ -8,11 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/runtime/context.h>
+#include <conpool/runtime/detail/context.h>
 #include <conpool/runtime/event.h>
 #include <conpool/runtime/scope.h>
 
-#include "shard_fixture.h"
+#include <tests/runtime/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

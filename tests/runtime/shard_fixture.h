@@ -18,8 +18,8 @@
 #include <conpool/runtime/shard.h>
 #include <conpool/runtime/socket.h>
 
-#include "support/descriptors.h"
-#include "support/run.h"
+#include <tests/support/descriptors.h>
+#include <tests/support/run.h>
 
 // In a coroutine: fails the test and returns if a result is an error.
 #define CO_CHECK(outcome)                                             \

@@ -11,7 +11,7 @@
 
 #include <conpool/runtime/scope.h>
 
-#include "shard_fixture.h"
+#include <tests/runtime/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -10,8 +10,8 @@
 
 #include <conpool/runtime/scope.h>
 
-#include "shard_fixture.h"
-#include "support/toy_codec.h"
+#include <tests/runtime/shard_fixture.h>
+#include <tests/support/toy_codec.h>
 
 namespace conpool::test {
 namespace {

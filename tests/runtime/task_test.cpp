@@ -10,7 +10,7 @@
 
 #include <conpool/runtime/task.h>
 
-#include "shard_fixture.h"
+#include <tests/runtime/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

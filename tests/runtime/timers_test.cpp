@@ -1,4 +1,4 @@
-#include <conpool/runtime/timers.h>
+#include <conpool/runtime/detail/timers.h>
 
 #include <gtest/gtest.h>
 

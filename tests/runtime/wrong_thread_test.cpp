@@ -11,8 +11,8 @@
 
 #include <conpool/conpool.h>
 
-#include "shard_fixture.h"
-#include "support/echo_server.h"
+#include <tests/runtime/shard_fixture.h>
+#include <tests/support/echo_server.h>
 
 namespace conpool::test {
 namespace {

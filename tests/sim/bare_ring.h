@@ -9,10 +9,10 @@
 #include <string_view>
 #include <utility>
 
-#include <conpool/runtime/operation.h>
-#include <conpool/runtime/ring.h>
+#include <conpool/runtime/detail/operation.h>
+#include <conpool/runtime/detail/ring.h>
 
-#include "sim/network.h"
+#include <tests/sim/network.h>
 
 namespace conpool::sim {
 

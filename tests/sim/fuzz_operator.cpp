@@ -3,8 +3,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "sim/fuzz_protocol.h"
-#include "sim/fuzz_run.h"
+#include <tests/sim/fuzz_protocol.h>
+#include <tests/sim/fuzz_run.h>
 
 namespace conpool::sim::fuzz {
 namespace {

@@ -15,8 +15,8 @@
 
 #include <conpool/pool/pool.h>
 
-#include "sim/fuzz_plan.h"
-#include "sim/sim_fixture.h"
+#include <tests/sim/fuzz_plan.h>
+#include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim::fuzz {
 

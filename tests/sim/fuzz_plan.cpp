@@ -1,4 +1,4 @@
-#include "sim/fuzz_plan.h"
+#include <tests/sim/fuzz_plan.h>
 
 #include <chrono>
 

@@ -5,9 +5,9 @@
 #include <cstdint>
 
 #include <conpool/pool/config.h>
-#include <conpool/runtime/random.h>
+#include <conpool/runtime/detail/random.h>
 
-#include "sim/plan.h"
+#include <tests/sim/plan.h>
 
 namespace conpool::sim::fuzz {
 

@@ -5,9 +5,9 @@
 #include <memory>
 
 #include <conpool/pool/pool.h>
-#include <conpool/runtime/random.h>
+#include <conpool/runtime/detail/random.h>
 
-#include "sim/fuzz_oracle.h"
+#include <tests/sim/fuzz_oracle.h>
 
 namespace conpool::sim::fuzz {
 

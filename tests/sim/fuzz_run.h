@@ -13,12 +13,12 @@
 #include <vector>
 
 #include <conpool/pool/pool.h>
-#include <conpool/runtime/random.h>
+#include <conpool/runtime/detail/random.h>
 #include <conpool/runtime/task.h>
 
-#include "sim/fuzz_oracle.h"
-#include "sim/fuzz_plan.h"
-#include "sim/sim_fixture.h"
+#include <tests/sim/fuzz_oracle.h>
+#include <tests/sim/fuzz_plan.h>
+#include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim::fuzz {
 

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <random>
 
-#include "sim/fuzz_run.h"
+#include <tests/sim/fuzz_run.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 // The sanitizer's own; not every compiler package has <sanitizer/allocator_interface.h>.

@@ -1,9 +1,9 @@
-#include "sim/network.h"
+#include <tests/sim/network.h>
 
 #include <cstdio>
 #include <cstdlib>
 
-#include "sim/uring.h"
+#include <tests/sim/uring.h>
 
 namespace conpool::sim {
 namespace {

@@ -35,11 +35,11 @@
 
 #include <conpool/runtime/address.h>
 #include <conpool/runtime/clock.h>
-#include <conpool/runtime/random.h>
+#include <conpool/runtime/detail/random.h>
 
-#include "sim/plan.h"
-#include "sim/server.h"
-#include "sim/sockets.h"
+#include <tests/sim/plan.h>
+#include <tests/sim/server.h>
+#include <tests/sim/sockets.h>
 
 namespace conpool::sim {
 

@@ -14,7 +14,7 @@
 
 #include <conpool/runtime/clock.h>
 
-#include "sim/wire.h"
+#include <tests/sim/wire.h>
 
 namespace conpool::sim {
 

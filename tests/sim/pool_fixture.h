@@ -22,7 +22,7 @@
 #include <conpool/pool/pool.h>
 #include <conpool/runtime/scope.h>
 
-#include "sim/sim_fixture.h"
+#include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim {
 

@@ -1,6 +1,6 @@
-// conpool::ring on the simulated network, in place of conpool/runtime/ring.cpp: a thin layer that
+// conpool::ring on the simulated network, in place of runtime/detail/ring.cpp: a thin layer that
 // makes entries of the calls and brings completions back to their operations.
-#include <conpool/runtime/ring.h>
+#include <conpool/runtime/detail/ring.h>
 
 #include <algorithm>
 #include <bit>
@@ -8,8 +8,8 @@
 #include <string>
 #include <thread>
 
-#include "sim/network.h"
-#include "sim/uring.h"
+#include <tests/sim/network.h>
+#include <tests/sim/uring.h>
 
 namespace conpool {
 namespace {

@@ -1,8 +1,8 @@
 // The socket calls of conpool::ring on the simulated network, in place of
-// conpool/runtime/ring_sockets.cpp and ring_probe.cpp.
-#include <conpool/runtime/ring.h>
+// runtime/detail/ring_sockets.cpp and ring_probe.cpp.
+#include <conpool/runtime/detail/ring.h>
 
-#include "sim/network.h"
+#include <tests/sim/network.h>
 
 namespace conpool {
 namespace {

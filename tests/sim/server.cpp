@@ -1,4 +1,4 @@
-#include "sim/server.h"
+#include <tests/sim/server.h>
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "sim/network.h"
+#include <tests/sim/network.h>
 
 namespace conpool::sim {
 

@@ -20,8 +20,8 @@
 
 #include <conpool/runtime/address.h>
 
-#include "sim/plan.h"
-#include "sim/tcp.h"
+#include <tests/sim/plan.h>
+#include <tests/sim/tcp.h>
 
 namespace conpool::sim {
 

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <vector>
 
-#include "sim/pool_fixture.h"
+#include <tests/sim/pool_fixture.h>
 
 namespace conpool::sim {
 namespace {

@@ -8,7 +8,7 @@
 #include <set>
 #include <string>
 
-#include "sim/bare_ring.h"
+#include <tests/sim/bare_ring.h>
 
 namespace conpool::sim {
 namespace {

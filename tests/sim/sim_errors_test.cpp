@@ -11,7 +11,7 @@
 
 #include <conpool/pool/pool.h>
 
-#include "sim/sim_fixture.h"
+#include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim {
 namespace {

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include <conpool/runtime/frame_pool.h>
+#include <conpool/runtime/detail/frame_pool.h>
 
-#include "sim/pool_fixture.h"
+#include <tests/sim/pool_fixture.h>
 
 // Counts what operator new has handed out, in the whole program.
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/pool_fixture.h"
+#include <tests/sim/pool_fixture.h>
 
 namespace conpool::sim {
 namespace {

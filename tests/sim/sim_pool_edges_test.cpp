@@ -9,7 +9,7 @@
 #include <conpool/pool/pool.h>
 #include <conpool/runtime/deadline.h>
 
-#include "sim/sim_fixture.h"
+#include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim {
 namespace {

@@ -10,7 +10,7 @@
 #include <conpool/runtime/deadline.h>
 #include <conpool/runtime/scope.h>
 
-#include "sim/sim_fixture.h"
+#include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim {
 namespace {

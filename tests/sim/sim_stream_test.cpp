@@ -8,11 +8,11 @@
 #include <string>
 #include <utility>
 
+#include <conpool/runtime/detail/mailbox.h>
 #include <conpool/runtime/listener.h>
-#include <conpool/runtime/mailbox.h>
 #include <conpool/runtime/socket.h>
 
-#include "sim/sim_fixture.h"
+#include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim {
 namespace {

@@ -9,9 +9,9 @@
 #include <utility>
 
 #include <conpool/pool/pool.h>
-#include <conpool/runtime/random.h>
+#include <conpool/runtime/detail/random.h>
 
-#include "sim/sim_fixture.h"
+#include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim {
 namespace {

@@ -11,11 +11,11 @@
 #include <vector>
 
 #include <conpool/pool/pool.h>
-#include <conpool/runtime/random.h>
-#include <conpool/tls/service.h>
+#include <conpool/runtime/detail/random.h>
+#include <conpool/tls/detail/service.h>
 
-#include "sim/sim_fixture.h"
-#include "sim/tls_wire.h"
+#include <tests/sim/sim_fixture.h>
+#include <tests/sim/tls_wire.h>
 
 namespace conpool::sim {
 namespace {

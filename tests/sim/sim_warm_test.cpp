@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string>
 
-#include "sim/pool_fixture.h"
+#include <tests/sim/pool_fixture.h>
 
 namespace conpool::sim {
 namespace {

@@ -1,4 +1,4 @@
-#include "sim/sockets.h"
+#include <tests/sim/sockets.h>
 
 #include <poll.h>
 
@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "sim/network.h"
+#include <tests/sim/network.h>
 
 namespace conpool::sim {
 namespace {

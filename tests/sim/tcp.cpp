@@ -1,10 +1,10 @@
-#include "sim/tcp.h"
+#include <tests/sim/tcp.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
-#include "sim/network.h"
+#include <tests/sim/network.h>
 
 namespace conpool::sim {
 

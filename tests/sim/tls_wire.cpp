@@ -1,4 +1,4 @@
-#include "sim/tls_wire.h"
+#include <tests/sim/tls_wire.h>
 
 #include <array>
 #include <span>
@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include <conpool/tls/detail/slab.h>
 #include <conpool/tls/profile.h>
-#include <conpool/tls/slab.h>
 #include <conpool/tls/stream.h>
 
 namespace conpool::sim {

@@ -13,12 +13,12 @@
 #include <memory>
 
 #include <conpool/pool/endpoint.h>
-#include <conpool/tls/engine.h>
+#include <conpool/tls/detail/engine.h>
 #include <conpool/tls/server_context.h>
 
-#include "sim/server.h"
-#include "sim/wire.h"
-#include "tls/certificates.h"
+#include <tests/sim/server.h>
+#include <tests/sim/wire.h>
+#include <tests/tls/certificates.h>
 
 namespace conpool::sim {
 

@@ -1,4 +1,4 @@
-#include "sim/uring.h"
+#include <tests/sim/uring.h>
 
 #include <poll.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "sim/network.h"
+#include <tests/sim/network.h>
 
 namespace conpool::sim {
 namespace {

@@ -1,4 +1,4 @@
-#include "support/echo_server.h"
+#include <tests/support/echo_server.h>
 
 #include <array>
 

@@ -1,6 +1,6 @@
 #include <vector>
 
-#include "support/nginx_server.h"
+#include <tests/support/nginx_server.h>
 
 namespace conpool::test {
 namespace {

@@ -9,8 +9,8 @@
 #include <memory>
 #include <string>
 
-#include "support/server_process.h"
-#include "tls/certificates.h"
+#include <tests/support/server_process.h>
+#include <tests/tls/certificates.h>
 
 namespace conpool::test {
 

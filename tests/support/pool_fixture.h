@@ -13,9 +13,9 @@
 
 #include <conpool/conpool.h>
 
-#include "support/descriptors.h"
-#include "support/echo_server.h"
-#include "support/run.h"
+#include <tests/support/descriptors.h>
+#include <tests/support/echo_server.h>
+#include <tests/support/run.h>
 
 // In a coroutine: fails the test and returns if a result is an error.
 #define CO_ASSERT_OK(outcome)                                         \

@@ -1,4 +1,4 @@
-#include "support/relay.h"
+#include <tests/support/relay.h>
 
 #include <algorithm>
 #include <array>

@@ -1,13 +1,13 @@
-#include "support/tls_server.h"
+#include <tests/support/tls_server.h>
 
 #include <algorithm>
 #include <array>
 
 #include <sys/socket.h>
 
-#include <conpool/tls/boringssl.h>
-#include <conpool/tls/service.h>
-#include <conpool/tls/span_bio.h>
+#include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/service.h>
+#include <conpool/tls/detail/span_bio.h>
 
 namespace conpool::test {
 namespace {

@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-#include <conpool/runtime/codec.h>
+#include <conpool/runtime/detail/codec.h>
 
 namespace conpool::test {
 

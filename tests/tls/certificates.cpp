@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 
 namespace conpool::test {
 namespace {

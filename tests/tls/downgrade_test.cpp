@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 
 namespace conpool::test {
 namespace {

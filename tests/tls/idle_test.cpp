@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
-#include <conpool/tls/boringssl.h>
-#include <conpool/tls/span_bio.h>
+#include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/span_bio.h>
 
 namespace conpool::test {
 namespace {

@@ -5,9 +5,9 @@
 #include <cstdio>
 #include <memory>
 
-#include <conpool/tls/engine.h>
+#include <conpool/tls/detail/engine.h>
+#include <conpool/tls/detail/self_check.h>
 #include <conpool/tls/profile.h>
-#include <conpool/tls/self_check.h>
 #include <conpool/tls/server_context.h>
 #include <conpool/tls/trust_store.h>
 

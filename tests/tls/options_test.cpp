@@ -16,9 +16,9 @@
 #include <utility>
 #include <vector>
 
+#include <conpool/tls/detail/peer_name.h>
+#include <conpool/tls/detail/self_check.h>
 #include <conpool/tls/keylog.h>
-#include <conpool/tls/peer_name.h>
-#include <conpool/tls/self_check.h>
 
 namespace conpool::test {
 namespace {

@@ -10,8 +10,8 @@
 #include <dlfcn.h>
 #include <sys/wait.h>
 
-#include <conpool/tls/boringssl.h>
-#include <conpool/tls/self_check.h>
+#include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/self_check.h>
 
 namespace conpool::test {
 namespace {

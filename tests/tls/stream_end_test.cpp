@@ -1,5 +1,5 @@
 // How a stream ends: close_notify, truncation, tampering; what remains readable, what is said.
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 #include <tests/tls/tls_fixture.h>
 
 #include <gtest/gtest.h>

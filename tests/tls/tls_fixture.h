@@ -18,9 +18,9 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/tls/engine.h>
+#include <conpool/tls/detail/engine.h>
+#include <conpool/tls/detail/shard_context.h>
 #include <conpool/tls/server_context.h>
-#include <conpool/tls/shard_context.h>
 #include <conpool/tls/stream.h>
 #include <tests/tls/certificates.h>
 

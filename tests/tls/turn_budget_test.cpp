@@ -7,9 +7,9 @@
 #include <vector>
 
 #include <conpool/runtime/scope.h>
-#include <conpool/tls/turn_budget.h>
+#include <conpool/tls/detail/turn_budget.h>
 
-#include "support/run.h"
+#include <tests/support/run.h>
 
 namespace conpool::test {
 namespace {

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include <conpool/tls/boringssl.h>
+#include <conpool/tls/detail/boringssl.h>
 #include <tests/tls/fuzz/rigged_random.h>
 #include <tests/tls/tls_fixture.h>
 

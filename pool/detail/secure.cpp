@@ -1,0 +1,80 @@
+// TLS for tls:// endpoints: the profile, and the handshake of a fresh connection. In builds without
+// TLS no_tls.cpp stands for this file.
+#include <utility>
+
+#include <conpool/pool/detail/endpoint_pool.h>
+#include <conpool/pool/detail/pool_core.h>
+#include <conpool/tls/profile.h>
+#include <conpool/tls/secure.h>
+
+namespace conpool {
+namespace {
+
+// The endpoint's, or what one means that says nothing more.
+result<tls::profile_ptr> profile_of(const endpoint& of) {
+  if (of.profile() != nullptr) return of.profile();
+  tls::profile_options options;
+  options.verify_name = of.host();
+  return tls::profile::make(std::move(options));
+}
+
+// Whether the system's roots, which an endpoint without a profile means, were reloaded since.
+bool is_outdated(const tls::profile& last, const endpoint& of) noexcept {
+  return of.profile() == nullptr &&
+         last.options().trust->generation() != tls::trust_store::system_generation();
+}
+
+}  // namespace
+
+endpoint endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
+  CONPOOL_ASSERT(transport_ == conpool::transport::tls, "a profile is for tls:// endpoints");
+  // An odd constant spreads the small numbers over all bits, and can be taken out again.
+  constexpr std::uint64_t spread = 0x9e3779b97f4a7c15U;
+  endpoint made(*this);
+  made.profile_ = std::move(as);
+  made.profile_id_ = made.profile_ != nullptr ? made.profile_->id() : 0;
+  made.hash_ ^= (profile_id_ * spread) ^ (made.profile_id_ * spread);
+  return made;
+}
+
+const tls::stream* connection::tls() const noexcept {
+  return tls::of(*this);
+}
+
+bool endpoint_pool::supports(const endpoint&) noexcept {
+  return true;
+}
+
+// Within what is left of connection_timeout.
+task<result<void>> endpoint_pool::secure(connection& fresh, time_point deadline) {
+  if (profile_ == nullptr || is_outdated(*profile_, endpoint_)) {
+    auto now = profile_of(endpoint_);
+    if (!now) {
+      const error& why = now.error();
+      co_return fail(error(why.kind(), phase::handshake, why.system_errno())
+                         .about(endpoint_.text())
+                         .with_detail(why.detail()));
+    }
+    profile_ = std::move(*now);
+  }
+  // Of its own: a reload may replace the endpoint's meanwhile.
+  const tls::profile_ptr as = profile_;
+  auto work = tls::connect(fresh, as, deadline);
+  auto done = co_await work;
+  if ((fresh.conditions() & stream::closing) != 0) {
+    co_return fail(error(errc::shard_stopped, phase::handshake).about(endpoint_.text()));
+  }
+  if (!done) co_return fail(std::move(done.error()));
+  ++counts_.handshakes;
+  if (fresh.tls()->resumed()) ++counts_.resumed;
+  if (as->options().insecure) ++counts_.insecure;
+  // What came right behind the handshake may be tickets, or a greeting for the first lease.
+  const bool came = (fresh.conditions() & stream::has_data) != 0;
+  const idle_verdict verdict = came ? fresh.check_idle(true) : idle_verdict::keep;
+  if (verdict == idle_verdict::keep || verdict == idle_verdict::data) co_return done;
+  co_return fail(error(errc::connect_failed, phase::handshake)
+                     .about(endpoint_.text())
+                     .with_detail("the server ended it right behind the handshake"));
+}
+
+}  // namespace conpool

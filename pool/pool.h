@@ -1,0 +1,245 @@
+// A pool of connections on one shard: keeps them open and lends them out.
+//
+//   auto backends = pool::create(home).value();
+//   auto redis = endpoint::parse("tcp://127.0.0.1:6379").value();
+//
+//   auto lease = co_await backends.acquire(redis);
+//   if (!lease) co_return fail(lease.error());
+//   auto sent = co_await (*lease)->write("PING\r\n");
+//
+// Belongs to one shard and is used on its thread only; for all shards of a runtime see sharded.h.
+// It holds a pool of connections for each endpoint, made at first use. An acquire that finds an
+// idle connection takes no system call, lock, allocation or suspension, the check that the
+// connection is alive included.
+//
+// Destroying a pool closes what is idle and fails who waits; it returns at once. Leases may outlive
+// it. When its shard stops, the pool is closed with errc::shard_stopped. To end without cutting
+// anybody short: drain().
+//
+// What the connections speak, if the pool shall know it: protocol.h.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <conpool/pool/acquire.h>
+#include <conpool/pool/config.h>
+#include <conpool/pool/connection.h>
+#include <conpool/pool/detail/pool_core.h>
+#include <conpool/pool/endpoint.h>
+#include <conpool/pool/lease.h>
+#include <conpool/pool/observer.h>
+#include <conpool/pool/protocol.h>
+#include <conpool/pool/stats.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/shard.h>
+#include <conpool/runtime/task.h>
+
+namespace conpool {
+
+// An endpoint resolved to its place in one pool: acquiring through it costs no look-up, and the
+// endpoint is not forgotten while there is one. Copyable; keeps the pool's memory alive, not the
+// pool open. Used on the pool's shard only.
+class endpoint_handle {
+ public:
+  endpoint_handle(const endpoint_handle& other) noexcept
+      : core_(other.core_), place_(other.place_) {
+    place_->add_handle();
+  }
+  endpoint_handle& operator=(endpoint_handle other) noexcept {
+    std::swap(core_, other.core_);
+    std::swap(place_, other.place_);
+    return *this;
+  }
+  ~endpoint_handle() { place_->drop_handle(); }
+
+  const endpoint& peer() const noexcept { return place_->peer(); }
+
+ private:
+  friend class pool;
+  endpoint_handle(pool_core& core, endpoint_pool& place) noexcept : core_(core), place_(&place) {
+    place_->add_handle();
+  }
+  core_pointer core_;
+  endpoint_pool* place_;
+};
+
+// What clear() does with connections that are leased.
+enum class leased : std::uint8_t {
+  keep,       // they are closed when they come back
+  break_off,  // closed now: reads and writes under way end with connection_closed
+};
+
+// A connection that drain() took from who had it.
+struct forced_lease {
+  std::string endpoint;
+  std::uint64_t connection = 0;  // its id()
+  // Known with the leak detector on (leak_threshold).
+  duration held{0};
+  std::source_location where{};
+};
+
+struct drain_report {
+  std::uint64_t waiters_failed = 0;  // callers who waited when it began
+  std::uint64_t returned = 0;        // connections that came back in time
+  std::vector<forced_lease> forced;  // and those that did not
+};
+
+// What validate() found among the idle connections.
+struct validation_report {
+  std::uint64_t checked = 0;
+  std::uint64_t alive = 0;
+  std::array<std::uint64_t, close_reasons> closed_by{};  // the others, by close_reason
+
+  std::uint64_t closed(close_reason why) const noexcept {
+    return closed_by[static_cast<std::size_t>(why)];
+  }
+};
+
+class pool {
+ public:
+  // On the shard's thread. Errors: invalid_config, naming field and value; shard_stopped.
+  static result<pool> create(shard& home, const pool_config& config = {});
+  // With what the connections speak: see protocol.h. The pool keeps `speaks`.
+  template <protocol P>
+  static result<pool> create(shard& home, const pool_config& config, P speaks);
+  pool(pool&&) noexcept = default;
+  pool& operator=(pool&& other) noexcept;
+  ~pool();
+
+  shard& home() const noexcept { return core_->home(); }
+  const pool_config& config() const noexcept { return core_->config(); }
+
+  // --- Lending. result<lease>; errors: acquire_timeout (with what it waited for, the counts and
+  // the last failed connect), connect_failed, connect_timeout, resolve_failed, resolve_timeout,
+  // too_many_files, queue_full, breaker_open, pool_paused, pool_closed, none_idle (try_only),
+  // cancelled, deadline_exceeded, shard_stopped, unsupported (tls:// in a build without
+  // it). Await it in the same statement. The pool must outlive the call, not the lease. `where` is
+  // for the leak detector.
+  using location = std::source_location;
+  acquire_awaiter acquire(const endpoint& to, location where = location::current()) {
+    return acquire(to, duration::zero(), where);
+  }
+  acquire_awaiter acquire(const endpoint& to, duration timeout,
+                          location where = location::current());
+  acquire_awaiter acquire(const endpoint& to, const acquire_options& options,
+                          location where = location::current());
+  acquire_awaiter acquire(const endpoint_handle& to,
+                          location where = location::current()) noexcept {
+    return acquire_awaiter(*to.place_, duration::zero(), where);
+  }
+  acquire_awaiter acquire(const endpoint_handle& to, duration timeout,
+                          location where = location::current()) noexcept {
+    return acquire_awaiter(*to.place_, timeout, where);
+  }
+  acquire_awaiter acquire(const endpoint_handle& to, const acquire_options& options,
+                          location where = location::current()) noexcept {
+    return acquire_awaiter(*to.place_, options, where);
+  }
+  endpoint_handle handle(const endpoint& to) { return endpoint_handle(*core_, core_->at(to)); }
+
+  // Acquires, runs function(connection&), a task<result<T>>, and releases. If the function fails or
+  // throws, the connection is discarded: what was left on it is not known.
+  template <typename F>
+  auto with_connection(endpoint to, F function, location where = location::current())
+      -> task<typename std::invoke_result_t<F&, connection&>::value_type>;
+
+  // --- Before and beside the load.
+  // Sees to it that `count` connections stand, idle or leased; at most `within` (0 is the pool's
+  // acquire_timeout). result<void>: the error of the first connect that failed,
+  // deadline_exceeded, invalid_argument above max_connections_per_endpoint or if they could not be
+  // kept for max_idle_per_endpoint, pool_closed.
+  task<result<void>> warm(endpoint to, std::uint32_t count, duration within = duration::zero());
+  // Checks all idle connections in one batch: by the protocol's ping if it has one, by a peek under
+  // validation_policy::probe, else by what the posted receives have told. Dead ones are closed.
+  // result: pool_closed, or cancelled and the like, when the checks go on without this.
+  task<result<validation_report>> validate(endpoint to);
+  task<result<validation_report>> validate_all();
+  // Makes a connected stream socket an idle connection to `to`. The pool owns the descriptor if
+  // this succeeds; if it fails it stays yours: invalid_argument if it is none, queue_full at the
+  // limits, connection_closed or connection_reset if its peer has ended it already.
+  result<void> adopt(const endpoint& to, int fd);
+
+  // --- Steering.
+  // Idle connections are closed now, those that are connecting as soon as they stand, leased ones
+  // as `what` says. Callers that wait stay, and get new connections. Takes as long as there are
+  // idle connections to close; leased ones are recognised by their generation.
+  void clear(const endpoint& to, leased what = leased::keep) noexcept;
+  void clear_all(leased what = leased::keep) noexcept;
+  // Lends nothing and begins no connect until resume(); what comes back becomes idle. Callers wait,
+  // up to their deadlines, or fail with pool_paused.
+  void pause(while_paused policy = while_paused::wait) noexcept { core_->pause(policy); }
+  void resume() noexcept { core_->resume(); }
+  bool paused() const noexcept { return core_->paused(); }
+  // Another configuration from now on: limits that grow serve callers at once, limits that shrink
+  // close what is idle above them, and what is leased when it comes back. Times hold for what
+  // begins after this, socket options for new connections. Errors: invalid_config, and then
+  // nothing is changed.
+  result<void> reconfigure(const pool_config& config);
+  // Who is told what happens; see observer.h. An empty function ends it.
+  void observe(pool_observer observer) { core_->observe(std::move(observer)); }
+
+  // --- Looking. Counts of one endpoint; nothing if the pool does not know it (any more).
+  std::optional<endpoint_stats> stats(const endpoint& to) const;
+  std::vector<endpoint_stats> all_stats() const;
+  // Everything summed up, endpoints that were forgotten included.
+  pool_stats totals() const { return core_->totals(); }
+
+  // --- Ending.
+  class close_awaiter;
+  // Lends no more: callers that wait get pool_closed, idle connections are closed, connects are
+  // cancelled. Returns when that is done; connections still leased are closed when they come back.
+  // result<void>: cancelled and the like if the wait was ended early. Idempotent.
+  close_awaiter close();
+  // The same, then waits up to `within` for the leases; what is still leased then is closed under
+  // its holder, whose reads and writes end with connection_closed. Errors: cancelled and the like;
+  // nothing was forced then.
+  task<result<drain_report>> drain(duration within);
+  bool closed() const noexcept { return core_->closed(); }
+
+ private:
+  explicit pool(pool_core& core) noexcept : core_(core) {}
+  static result<pool> create_with(shard& home, const pool_config& config,
+                                  const protocol_hooks* hooks, std::shared_ptr<void> speaks);
+  std::optional<error> refusal(const endpoint& to) const;
+  static task<void> validate_into(pool* self, endpoint to, result<validation_report>* into);
+  static forced_lease describe(const connection& forced);
+
+  core_pointer core_;
+};
+
+class pool::close_awaiter : public event::awaiter {
+ public:
+  explicit close_awaiter(core_pointer core) noexcept
+      : event::awaiter(core->quiet()), core_(std::move(core)) {}
+
+ private:
+  core_pointer core_;
+};
+
+template <protocol P>
+result<pool> pool::create(shard& home, const pool_config& config, P speaks) {
+  return create_with(home, config, &detail::hooks_of<P>, std::make_shared<P>(std::move(speaks)));
+}
+
+template <typename F>
+auto pool::with_connection(endpoint to, F function, location where)
+    -> task<typename std::invoke_result_t<F&, connection&>::value_type> {
+  auto taken = co_await acquire(to, where);
+  if (!taken) co_return fail(std::move(taken.error()));
+  lease held = std::move(*taken);
+  // Until the function has returned a value the connection counts as unusable.
+  held->mark(stream::discarded);
+  auto body = function(*held);
+  auto outcome = co_await body;
+  if (outcome) held->clear(stream::discarded);
+  co_return std::move(outcome);
+}
+
+}  // namespace conpool

@@ -1,0 +1,218 @@
+// The one door to the kernel: an io_uring, the receive buffers it fills, and the socket calls.
+//
+// Owned by a shard. Any thread may create it; the first thread that calls enable() owns it from
+// then on, and only that thread may use it (IORING_SETUP_SINGLE_ISSUER). Nothing above this class
+// makes a system call for network I/O or reads a clock, so the same code runs on another
+// implementation of this header, chosen at link time (a simulated network).
+//
+// Submissions are prepared in memory and leave together in the next enter(): a turn of the shard
+// costs one system call, however many operations it starts. A full submission queue is flushed, and
+// what does not fit then is kept aside and follows: callers never see it.
+//
+//   ring.connect(op, fd, address, length);   // prepared
+//   ring.enter(10ms);                        // submitted; waits for a completion
+//   ring.harvest();                          // op's handler runs
+//
+// Kernel 6.1 is the floor (IORING_SETUP_DEFER_TASKRUN). Sources: io_uring_setup(2),
+// io_uring_enter(2), io_uring_register(2).
+#pragma once
+
+#include <sys/socket.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include <conpool/runtime/clock.h>
+#include <conpool/runtime/detail/operation.h>
+#include <conpool/runtime/error.h>
+
+struct io_uring_sqe;  // liburing's, seen by the ring's sources only
+
+namespace conpool {
+
+struct ring_options {
+  // Submissions prepared before a flush; rounded up to a power of two, 1 to 32768.
+  unsigned sq_entries = 1024;
+  // Completions the kernel can post before it has to keep them aside; at least sq_entries.
+  unsigned cq_entries = 8192;
+  // Buffers for posted receives, shared by all connections of the shard: a power of two, 1 to
+  // 32768. A buffer is in use only while received bytes wait to be read.
+  unsigned receive_buffers = 256;
+  unsigned receive_buffer_bytes = 4096;
+};
+
+// Counted from the ring's creation; read on the owner's thread.
+struct ring_statistics {
+  std::uint64_t enters = 0;             // io_uring_enter calls, all kinds
+  std::uint64_t submitting_enters = 0;  // of these, calls that handed over entries
+  std::uint64_t waits = 0;              // of these, calls that were allowed to block
+  std::uint64_t submissions = 0;        // entries handed to the kernel
+  std::uint64_t completions = 0;        // entries harvested
+  std::uint64_t flushes = 0;            // enters made only because the submission queue was full
+  std::uint64_t overflows = 0;          // harvests that found the completion queue overflown
+  std::uint64_t buffer_misses = 0;      // posted receives that completed without a buffer
+};
+
+// What this kernel and container offer, for a person to read.
+struct ring_report {
+  bool usable = false;
+  std::string kernel;    // "6.1.0-18-amd64"
+  int system_errno = 0;  // what io_uring_setup failed with, 0 if it did not
+  std::string missing;   // what is missing, empty if nothing
+  std::string cause;     // the likely cause and what to do about it
+};
+
+// Tries whether io_uring can be used here. Any thread; opens and closes one small ring.
+ring_report probe();
+
+class ring {
+ public:
+  // Any thread. Errors: ring_unavailable with the report's cause as detail, invalid_config for
+  // options out of their range, too_many_files, out_of_memory.
+  static result<std::unique_ptr<ring>> create(const ring_options& options);
+  ~ring();
+  ring(const ring&) = delete;
+  ring& operator=(const ring&) = delete;
+
+  // Makes the calling thread the owner. Errors: ring_unavailable.
+  result<void> enable();
+
+  // The ring's descriptor. Not for epoll: a deferred completion makes it readable, but wakes nobody
+  // who waits on it already.
+  int fd() const noexcept { return fd_; }
+
+  // For those who wait elsewhere: an eventfd that the kernel makes readable when there is something
+  // to harvest. Opened by the first call; the ring's own. Returns it or -errno.
+  int signal_fd() noexcept;
+  // While muted it is not signalled; what happens meanwhile, completions_pending() tells after
+  // unmute(). mute_signal() also takes a signal back that was given. Nothing without signal_fd().
+  void mute_signal() noexcept {
+    if (signal_fd_ >= 0) [[unlikely]]
+      mute();
+  }
+  void unmute_signal() noexcept {
+    if (signal_fd_ >= 0) [[unlikely]]
+      unmute();
+  }
+
+  // --- Starting operations. None of these makes a system call unless the queue is full. Memory and
+  // addresses stay valid until the operation's handler ran.
+  void nop(operation& op, int result = 0) noexcept;
+  void connect(operation& op, int fd, const sockaddr* address, socklen_t length) noexcept;
+  void accept(operation& op, int fd) noexcept;
+  void receive(operation& op, int fd, std::span<std::byte> memory) noexcept;
+  // Waits for bytes without pinning memory: completes with a buffer of this ring (operation::
+  // buffer_id, given back with recycle_buffer), with 0 at the end of the stream, or with -ENOBUFS
+  // when bytes arrived and no buffer was free.
+  void receive_posted(operation& op, int fd) noexcept;
+  // Sends with MSG_NOSIGNAL and retries short sends in the kernel; the result may still be short.
+  void send(operation& op, int fd, std::span<const std::byte> memory) noexcept;
+  // Waits for any of `events` (POLLIN, POLLOUT ...), once.
+  void poll(operation& op, int fd, unsigned events) noexcept;
+  void read(operation& op, int fd, std::span<std::byte> memory) noexcept;
+  // Asks what waits in the receive queue and takes nothing of it: completes at once with 1 if bytes
+  // do, 0 at the end of the stream, -EAGAIN if nothing waits, or the socket's error. recv(2) with
+  // MSG_PEEK | MSG_DONTWAIT; many of them leave in one submission.
+  void peek(operation& op, int fd) noexcept;
+  // Asks the kernel to end an operation in flight. Asking twice is harmless.
+  void cancel(operation& op) noexcept;
+  // Makes the ring behind `ring_fd` post a completion that only wakes it. If the kernel refuses, an
+  // 8-byte 1 is written to `fallback_eventfd`.
+  void wake(int ring_fd, int fallback_eventfd) noexcept;
+
+  // --- Entering the kernel.
+  // Submits what is prepared; if `wait` is positive, blocks until a completion is there or the time
+  // is over. A zero wait still runs deferred completions. A signal ends the wait early.
+  void enter(duration wait) noexcept;
+  // True if enter(0) would change anything: something to submit, or completions to run.
+  bool needs_enter() const noexcept;
+  // Runs the handlers of all completions there are, entering the kernel as often as it takes to run
+  // the deferred ones. Returns how many. Submits nothing.
+  unsigned harvest() noexcept;
+
+  // Two memory reads: could a harvest find anything? Sees what a recv(MSG_PEEK) would see.
+  bool completions_pending() const noexcept {
+    const unsigned tail = std::atomic_ref<unsigned>(*cq_tail_).load(std::memory_order_acquire);
+    const unsigned flags = std::atomic_ref<unsigned>(*sq_flags_).load(std::memory_order_relaxed);
+    return tail != cq_head_ || (flags & pending_flags) != 0;
+  }
+
+  // --- Receive buffers.
+  std::span<const std::byte> buffer(std::uint16_t id, std::size_t length) const noexcept {
+    return {buffers_ + std::size_t{id} * buffer_bytes_, length};
+  }
+  void recycle_buffer(std::uint16_t id) noexcept;
+
+  // --- Socket calls that need no waiting. All return a count, a descriptor or 0, or -errno.
+  int open_socket(int family) noexcept;  // SOCK_STREAM, close-on-exec
+  int set_option(int fd, int level, int name, int value) noexcept;
+  int bind(int fd, const sockaddr* address, socklen_t length) noexcept;
+  int listen(int fd, int backlog) noexcept;
+  int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept;
+  int peer_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept;
+  int set_blocking(int fd) noexcept;    // takes O_NONBLOCK off
+  int shutdown(int fd) noexcept;        // both directions
+  int reset_on_close(int fd) noexcept;  // SO_LINGER 0: close(2) sends a RST
+  // What waits in the receive queue: bytes (at least 1), 0 at the end of the stream, -EAGAIN if
+  // nothing does. recv(2) with MSG_PEEK | MSG_DONTWAIT.
+  int peek(int fd) noexcept;
+  // What can be sent or received without waiting: a count (0 received: the end of the stream),
+  // -EAGAIN if that is nothing, or the socket's error. For the rare bytes that cannot wait for a
+  // turn: the last ones of a connection, and those that found no receive buffer.
+  int send_now(int fd, std::span<const std::byte> bytes) noexcept;
+  int receive_now(int fd, std::span<std::byte> memory) noexcept;
+  void close(int fd) noexcept;
+
+  // --- Wake-ups from threads without a ring: an eventfd(2), whose read the owner keeps in flight.
+  static int open_event() noexcept;                 // a descriptor, or -errno; any thread
+  static void signal_event(int event_fd) noexcept;  // any thread
+
+  // Operations and cancels that the kernel has not answered yet.
+  std::size_t in_flight() const noexcept { return in_flight_; }
+
+  const ring_statistics& statistics() const noexcept { return statistics_; }
+  // User-space memory mapped or allocated for queues and buffers, in bytes.
+  std::size_t memory_bytes() const noexcept;
+
+ private:
+  ring() noexcept;
+  struct kernel;  // the liburing structures, ring.cpp
+
+  io_uring_sqe* next_entry() noexcept;
+  io_uring_sqe* next_entry_slowly() noexcept;
+  io_uring_sqe* prepare(operation& op) noexcept;
+  int enter_kernel(unsigned submit, unsigned min_complete, unsigned flags, duration wait) noexcept;
+  void flush() noexcept;
+  void mute() noexcept;
+  void unmute() noexcept;
+  void refill_from_backlog() noexcept;
+  void dispatch(std::uint64_t user_data, int result, unsigned flags) noexcept;
+  result<void> register_buffers(const ring_options& options);
+
+  // IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN, checked against the headers in ring.cpp.
+  static constexpr unsigned pending_flags = 2U | 4U;
+
+  unsigned* cq_tail_ = nullptr;
+  unsigned* sq_flags_ = nullptr;
+  unsigned cq_head_ = 0;
+  unsigned sq_tail_ = 0;     // prepared so far
+  unsigned sq_full_at_ = 0;  // the tail at which the queue is full
+  unsigned sq_mask_ = 0;
+  io_uring_sqe* sqes_ = nullptr;
+  int fd_ = -1;
+  int signal_fd_ = -1;
+  std::byte* buffers_ = nullptr;
+  std::byte peeked_{};  // where peeks put the byte that nobody reads
+  std::size_t buffer_bytes_ = 0;
+  std::size_t in_flight_ = 0;
+  ring_statistics statistics_;
+  std::unique_ptr<kernel> kernel_;
+};
+
+}  // namespace conpool

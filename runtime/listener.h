@@ -1,0 +1,94 @@
+// A listening socket on a shard, for servers and for tests of clients.
+//
+//   auto door = listener::open(home, socket_address::ip("127.0.0.1", 0).value());
+//   for (;;) {
+//     auto peer = co_await door->accept();
+//     if (!peer) break;                       // cancelled, or out of descriptors
+//     sessions.spawn(serve, std::move(*peer));
+//   }
+//
+// Move-only; used on its shard's thread only. Close it (or destroy it) when no accept is waiting
+// and before its shard is destroyed.
+#pragma once
+
+#include <utility>
+
+#include <conpool/runtime/address.h>
+#include <conpool/runtime/detail/operation.h>
+#include <conpool/runtime/detail/wait_point.h>
+#include <conpool/runtime/socket.h>
+
+namespace conpool {
+
+struct listen_options {
+  int backlog = 1024;
+  bool reuse_address = true;  // SO_REUSEADDR
+  bool reuse_port = false;    // SO_REUSEPORT: several shards share one port
+  socket_options accepted{};  // for each accepted socket
+};
+
+class listener {
+ public:
+  // Binds and listens; port 0 picks a free one. Errors: io_failed with the address and errno,
+  // too_many_files.
+  static result<listener> open(shard& home, const socket_address& at,
+                               const listen_options& options = {});
+  listener(listener&& other) noexcept
+      : home_(other.home_),
+        fd_(std::exchange(other.fd_, -1)),
+        address_(other.address_),
+        options_(other.options_) {}
+  listener& operator=(listener&&) = delete;
+  ~listener() { close(); }
+
+  // Where it listens, with the port that was picked.
+  const socket_address& address() const noexcept { return address_; }
+  void close() noexcept;
+
+  class accept_awaiter;
+  // The next connection. result<socket>: cancelled and the like, too_many_files (accept again
+  // later), io_failed. Waits without a deadline, until its context is cancelled.
+  accept_awaiter accept() noexcept;
+
+ private:
+  listener(shard& home, int fd, const socket_address& address,
+           const listen_options& options) noexcept
+      : home_(&home), fd_(fd), address_(address), options_(options) {}
+
+  shard* home_;
+  int fd_;
+  socket_address address_;
+  listen_options options_;
+};
+
+class listener::accept_awaiter : public wait_point, private operation {
+ public:
+  explicit accept_awaiter(listener& door) noexcept
+      : wait_point(*door.home_, &accept_awaiter::interrupt, errc::cancelled),
+        operation(&accept_awaiter::accepted),
+        door_(&door) {}
+  bool await_ready() const noexcept { return false; }
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    if (!park(handle, context_of(handle))) return false;
+    home().ring().accept(*this, door_->fd_);
+    started_ = true;
+    return true;
+  }
+  result<socket> await_resume();
+
+ private:
+  static void accepted(operation& op) noexcept { static_cast<accept_awaiter&>(op).wake(); }
+  static void interrupt(wait_point& waiting, errc) noexcept {
+    auto& self = static_cast<accept_awaiter&>(waiting);
+    self.home().ring().cancel(self);
+  }
+  listener* door_;
+  bool started_ = false;
+};
+
+inline listener::accept_awaiter listener::accept() noexcept {
+  return accept_awaiter(*this);
+}
+
+}  // namespace conpool

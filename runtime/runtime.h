@@ -1,0 +1,177 @@
+// Shards with threads of their own: one ring a thread, sharing nothing.
+//
+//   auto rt = runtime::create({.shards = 2}).value();
+//   int code = rt->run(service, std::ref(settings));       // a task, on shard 0; blocks
+//   rt->run_on_all(warm_up);                               // warm_up(shard&), on each; blocks
+//
+// Created, run and destroyed from a thread that is not one of its shards. stop() (and the
+// destructor) cancels all tasks, waits until nothing runs and the kernel has nothing in flight,
+// and joins the threads.
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <semaphore>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <conpool/runtime/detail/mailbox.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/shard.h>
+
+namespace conpool {
+
+struct runtime_options {
+  // 0: one for each core this process may use.
+  unsigned shards = 0;
+  // Pin shard i to the i-th core this process may use. Off by default: a library lives inside other
+  // people's processes.
+  bool pin = false;
+  // For every shard; its id is set by the runtime.
+  shard_options shard{};
+};
+
+class runtime {
+ public:
+  // Starts the threads. Errors: those of shard::create, invalid_config.
+  static result<std::unique_ptr<runtime>> create(const runtime_options& options = {});
+  ~runtime();
+  runtime(const runtime&) = delete;
+  runtime& operator=(const runtime&) = delete;
+
+  unsigned size() const noexcept { return static_cast<unsigned>(shards_.size()); }
+  shard& at(unsigned index) noexcept { return *shards_[index]; }
+
+  // Runs function(arguments...), a task<T>, on shard 0 and waits for it. Returns its value, or
+  // throws what left it. After stop() it throws std::system_error(errc::shard_stopped).
+  template <typename F, typename... Args>
+  auto run(F function, Args... arguments) {
+    return run_on(0, std::move(function), std::move(arguments)...);
+  }
+  template <typename F, typename... Args>
+  auto run_on(unsigned index, F function, Args... arguments);
+
+  // Runs function(shard&), a task<void>, once on each shard, all at the same time, and waits for
+  // all. The function is copied to each.
+  template <typename F>
+  void run_on_all(F function);
+
+  // Ends everything. Idempotent; rethrows the first exception that left a task nobody awaited.
+  void stop();
+  bool stopped() const noexcept { return stopped_flag_->load(std::memory_order_acquire); }
+  // True from the moment the threads have ended; outlives the runtime.
+  std::shared_ptr<const std::atomic<bool>> stopped_flag() const noexcept { return stopped_flag_; }
+
+ private:
+  template <typename T>
+  class job;
+
+  runtime() = default;
+  void end();
+  void thread_main(unsigned index, bool pin);
+  void post_job(unsigned index, mail& item);
+
+  std::vector<std::unique_ptr<shard>> shards_;
+  std::vector<std::thread> threads_;
+  std::atomic<unsigned> attaching_ = 0;
+  std::binary_semaphore attached_{0};
+  std::mutex failure_mutex_;
+  std::optional<error> failure_;
+  std::atomic<unsigned> quiescent_ = 0;
+  std::atomic<bool> ended_ = false;
+  std::atomic<unsigned> posting_ = 0;
+  std::shared_ptr<std::atomic<bool>> stopped_flag_ = std::make_shared<std::atomic<bool>>(false);
+  std::exception_ptr exception_;
+};
+
+// A call from outside: lives on the caller's stack until the shard is done with it.
+template <typename T>
+class runtime::job : public mail {
+ public:
+  using stored = std::conditional_t<std::is_void_v<T>, bool, T>;
+
+  job(shard& target, std::move_only_function<task<T>()> body)
+      : mail(&job::deliver), target_(&target), body_(std::move(body)) {}
+
+  T wait() {
+    done_.acquire();
+    if (exception_) std::rethrow_exception(exception_);
+    if constexpr (!std::is_void_v<T>) return std::move(*value_);
+  }
+
+ private:
+  static void deliver(mail& item) noexcept {
+    auto& self = static_cast<job&>(item);
+    if (self.target_->stopped()) {
+      self.exception_ =
+          std::make_exception_ptr(std::system_error(make_error_code(errc::shard_stopped)));
+      self.done_.release();
+      return;
+    }
+    self.target_->spawn(&job::run, std::ref(self));
+  }
+  static task<void> run(job& self) {
+    try {
+      task<T> body = self.body_();
+      if constexpr (std::is_void_v<T>) {
+        co_await body;
+      } else {
+        auto value = co_await body;
+        self.value_.emplace(std::move(value));
+      }
+    } catch (...) {
+      self.exception_ = std::current_exception();
+    }
+    self.body_ = nullptr;  // on its own shard
+    self.done_.release();  // the caller may free `self` from here on
+  }
+
+  shard* target_;
+  std::move_only_function<task<T>()> body_;
+  std::optional<stored> value_;
+  std::exception_ptr exception_;
+  std::binary_semaphore done_{0};
+};
+
+template <typename F, typename... Args>
+auto runtime::run_on(unsigned index, F function, Args... arguments) {
+  using task_type = std::invoke_result_t<F&, Args...>;
+  using value_type = typename task_type::value_type;
+  auto body = [&]() -> task_type {
+    return std::invoke(function, std::move(arguments)...);
+  };
+  job<value_type> call(at(index), std::move_only_function<task_type()>(std::ref(body)));
+  post_job(index, call);
+  return call.wait();
+}
+
+template <typename F>
+void runtime::run_on_all(F function) {
+  std::vector<F> functions(size(), function);
+  std::vector<std::unique_ptr<job<void>>> calls;
+  for (unsigned index = 0; index < size(); ++index) {
+    F* const copy = &functions[index];
+    shard* const home = shards_[index].get();
+    calls.push_back(std::make_unique<job<void>>(
+        *home, [copy, home]() -> task<void> { return std::invoke(*copy, *home); }));
+    post_job(index, *calls.back());
+  }
+  std::exception_ptr first;
+  for (auto& call : calls) {
+    try {
+      call->wait();
+    } catch (...) {
+      if (!first) first = std::current_exception();
+    }
+  }
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace conpool

@@ -1,0 +1,368 @@
+// A connected (or connecting) stream socket on a shard: reads, writes, the posted receive, close.
+//
+// The base of the pool's connections and of `socket`; users meet it through those. Lives on the
+// heap, because the kernel may use it after its owner let go: begin_close() returns at once, and
+// on_closed is called when the descriptor is closed and nothing is in flight any more; only then
+// may the memory be freed. Used on its shard's thread only.
+//
+// The posted receive: post_receive() asks for bytes without offering memory. It is the idle watch
+// (the end of the stream, a reset or a stray byte completes it) and the first receive of whoever
+// reads next; the bytes are copied once, from the shard's buffer into the reader's memory. Further
+// receives of the same response go straight into the reader's memory.
+//
+// With a codec (codec.h) reads and writes carry plain bytes and the wire has something else. Then
+// every receive is a posted one: what arrives must pass through the codec first.
+//
+// A probe asks the socket whether anything has come, without taking it, for streams that have no
+// receive posted. detach() ends the watch and hands the plain descriptor over.
+//
+// At most one read and one write at a time. Both end by their deadline, with an error. One timer
+// serves all of them and is left armed when they end: an exchange costs no arming and cancelling,
+// only a look every read_timeout or so, which finds a later deadline or none.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <conpool/runtime/detached.h>
+#include <conpool/runtime/detail/codec.h>
+#include <conpool/runtime/detail/intrusive_list.h>
+#include <conpool/runtime/detail/operation.h>
+#include <conpool/runtime/detail/wait_point.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/shard.h>
+
+namespace conpool {
+
+// How long one read or write may take. Each wait has an end; 30 s unless said otherwise.
+struct io_timeouts {
+  duration read = std::chrono::seconds(30);
+  duration write = std::chrono::seconds(30);
+};
+
+class stream : public list_hook<shard>, private operation, private timer_node {
+ public:
+  class read_awaiter;
+  class write_awaiter;
+  class connect_awaiter;
+
+  // Why a connection may not be lent again; a bit set, 0 for a clean one.
+  enum condition : std::uint32_t {
+    has_data = 1U << 0,     // received bytes wait to be read
+    more_data = 1U << 1,    // the kernel said that bytes were left after the last receive
+    reading = 1U << 2,      // a read is under way
+    writing = 1U << 3,      // a write is under way
+    ended = 1U << 4,        // the peer closed its side
+    failed = 1U << 5,       // a read or write failed
+    broken_off = 1U << 6,   // a read or write was ended by its deadline or a cancellation
+    discarded = 1U << 7,    // the user or a protocol asked for it to be closed
+    closing = 1U << 8,      // begin_close() was called
+    unanswered = 1U << 9,   // the last thing that happened was a write
+    probing = 1U << 10,     // the operation in flight is a probe
+    detaching = 1U << 11,   // detach() is under way
+    supervised = 1U << 12,  // its owner wants to look at it before it is lent again
+    torn = 1U << 13,        // a write ended in the middle: what follows would be taken for its rest
+    worn_out = 1U << 14,    // its codec should not be used much longer
+  };
+
+  stream(const stream&) = delete;
+  stream& operator=(const stream&) = delete;
+
+  shard& home() const noexcept { return *home_; }
+  int fd() const noexcept { return fd_; }
+  // What errors say it is about; null for none.
+  const std::string* name() const noexcept { return name_; }
+  std::uint32_t conditions() const noexcept { return conditions_; }
+  bool closed() const noexcept { return fd_ < 0; }
+  // Bytes handed over by reads and writes, since the stream was opened or count_from_here().
+  std::uint64_t bytes_received() const noexcept { return bytes_received_; }
+  std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
+  void count_from_here() noexcept { bytes_received_ = bytes_sent_ = 0; }
+  // What failed it: a positive errno, 0 if nothing did.
+  int failure() const noexcept { return failure_; }
+
+  // Connects; the address must stay valid until it returns. result<void>: connect_failed,
+  // connect_timeout at `deadline`, cancelled and the like. After an error only close is left.
+  connect_awaiter connect(const sockaddr* address, socklen_t length, time_point deadline) noexcept;
+
+  // Reads what is there, at least one byte. result<size_t>: the count, 0 at the end of the stream;
+  // connection_reset, connection_closed (closed on this side), read_timeout, cancelled and the
+  // like. `into` must stay valid until it returns.
+  read_awaiter read(std::span<std::byte> into) noexcept;
+  read_awaiter read(std::span<char> into) noexcept;
+  // Fills all of `into`; the end of the stream before that is connection_closed.
+  read_awaiter read_exactly(std::span<std::byte> into) noexcept;
+  read_awaiter read_exactly(std::span<char> into) noexcept;
+  // Writes all of `from`. result<void>: connection_reset, write_timeout, cancelled and the like.
+  // After an error some of it may have been sent. `from` must stay valid until it returns.
+  write_awaiter write(std::span<const std::byte> from) noexcept;
+  write_awaiter write(std::string_view from) noexcept;
+
+  // For parsers that know best: at least `minimum` bytes, within `timeout`.
+  read_awaiter read_some(std::span<std::byte> into, std::size_t minimum, duration timeout) noexcept;
+
+  // Puts a codec between its user and the wire, for good. `early` was received behind whatever set
+  // it up. Precondition: connected, no read or write is under way, no receive posted, none held.
+  void use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early = {});
+  bool has_codec() const noexcept { return codec_ != nullptr; }
+  // Null without one, and once the stream is closed.
+  const codec* current_codec() const noexcept { return codec_.get(); }
+  // Lets the codec look at all that has arrived while nobody reads; see codec::idle(). `keep`: a
+  // receive may be posted. Precondition: a codec, not closing, no read is under way.
+  idle_verdict check_idle(bool data_is_welcome) noexcept;
+
+  // Not to be asked while a probe is in flight.
+  bool receive_posted() const noexcept { return operation::in_flight(); }
+  // Precondition: connected, no bytes wait, no read is under way, none posted.
+  void post_receive() noexcept;
+  // Asks whether bytes, the end or an error wait in the socket, and takes nothing of it. The answer
+  // is in conditions() when on_unread is called: more_data, ended or failed; none of them if
+  // nothing waits. The same precondition as post_receive().
+  void begin_probe() noexcept;
+
+  class detach_awaiter;
+  // Ends the posted receive and hands over the descriptor, with the bytes that were received and
+  // not read. result<detached>: invalid_argument with a read or write under way, unsupported with a
+  // codec, whose state no descriptor carries, connection_reset
+  // and the like if it has failed, connection_closed if it is or gets closed meanwhile. Then the
+  // stream is closed, and on_closed was called. Not cut short by cancellation: the kernel answers
+  // the cancel of a receive at once.
+  detach_awaiter detach() noexcept;
+
+  // Ends all that is in flight, then closes the descriptor. Idempotent.
+  void begin_close() noexcept;
+  // The same with a reset instead of an orderly end (SO_LINGER 0): the peer sees ECONNRESET, and
+  // nothing stays in TIME_WAIT.
+  void begin_reset() noexcept;
+
+  // What a user or a protocol knows and the stream does not: after mark(discarded) a pooled
+  // connection is closed instead of lent again.
+  void mark(condition what) noexcept { conditions_ |= what; }
+  void clear(condition what) noexcept { conditions_ &= ~std::uint32_t{what}; }
+
+ protected:
+  using event_fn = void (*)(stream&) noexcept;
+  // `name` is what errors say it is about; null or valid as long as the stream.
+  // `timeouts` must be valid as long as the stream, too. `on_unread`: the posted receive, or
+  // a probe, completed and nobody was reading. `on_closed`: see above. Both are called from within
+  // a harvest, or from begin_close().
+  stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
+         event_fn on_unread, event_fn on_closed) noexcept;
+  ~stream();
+
+ private:
+  // In the awaiters' codes, beside negative errno values: the codec has failed, and says why.
+  static constexpr int codec_failed = -4096;
+  // In held_buffer_: the held bytes are in the codec's spill.
+  static constexpr std::uint16_t spilled = 0xFFFF;
+
+  static void posted_receive_done(operation& op) noexcept;
+  void probe_done(int code) noexcept;
+  detached take_descriptor();
+  void hold_buffer() noexcept;
+  std::size_t take_unread(std::span<std::byte> into) noexcept;
+  void drop_unread() noexcept;
+  void release_held() noexcept;
+  void post_again() noexcept;
+  // --- stream_codec.cpp
+  void serve_coded_reader(int code) noexcept;
+  std::size_t decode_held(std::span<std::byte> into) noexcept;
+  int receive_spilled() noexcept;
+  void note_codec_failure() noexcept;
+  static error codec_failure(const stream* failed, phase where);
+  void say_farewell() noexcept;
+  void fail_with(int code) noexcept;
+  void watch_deadline(time_point deadline) noexcept;
+  static void look_at_deadlines(timer_node& node) noexcept;
+  void operation_ended() noexcept;
+  void end_operations() noexcept;
+  void finish_close() noexcept;
+  error describe(errc why, phase where, int system_errno) const;
+
+  shard* home_;
+  const std::string* name_;
+  const io_timeouts* timeouts_;
+  event_fn on_unread_;
+  event_fn on_closed_;
+  read_awaiter* reader_ = nullptr;
+  write_awaiter* writer_ = nullptr;
+  connect_awaiter* connector_ = nullptr;
+  detach_awaiter* detacher_ = nullptr;
+  std::unique_ptr<codec> codec_;
+  const std::byte* data_ = nullptr;
+  time_point looks_at_{};  // when the timer fires, if it is armed
+  std::uint64_t bytes_received_ = 0;
+  std::uint64_t bytes_sent_ = 0;
+  int fd_;
+  std::uint32_t conditions_ = 0;
+  std::uint32_t size_ = 0;
+  int failure_ = 0;
+  bool read_failed_ = false;  // a failed write leaves what came before it readable
+  std::uint16_t held_buffer_ = 0;
+  std::uint8_t operations_ = 0;  // in flight: posted receive, read, write, connect
+};
+
+// Suspends unless the bytes are there; resumed by the turn that harvested the last of them.
+class stream::read_awaiter : public wait_point, private operation {
+ public:
+  bool await_ready() noexcept;
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return begin(handle, context_of(handle));
+  }
+  result<std::size_t> await_resume();
+
+ private:
+  friend class stream;
+  read_awaiter(stream& source, std::span<std::byte> into, std::size_t minimum, duration timeout,
+               bool ends_in_zero) noexcept
+      : wait_point(source.home(), &read_awaiter::interrupt, errc::read_timeout),
+        operation(&read_awaiter::received),
+        source_(&source),
+        into_(into),
+        minimum_(std::min(minimum, into.size())),
+        timeout_(timeout),
+        ends_in_zero_(ends_in_zero) {}
+
+  bool begin(std::coroutine_handle<> handle, context* where) noexcept;
+  void receive_more() noexcept;
+  void finish(int code) noexcept;
+  static void received(operation& op) noexcept;
+  static void interrupt(wait_point& self, errc why) noexcept;
+  // --- stream_codec.cpp
+  bool decode() noexcept;
+  bool decode_ready() noexcept;
+
+  stream* source_;  // null once the stream may be gone
+  std::span<std::byte> into_;
+  std::size_t minimum_;
+  std::size_t filled_ = 0;
+  duration timeout_;
+  time_point deadline_{};
+  int code_ = 0;       // 0, or the negative errno that ended it
+  bool ends_in_zero_;  // the end before the first byte is a count of 0, and no error
+  bool at_end_ = false;
+  bool misused_ = false;
+};
+
+// Suspends unless there is nothing to write; resumed when the kernel has taken all bytes.
+class stream::write_awaiter : public wait_point, private operation {
+ public:
+  bool await_ready() noexcept {
+    return from_.empty() && (source_->conditions_ & (writing | closing)) == 0;
+  }
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return begin(handle, context_of(handle));
+  }
+  result<void> await_resume();
+
+ private:
+  friend class stream;
+  write_awaiter(stream& sink, std::span<const std::byte> from, duration timeout) noexcept
+      : wait_point(sink.home(), &write_awaiter::interrupt, errc::write_timeout),
+        operation(&write_awaiter::sent),
+        source_(&sink),
+        from_(from),
+        timeout_(timeout) {}
+
+  bool begin(std::coroutine_handle<> handle, context* where) noexcept;
+  void finish(int code) noexcept;
+  static void sent(operation& op) noexcept;
+  static void interrupt(wait_point& self, errc why) noexcept;
+  // --- stream_codec.cpp
+  void send_encoded() noexcept;
+  void encoded_sent(int code) noexcept;
+
+  stream* source_;
+  std::span<const std::byte> from_;
+  std::size_t done_ = 0;
+  duration timeout_;
+  time_point deadline_{};
+  int code_ = 0;
+  bool misused_ = false;
+};
+
+// Suspends if a receive is posted, until that has ended.
+class stream::detach_awaiter : public wait_point {
+ public:
+  bool await_ready() noexcept;
+  void await_suspend(std::coroutine_handle<> handle) noexcept;
+  result<detached> await_resume();
+
+ private:
+  friend class stream;
+  explicit detach_awaiter(stream& source) noexcept
+      : wait_point(source.home(), &detach_awaiter::interrupt, errc{}), source_(&source) {}
+  static void interrupt(wait_point&, errc) noexcept {}
+  void lost() noexcept;
+
+  stream* source_;  // null once it may be gone
+  errc refused_{};
+};
+
+// Suspends until the connection stands or has failed.
+class stream::connect_awaiter : public wait_point, private operation {
+ public:
+  bool await_ready() const noexcept { return false; }
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return begin(handle, context_of(handle));
+  }
+  result<void> await_resume();
+
+ private:
+  friend class stream;
+  connect_awaiter(stream& socket, const sockaddr* address, socklen_t length,
+                  time_point deadline) noexcept
+      : wait_point(socket.home(), &connect_awaiter::interrupt, errc::connect_timeout),
+        operation(&connect_awaiter::connected),
+        source_(&socket),
+        address_(address),
+        length_(length),
+        deadline_(deadline) {}
+
+  bool begin(std::coroutine_handle<> handle, context* where) noexcept;
+  static void connected(operation& op) noexcept;
+  static void interrupt(wait_point& self, errc why) noexcept;
+
+  stream* source_;
+  const sockaddr* address_;
+  socklen_t length_;
+  time_point deadline_;
+  int code_ = 0;
+};
+
+inline stream::read_awaiter stream::read_some(std::span<std::byte> into, std::size_t minimum,
+                                              duration timeout) noexcept {
+  return read_awaiter(*this, into, minimum, timeout, minimum <= 1);
+}
+inline stream::read_awaiter stream::read(std::span<std::byte> into) noexcept {
+  return read_awaiter(*this, into, 1, timeouts_->read, true);
+}
+inline stream::read_awaiter stream::read(std::span<char> into) noexcept {
+  return read(std::as_writable_bytes(into));
+}
+inline stream::read_awaiter stream::read_exactly(std::span<std::byte> into) noexcept {
+  return read_awaiter(*this, into, into.size(), timeouts_->read, false);
+}
+inline stream::read_awaiter stream::read_exactly(std::span<char> into) noexcept {
+  return read_exactly(std::as_writable_bytes(into));
+}
+inline stream::write_awaiter stream::write(std::span<const std::byte> from) noexcept {
+  return write_awaiter(*this, from, timeouts_->write);
+}
+inline stream::write_awaiter stream::write(std::string_view from) noexcept {
+  return write(std::as_bytes(std::span<const char>(from)));
+}
+inline stream::connect_awaiter stream::connect(const sockaddr* address, socklen_t length,
+                                               time_point deadline) noexcept {
+  return connect_awaiter(*this, address, length, deadline);
+}
+
+}  // namespace conpool

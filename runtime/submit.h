@@ -1,0 +1,121 @@
+// submit_to: run a task on another shard and await its result on this one.
+//
+//   auto count = co_await submit_to(rt.at(1), count_idle, std::ref(pools));   // result<size_t>
+//
+// For control only (statistics, drain, hand-over): each call costs two mails and perhaps two
+// wake-ups. The function and its arguments move to the other shard and are destroyed there before
+// the result comes back. A task that returns result<T> gives result<T>, one that returns T gives
+// result<T>, too. Error: shard_stopped if the other shard is stopping. The wait is not cut short by
+// cancellation: what runs elsewhere may use what the caller owns.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <conpool/runtime/detail/mailbox.h>
+#include <conpool/runtime/detail/wait_point.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/shard.h>
+#include <conpool/runtime/task.h>
+
+namespace conpool {
+
+namespace detail {
+
+template <typename T>
+struct as_result {
+  using type = result<T>;
+};
+template <typename T>
+struct as_result<result<T>> {
+  using type = result<T>;
+};
+
+template <typename T>
+class remote_call : public wait_point {
+ public:
+  using outcome = typename as_result<T>::type;
+
+  remote_call(shard& origin, shard& target, std::move_only_function<task<T>()> body)
+      : wait_point(origin, &remote_call::interrupt, errc{}),
+        target_(&target),
+        body_(std::move(body)),
+        request_(*this, &remote_call::arrive),
+        reply_(*this, &remote_call::come_back) {}
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> handle) noexcept {
+    [[maybe_unused]] const bool parked = park(handle, nullptr);
+    target_->post(request_);
+  }
+  outcome await_resume() {
+    if (exception_) std::rethrow_exception(exception_);
+    return std::move(*value_);
+  }
+
+ private:
+  struct letter : mail {
+    letter(remote_call& owner, mail::callback deliver) noexcept : mail(deliver), call(&owner) {}
+    remote_call* call;
+  };
+
+  static void interrupt(wait_point&, errc) noexcept {}
+
+  // On the target.
+  static void arrive(mail& item) noexcept {
+    remote_call& call = *static_cast<letter&>(item).call;
+    if (call.target_->stopping()) {
+      call.value_.emplace(fail(error(errc::shard_stopped)));
+      call.body_ = nullptr;
+      call.home().post(call.reply_);
+      return;
+    }
+    call.target_->spawn(&remote_call::run, std::ref(call));
+  }
+  static task<void> run(remote_call& call) {
+    try {
+      task<T> body = call.body_();
+      if constexpr (std::is_void_v<T>) {
+        co_await body;
+        call.value_.emplace();
+      } else {
+        auto value = co_await body;
+        call.value_.emplace(std::move(value));
+      }
+    } catch (...) {
+      call.exception_ = std::current_exception();
+    }
+    call.body_ = nullptr;
+    call.home().post(call.reply_);
+  }
+
+  // Back at the origin.
+  static void come_back(mail& item) noexcept { static_cast<letter&>(item).call->wake(); }
+
+  shard* target_;
+  std::move_only_function<task<T>()> body_;
+  letter request_;
+  letter reply_;
+  std::optional<outcome> value_;
+  std::exception_ptr exception_;
+};
+
+}  // namespace detail
+
+template <typename F, typename... Args>
+auto submit_to(shard& target, F function, Args... arguments) -> task<
+    typename detail::as_result<typename std::invoke_result_t<F&, Args...>::value_type>::type> {
+  using task_type = std::invoke_result_t<F&, Args...>;
+  auto body = [&]() -> task_type {
+    return std::invoke(function, std::move(arguments)...);
+  };
+  std::move_only_function<task_type()> call_body(std::ref(body));
+  detail::remote_call<typename task_type::value_type> call(*shard::current(), target,
+                                                           std::move(call_body));
+  auto outcome = co_await call;
+  co_return std::move(outcome);
+}
+
+}  // namespace conpool

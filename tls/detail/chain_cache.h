@@ -1,0 +1,47 @@
+// Certificate chains that were verified, so that the same chain need not be verified again.
+//
+// Verification costs 90 to 390 us, and every handshake asks for it, a resumed one too. A chain is
+// found again by all of its bytes; the engine's buffer pool gives equal certificates one address,
+// so this is mostly a comparison of pointers, far below 1 us. What the verdict depends on besides
+// the chain (name, roots, policy) is the profile's, and each profile of a shard has its own cache.
+//
+// An entry ends with the first certificate of the chain, the revocation lists or its own lifetime.
+// When it is full, the entry used longest ago makes place.
+//
+// Owned by a shard_context, used on its shard's thread only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <conpool/tls/detail/handles.h>
+
+namespace conpool::tls {
+
+class chain_cache {
+ public:
+  explicit chain_cache(std::size_t entries_max) noexcept : entries_max_(entries_max) {}
+
+  // Whether the chain was verified and the verdict holds at `now_s`.
+  bool contains(std::span<const crypto_buffer_st* const> chain, std::int64_t now_s);
+  void insert(std::span<crypto_buffer_st* const> chain, std::int64_t ends_s);
+
+  std::size_t size() const noexcept { return entries_.size(); }
+  void clear() noexcept { entries_.clear(); }
+
+ private:
+  struct entry {
+    std::vector<handle<crypto_buffer_st>> chain;
+    std::int64_t ends_s;
+    std::uint64_t used;
+  };
+  static bool same(const entry& known, std::span<const crypto_buffer_st* const> chain) noexcept;
+
+  std::vector<entry> entries_;
+  std::size_t entries_max_;
+  std::uint64_t uses_ = 0;
+};
+
+}  // namespace conpool::tls

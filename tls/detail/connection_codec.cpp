@@ -1,0 +1,85 @@
+#include <conpool/tls/detail/connection_codec.h>
+
+#include <utility>
+
+namespace conpool::tls {
+namespace {
+
+// What may stand in front of a record in its memory: an alert that waited, a key update.
+constexpr std::size_t small_record_max =
+    record_memory::small_bytes - record_overhead_max - record_overhead_max;
+
+}  // namespace
+
+std::size_t connection_codec::decode(const_bytes& input, std::span<std::byte> into) noexcept {
+  std::size_t count = 0;
+  if (has_first_ && !into.empty()) {
+    into.front() = first_;
+    has_first_ = false;
+    count = 1;
+  }
+  if (count == into.size() || failure() != nullptr) return count;
+  welcome_bytes_ = 0;
+  const auto more = session_.read(input, into.subspan(count));
+  return more ? count + *more : count;
+}
+
+void connection_codec::end_of_input() noexcept {
+  // It keeps its failure.
+  [[maybe_unused]] const result<void> ended = session_.end_of_input();
+}
+
+std::size_t connection_codec::encode(const_bytes plain) noexcept {
+  CONPOOL_ASSERT(filled_ == sent_, "a record was encoded over another one");
+  if (failure() != nullptr) return 0;
+  const bool fits = plain.size() <= small_record_max;
+  memory_ = home_->memory().take(fits ? record_memory::small_bytes : slab_size);
+  if (!memory_) return 0;
+  slab out(memory_.bytes());
+  const auto taken = session_.write(plain, out);
+  if (!taken) return 0;  // what waited inside goes with the farewell
+  welcome_bytes_ = 0;
+  filled_ = static_cast<std::uint32_t>(out.size());
+  sent_ = 0;
+  return *taken;
+}
+
+void connection_codec::wire_sent(std::size_t count) noexcept {
+  sent_ += static_cast<std::uint32_t>(count);
+  CONPOOL_ASSERT(sent_ <= filled_, "more was sent than there was");
+  if (sent_ < filled_) return;
+  home_->memory().give_back(std::move(memory_));
+  memory_ = {};
+  filled_ = sent_ = 0;
+}
+
+codec::const_bytes connection_codec::farewell() noexcept {
+  if (filled_ != sent_) return {};
+  if (!memory_) memory_ = home_->memory().take(record_memory::small_bytes);
+  if (!memory_) return {};
+  slab out(memory_.bytes());
+  session_.close(out);
+  return out.filled();
+}
+
+conpool::idle_verdict connection_codec::idle(const_bytes& input, bool welcome) noexcept {
+  if (!welcome) {
+    const idle_verdict verdict = session_.idle(std::exchange(input, {}));
+    if (verdict == idle_verdict::keep) return conpool::idle_verdict::keep;
+    return verdict == idle_verdict::closed ? conpool::idle_verdict::closed
+                                           : conpool::idle_verdict::refused;
+  }
+  welcome_bytes_ += static_cast<std::uint32_t>(input.size());
+  const auto count = session_.read(input, std::span(&first_, 1));
+  has_first_ = count && *count > 0;
+  if (has_first_) {
+    welcome_bytes_ = 0;
+    return conpool::idle_verdict::data;
+  }
+  if (failure() != nullptr) return conpool::idle_verdict::refused;
+  if (ended()) return conpool::idle_verdict::closed;
+  const bool too_much = welcome_bytes_ > home_->engine().limits().idle_bytes_max;
+  return too_much ? conpool::idle_verdict::refused : conpool::idle_verdict::keep;
+}
+
+}  // namespace conpool::tls

@@ -1,0 +1,35 @@
+#include <conpool/tls/detail/service.h>
+
+#include <new>
+
+namespace conpool::tls {
+
+record_memory::record_memory() {
+  small_.reserve(kept_small);
+  large_.reserve(kept_large);
+}
+
+record_memory::block record_memory::take(std::size_t wanted) noexcept {
+  const bool is_small = wanted <= small_bytes;
+  auto& kept = is_small ? small_ : large_;
+  const std::size_t size = is_small ? small_bytes : slab_size;
+  if (!kept.empty()) {
+    block reused(std::move(kept.back()), size);
+    kept.pop_back();
+    return reused;
+  }
+  std::unique_ptr<std::byte[]> made(new (std::nothrow) std::byte[size]);
+  if (!made) return {};
+  return {std::move(made), size};
+}
+
+void record_memory::give_back(block used) noexcept {
+  if (!used) return;
+  auto& kept = used.size_ == small_bytes ? small_ : large_;
+  if (kept.size() < kept.capacity()) kept.push_back(std::move(used.memory_));
+}
+
+service::service(shard& home, const engine_limits& limits, wall_clock_source& clock)
+    : home_(&home), engine_(limits, clock), handshakes_(home, handshake_time_each_turn) {}
+
+}  // namespace conpool::tls

@@ -1,0 +1,89 @@
+// Sessions of earlier connections, to be resumed: those of one shard.
+//
+// The key is the profile's id and the peer, both in full: a session proves an identity and carries
+// a verdict over the peer's, so it must never meet another name, certificate or policy. Of a key
+// the newest few are kept (4), of the keys those used last (1024).
+//
+// A session of TLS 1.3 is taken out by whoever offers it: used once, so that connections cannot be
+// linked by it. One of TLS 1.2 stays. Both end at the lifetime that the server gave, or at a cap.
+//
+// Owned by the shard's engine, used on its thread only. No cost for a connection that is reused; a
+// lookup and a list operation a handshake.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include <conpool/runtime/detail/intrusive_list.h>
+#include <conpool/tls/detail/handles.h>
+
+namespace conpool::tls {
+
+class session_cache {
+ public:
+  static constexpr std::size_t sessions_per_key = 4;
+
+  session_cache(std::size_t keys_max, std::int64_t lifetime_max_s);
+  ~session_cache();
+
+  // Keeps a session; the oldest of its key, or the key used longest ago, makes place.
+  void put(std::uint32_t profile, std::string_view peer, handle<ssl_session_st> session,
+           std::int64_t now_s);
+  // The newest that has not ended; null if there is none.
+  handle<ssl_session_st> take(std::uint32_t profile, std::string_view peer, std::int64_t now_s);
+  // Forgets those of a key, after a handshake that offered one of them failed.
+  void purge(std::uint32_t profile, std::string_view peer) noexcept;
+  // Forgets all of a profile.
+  void purge(std::uint32_t profile) noexcept;
+
+  std::size_t keys() const noexcept { return entries_.size(); }
+  // How many sessions a key has, ended ones too.
+  std::size_t count(std::uint32_t profile, std::string_view peer) const noexcept;
+
+ private:
+  struct key {
+    std::uint32_t profile;
+    std::string peer;
+  };
+  struct key_view {
+    std::uint32_t profile;
+    std::string_view peer;
+  };
+  struct hash {
+    using is_transparent = void;
+    std::size_t operator()(const key_view& of) const noexcept;
+    std::size_t operator()(const key& of) const noexcept {
+      return (*this)(key_view{of.profile, of.peer});
+    }
+  };
+  struct equal {
+    using is_transparent = void;
+    template <typename Left, typename Right>
+    bool operator()(const Left& left, const Right& right) const noexcept {
+      return left.profile == right.profile && left.peer == right.peer;
+    }
+  };
+  struct kept {
+    handle<ssl_session_st> session;
+    std::int64_t ends_s = 0;
+  };
+  struct entry : list_hook<> {
+    const key* name = nullptr;
+    std::array<kept, sessions_per_key> newest_first;
+  };
+  using map = std::unordered_map<key, std::unique_ptr<entry>, hash, equal>;
+
+  void forget(map::iterator which) noexcept;
+
+  map entries_;
+  intrusive_list<entry> by_use_;  // the one used last is in front
+  std::size_t keys_max_;
+  std::int64_t lifetime_max_s_;
+};
+
+}  // namespace conpool::tls

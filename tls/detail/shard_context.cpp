@@ -1,0 +1,107 @@
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/chain_verifier.h>
+#include <conpool/tls/detail/credentials.h>
+#include <conpool/tls/detail/library_settings.h>
+#include <conpool/tls/detail/peer_chain.h>
+#include <conpool/tls/detail/shard_context.h>
+#include <conpool/tls/stream.h>
+
+namespace conpool::tls {
+
+shard_context::shard_context(engine& home, profile_ptr which)
+    : context_base(home, false),
+      profile_(std::move(which)),
+      verified_(home.limits().verified_chains_max) {
+  const profile_options& options = profile_->options();
+  profile_id_ = profile_->id();
+  require_alpn_ = options.require_alpn;
+  offers_sessions_ = options.resumption;
+  insecure_ = options.insecure;
+  has_certificate_ = !options.certificate_chain_pem.empty();
+  profile_->holders().fetch_add(1, std::memory_order_relaxed);
+}
+
+shard_context::~shard_context() {
+  // Before the reference goes: the number is never above that of the references.
+  profile_->holders().fetch_sub(1, std::memory_order_release);
+}
+
+result<void> shard_context::make() {
+  const profile_options& options = profile_->options();
+  if (!options.insecure) {
+    auto roots = home_->roots_of(options.trust);
+    if (!roots) return fail(std::move(roots).error());
+    roots_ = *roots;
+  }
+  if (auto made = make_library_context(); !made) return made;
+  SSL_CTX* made = library_.get();
+  const std::vector<std::uint8_t>& alpn = profile_->alpn_wire();
+  const auto signatures = parse_signatures(options.signature_algorithms);
+  if (!signatures) return fail(signatures.error());
+  // SSL_CTX_set_alpn_protos returns 0 for success.
+  if (!set_common(made, {options.min_version, options.max_version, options.groups.c_str(),
+                         options.ciphers.c_str(), *signatures}) ||
+      SSL_CTX_set_alpn_protos(made, alpn.data(), alpn.size()) != 0) {
+    ERR_clear_error();
+    return fail(error(errc::invalid_config, phase::configure)
+                    .about("TLS profile")
+                    .with_detail("the library does not take its settings"));
+  }
+  if (!options.certificate_chain_pem.empty()) {
+    auto own = parse_credentials(options.certificate_chain_pem, options.private_key_pem,
+                                 home_->certificates_.get());
+    if (!own) return fail(std::move(own).error());
+    if (auto used = use_credentials(made, *own); !used) return used;
+  }
+  set_verify(SSL_VERIFY_PEER);
+  SSL_CTX_set_reverify_on_resume(made, 1);
+  SSL_CTX_set_cert_cb(
+      made,
+      [](SSL* session, void*) {
+        current(session).certificate_requested_ = true;
+        return 1;
+      },
+      nullptr);
+  if (options.resumption) {
+    SSL_CTX_set_session_cache_mode(made, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(made, [](SSL* session, SSL_SESSION* ticket) {
+      current(session).keep_session(handle<ssl_session_st>(ticket));
+      return 1;
+    });
+  }
+  if (options.keys) {
+    SSL_CTX_set_keylog_callback(made, [](const SSL* session, const char* line) {
+      static_cast<shard_context&>(of(session)).profile_->options().keys->write_line(line);
+    });
+  }
+  return {};
+}
+
+bool shard_context::verify(stream& of, const ssl_st* session, std::uint8_t& alert) {
+  const profile_options& options = profile_->options();
+  const std::vector<crypto_buffer_st*> chain = peer_chain(session);
+  const std::int64_t now_s = home_->now_s();
+  if (!chain.empty() && verified_.contains(chain, now_s)) {
+    ++home_->counters_.verifications_saved;
+    return true;
+  }
+  const chain_answer answer =
+      verify_chain(chain, {roots_, &profile_->name(), true, options.weak, options.pins, now_s});
+  if (roots_ != nullptr) ++home_->counters_.verifications;
+  if (!answer.good()) {
+    alert = answer.alert;
+    of.refuse_certificate(answer.why, answer.reason);
+    return false;
+  }
+  if (roots_ != nullptr) {
+    verified_.insert(chain, std::min({answer.ends_s, options.trust->stale_at_s(),
+                                      now_s + home_->limits().verified_lifetime_max_s}));
+  }
+  return true;
+}
+
+}  // namespace conpool::tls

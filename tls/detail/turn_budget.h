@@ -1,0 +1,104 @@
+// So much work in a turn of the shard, and the rest in the next ones, first come, first served.
+//
+// A handshake step takes up to 0.7 ms of computing and cannot be interrupted; a thousand of them
+// at once would freeze the shard. So each step asks here first: within the budget it goes on at
+// once, beyond it waits in line for a later turn. One step may begin before the budget is used up
+// and end after it, so a turn has at most the budget and one step of handshakes in it.
+//
+//   auto place = co_await budget.enter(deadline);   // result<turn_budget::place>
+//   if (!place) co_return fail(std::move(place.error()));
+//   ... one step, without suspending; others get theirs when `place` goes ...
+//
+// Owned by the shard's TLS service, used on its thread only. It counts the shard's clock: with one
+// that is set by hand, work takes no time and all of it fits.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include <conpool/runtime/detail/intrusive_list.h>
+#include <conpool/runtime/detail/ready_queue.h>
+#include <conpool/runtime/detail/wait_point.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/shard.h>
+
+namespace conpool::tls {
+
+class turn_budget : private ready_node {
+ public:
+  turn_budget(shard& home, duration each_turn) noexcept
+      : ready_node(&turn_budget::next_turn), home_(&home), each_turn_(each_turn) {}
+  ~turn_budget() { CONPOOL_ASSERT(line_.empty(), "a budget died with somebody in line"); }
+
+  class awaiter;
+  class place;
+  // Waits for a place; who got one makes its step without suspending before. Errors:
+  // deadline_exceeded, cancelled and the like.
+  awaiter enter(time_point deadline) noexcept;
+
+  std::uint64_t times_waited() const noexcept { return times_waited_; }
+
+ private:
+  void leave() noexcept;
+  // Whether there is time left in this turn, for somebody who is not in line.
+  bool has_room() noexcept;
+  void call_next() noexcept;
+  static void next_turn(ready_node& node) noexcept;
+
+  shard* home_;
+  duration each_turn_;
+  duration used_{0};
+  time_point turn_{};     // that used_ is about
+  time_point entered_{};  // when the step that is under way began
+  intrusive_list<awaiter, list_hook<turn_budget>> line_;
+  std::uint64_t times_waited_ = 0;
+  bool called_ = false;           // the first of the line was woken and has not left yet
+  bool calls_next_turn_ = false;  // is on the next turn's queue
+};
+
+// In it a step is made. Others get theirs when it goes, by an exception, too.
+class turn_budget::place {
+ public:
+  place(place&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+  ~place() {
+    if (of_ != nullptr) of_->leave();
+  }
+
+ private:
+  friend class awaiter;
+  explicit place(turn_budget& of) noexcept : of_(&of) {}
+
+  turn_budget* of_;
+};
+
+// Suspends if the turn's budget is used up or others are in line.
+class turn_budget::awaiter : public wait_point, public list_hook<turn_budget> {
+ public:
+  awaiter(turn_budget& of, time_point deadline) noexcept
+      : wait_point(*of.home_, &awaiter::interrupt, errc::deadline_exceeded),
+        of_(&of),
+        deadline_(deadline) {}
+  bool await_ready() noexcept { return of_->has_room(); }
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return join(handle, context_of(handle));
+  }
+  result<place> await_resume() {
+    if (interrupted()) return fail(error(interrupted_by(), phase::handshake));
+    of_->entered_ = of_->home_->read_clock();
+    return place(*of_);
+  }
+
+ private:
+  friend class turn_budget;
+  bool join(std::coroutine_handle<> handle, context* where) noexcept;
+  static void interrupt(wait_point& waiting, errc why) noexcept;
+  turn_budget* of_;
+  time_point deadline_;
+};
+
+inline turn_budget::awaiter turn_budget::enter(time_point deadline) noexcept {
+  return {*this, deadline};
+}
+
+}  // namespace conpool::tls

@@ -1,0 +1,124 @@
+// All that makes two TLS connections to one address different from each other.
+//
+// A pool's key for a TLS connection is (endpoint, profile id), and so is the session cache's: two
+// callers share connections and tickets only if everything here is equal. Equality is of the
+// contents, not of a hash. make() gives the same object, with the same id, for equal options, as
+// long as somebody holds it; an id is never used again for anything else.
+//
+//   tls::profile_options options;
+//   options.verify_name = "api.example.com";          // or options.insecure = true, knowingly
+//   options.alpn = {"h2", "http/1.1"};
+//   auto made = tls::profile::make(std::move(options));
+//   if (!made) return fail(made.error());
+//
+// Verification cannot be forgotten: without a verify_name and without `insecure`, make() fails.
+//
+// Immutable, for the whole process, shared by shared_ptr; may be made and used on any thread. To
+// make one takes a lock and tries the certificate and key out: do it once, not for each acquire.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <conpool/runtime/error.h>
+#include <conpool/tls/detail/peer_name.h>
+#include <conpool/tls/keylog.h>
+#include <conpool/tls/trust_store.h>
+
+namespace conpool::tls {
+
+enum class version : std::uint16_t { tls_1_2 = 0x0303, tls_1_3 = 0x0304 };
+const char* to_string(version value) noexcept;
+
+// RSA keys below 2048 bits and SHA-1 or MD5 signatures below the root.
+enum class weak_certificates : std::uint8_t { reject, accept };
+
+// The SHA-256 of a certificate's SubjectPublicKeyInfo.
+using pin = std::array<std::uint8_t, 32>;
+
+struct profile_options {
+  // The roots; null: trust_store::system(). Not looked at with `insecure`.
+  trust_ptr trust{};
+  // The DNS name or IP address that the certificate must be for.
+  std::string verify_name{};
+  // Accepts any certificate of anybody. For tests and closed networks; shows in statistics.
+  bool insecure = false;
+  // What is sent as the server name; empty: verify_name if that is a DNS name, else none. Never an
+  // IP address.
+  std::string server_name{};
+  bool send_server_name = true;
+  // Application protocols, the preferred one first, each of 1 to 255 bytes.
+  std::vector<std::string> alpn{};
+  // Fails the handshake if the server chooses none of them.
+  bool require_alpn = false;
+  version min_version = version::tls_1_2;
+  version max_version = version::tls_1_3;
+  // Key exchange groups, the engine's names with colons between; empty: X25519, P-256, P-384, and
+  // X25519MLKEM768 first where the engine has it.
+  std::string groups{};
+  // Cipher suites of TLS 1.2, named and written in the same way ("ECDHE-RSA-AES128-GCM-SHA256"),
+  // the preferred one first. Only such with forward secrecy and authenticated encryption are known:
+  // AES-GCM and ChaCha20, and empty means all of them. Those of TLS 1.3 are the engine's choice.
+  std::string ciphers{};
+  // Signatures taken from the peer's key in the handshake, by their names in RFC 8446, section
+  // 4.2.3 ("ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256"); none with SHA-1 is known, and empty means
+  // all: ECDSA with P-256 and P-384, RSA, Ed25519. Servers choose their certificate by it. TLS 1.2
+  // takes the hash and not the curve from the name. What the certificates are signed with is
+  // `weak`'s matter.
+  std::string signature_algorithms{};
+  // The client's certificate chain, its own first, and its key; PEM, both or neither.
+  std::string certificate_chain_pem{};
+  std::string private_key_pem{};
+  // If there are any, a certificate of the verified chain must have one of these keys; with
+  // `insecure`, the peer's own.
+  std::vector<pin> pins{};
+  weak_certificates weak = weak_certificates::reject;
+  // Offers tickets of earlier connections.
+  bool resumption = true;
+  std::shared_ptr<const keylog> keys{};
+
+  // By content; stores and key logs by identity.
+  friend bool operator==(const profile_options&, const profile_options&) = default;
+};
+
+class profile;
+using profile_ptr = std::shared_ptr<const profile>;
+
+class profile {
+ public:
+  // Errors: invalid_config, phase::configure, about the field; trust_unavailable;
+  // unsupported if another library than BoringSSL is bound.
+  static result<profile_ptr> make(profile_options options);
+
+  // From 1; never the same for different contents.
+  std::uint32_t id() const noexcept { return id_; }
+  // As given, with names brought into their form and the defaults filled in.
+  const profile_options& options() const noexcept { return options_; }
+  const peer_name& name() const noexcept { return name_; }
+  // What is sent as the server name, empty for none.
+  const std::string& server_name() const noexcept { return options_.server_name; }
+  // How many shards' contexts hold it: it is unused when nobody else does. Maintained by these.
+  std::atomic<std::uint32_t>& holders() const noexcept { return holders_; }
+  // The protocols as the handshake carries them.
+  const std::vector<std::uint8_t>& alpn_wire() const noexcept { return alpn_wire_; }
+
+ private:
+  struct made_by_make {};
+
+ public:
+  profile(made_by_make, profile_options options, peer_name name, std::uint32_t id);
+
+ private:
+  profile_options options_;
+  peer_name name_;
+  std::vector<std::uint8_t> alpn_wire_;
+  mutable std::atomic<std::uint32_t> holders_ = 0;
+  std::uint32_t id_;
+};
+
+}  // namespace conpool::tls

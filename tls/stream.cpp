@@ -1,0 +1,473 @@
+#include <algorithm>
+#include <climits>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include <conpool/runtime/detail/assert.h>
+#include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/failure.h>
+#include <conpool/tls/detail/span_bio.h>
+#include <conpool/tls/stream.h>
+
+namespace conpool::tls {
+namespace {
+
+constexpr std::size_t record_header_bytes = 5;
+
+std::uint16_t body_bytes(std::byte high, std::byte low) noexcept {
+  return static_cast<std::uint16_t>((std::to_integer<unsigned>(high) << 8U) |
+                                    std::to_integer<unsigned>(low));
+}
+
+int library_size(std::size_t size) noexcept {
+  return static_cast<int>(std::min<std::size_t>(size, INT_MAX));
+}
+
+// The server signs in every handshake offered. Builds of old do not ask an RSA key of TLS 1.2 by
+// themselves whether it may, and have this switch; current ones always ask, and have none.
+template <typename Session>
+void enforce_key_usage(Session* session) noexcept {
+  if constexpr (requires { SSL_set_enforce_rsa_key_usage(session, 1); }) {
+    SSL_set_enforce_rsa_key_usage(session, 1);
+  }
+}
+
+}  // namespace
+
+stream::stream(context_base& context, const std::string& peer)
+    : context_(&context), peer_(&peer), library_(SSL_new(context.library_.get())) {
+  ++context_->streams_;
+  BIO* bio = context_->home_->bio_.get();
+  if (!library_) {
+    ERR_clear_error();
+    fail_with(error(errc::out_of_memory, phase::handshake).about(*peer_));
+    return;
+  }
+  BIO_up_ref(bio);
+  SSL_set0_rbio(library_.get(), bio);
+  BIO_up_ref(bio);
+  SSL_set0_wbio(library_.get(), bio);
+  SSL_set_shed_handshake_config(library_.get(), 1);
+  if (context_->is_server_) {
+    SSL_set_accept_state(library_.get());
+    return;
+  }
+  SSL_set_connect_state(library_.get());
+  enforce_key_usage(library_.get());
+  const std::string name(context_->server_name());
+  if (!name.empty() && SSL_set_tlsext_host_name(library_.get(), name.c_str()) != 1) {
+    ERR_clear_error();
+    fail_with(error(errc::out_of_memory, phase::handshake).about(*peer_));
+  }
+}
+
+stream::~stream() {
+  library_.reset();
+  --context_->streams_;
+}
+
+handshake_step stream::handshake(const_bytes& input, slab& out) {
+  if (state_ == stream_state::failed) return handshake_step::failed;
+  CONPOOL_ASSERT(state_ == stream_state::handshaking, "a handshake that was done already");
+  engine& home = *context_->home_;
+  if (!started_) {
+    started_ = true;
+    if (context_->offers_sessions_) {
+      const auto session = home.sessions().take(context_->profile_id_, *peer_, home.now_s());
+      offered_session_ = session && SSL_set_session(library_.get(), session.get()) == 1;
+    }
+  }
+  const std::size_t allowed = home.limits().handshake_bytes_max - handshake_bytes_;
+  const const_bytes offered = input.first(std::min(input.size(), allowed));
+  io_scope scope(*this, offered, &out);
+  // Again and again after the last flight of ours: a server's tickets may not have fitted.
+  const bool done = SSL_in_init(library_.get()) == 0;
+  const int result = done ? 1 : SSL_do_handshake(library_.get());
+  const std::size_t taken = offered.size() - scope.left().size();
+  input = input.subspan(taken);
+  handshake_bytes_ += taken;
+  if (result == 1) return handshake_ended();
+  const handshake_step step = handshake_broke(result);
+  if (step == handshake_step::wants_input &&
+      handshake_bytes_ >= home.limits().handshake_bytes_max) {
+    fail_with(
+        describe(errc::record_limit, phase::handshake, "more bytes than a handshake may have"));
+    return handshake_step::failed;
+  }
+  return step;
+}
+
+handshake_step stream::handshake_broke(int result) {
+  switch (SSL_get_error(library_.get(), result)) {
+    case SSL_ERROR_WANT_READ:
+      return handshake_step::wants_input;
+    case SSL_ERROR_WANT_WRITE:
+      return handshake_step::wants_output;
+    default:
+      fail_by_library(phase::handshake);
+      return handshake_step::failed;
+  }
+}
+
+handshake_step stream::handshake_ended() {
+  engine& home = *context_->home_;
+  if (context_->require_alpn_ && alpn().empty()) {
+    SSL_send_fatal_alert(library_.get(), SSL_AD_NO_APPLICATION_PROTOCOL);
+    ERR_clear_error();
+    fail_with(describe(errc::alpn_mismatch, phase::handshake, "the peer chose no protocol"));
+    return handshake_step::failed;
+  }
+  if (context_->is_server_) {
+    // Tickets would otherwise ride in front of the first data, and might not fit its slab.
+    const int flushed = SSL_write(library_.get(), nullptr, 0);
+    if (flushed < 0) {
+      const handshake_step step = handshake_broke(flushed);
+      if (step != handshake_step::wants_input) return step;
+    }
+  }
+  ERR_clear_error();
+  state_ = stream_state::open;
+  ++home.counters_.handshakes;
+  if (context_->insecure_) ++home.counters_.insecure;
+  if (resumed()) ++home.counters_.resumed;
+  return handshake_step::open;
+}
+
+result<std::size_t> stream::read(const_bytes& input, std::span<std::byte> into) {
+  CONPOOL_ASSERT(state_ != stream_state::handshaking, "read before the handshake was done");
+  if (state_ == stream_state::failed) return fail(*failure_);
+  idle_bytes_ = idle_messages_ = 0;
+  io_scope scope(*this, input, nullptr);
+  std::size_t filled = 0;
+  while (filled < into.size() && (plain_left_ || !scope.left().empty())) {
+    const int count =
+        SSL_read(library_.get(), into.data() + filled, library_size(into.size() - filled));
+    if (count <= 0) {
+      plain_left_ = false;
+      read_ended(count);
+      if (state_ != stream_state::open && state_ != stream_state::closing) break;
+      continue;
+    }
+    filled += static_cast<std::size_t>(count);
+    has_read_ = true;
+    plain_left_ = filled == into.size() && SSL_pending(library_.get()) > 0;
+  }
+  input = scope.left();
+  if (state_ == stream_state::open) {
+    const std::uint64_t opened = SSL_get_read_sequence(library_.get());
+    if (opened < context_->home_->limits().records_per_key) {
+      asked_new_keys_ = false;
+    } else {
+      ask_for_new_keys(opened);
+    }
+  }
+  if (filled == 0 && state_ == stream_state::failed) return fail(*failure_);
+  return filled;
+}
+
+void stream::read_ended(int result) {
+  switch (SSL_get_error(library_.get(), result)) {
+    case SSL_ERROR_WANT_READ:
+      return;
+    case SSL_ERROR_ZERO_RETURN:
+      state_ = state_ == stream_state::closing || state_ == stream_state::closed
+                   ? stream_state::closed
+                   : stream_state::peer_closed;
+      return;
+    default:
+      fail_by_library(phase::read);
+  }
+}
+
+idle_verdict stream::idle(const_bytes input) {
+  CONPOOL_ASSERT(!plain_left_, "idle with data that nobody read");
+  if (state_ == stream_state::failed) return idle_verdict::refused;
+  if (state_ != stream_state::open) return idle_verdict::closed;
+  const engine_limits& limits = context_->home_->limits();
+  idle_bytes_ += input.size();
+  std::byte stray{};
+  io_scope scope(*this, input, nullptr);
+  SSL_set_msg_callback_arg(library_.get(), this);
+  SSL_set_msg_callback(library_.get(),
+                       [](int is_write, int, int type, const void*, std::size_t, SSL*, void* self) {
+                         if (is_write == 0 && type == SSL3_RT_HANDSHAKE)
+                           ++static_cast<stream*>(self)->idle_messages_;
+                       });
+  bool got_data = false;
+  while (!scope.left().empty() && state_ == stream_state::open && !got_data) {
+    const int count = SSL_read(library_.get(), &stray, 1);
+    got_data = count > 0;
+    if (!got_data) read_ended(count);
+  }
+  SSL_set_msg_callback(library_.get(), nullptr);
+  if (state_ == stream_state::peer_closed) return idle_verdict::closed;
+  if (got_data) {
+    fail_with(describe(errc::unsolicited_data, phase::none, "on an idle connection"));
+  } else if (state_ == stream_state::open &&
+             (idle_messages_ > limits.idle_messages_max || idle_bytes_ > limits.idle_bytes_max)) {
+    fail_with(describe(errc::record_limit, phase::none, "too much on an idle connection"));
+  }
+  return state_ == stream_state::failed ? idle_verdict::refused : idle_verdict::keep;
+}
+
+// Joins what is smaller than a record; returns at most one record's bytes.
+stream::const_bytes stream::next_record(std::span<const const_bytes>& parts, std::size_t& offset) {
+  while (offset == parts.front().size()) {
+    parts = parts.subspan(1);
+    offset = 0;
+  }
+  const const_bytes first = parts.front().subspan(offset);
+  if (first.size() >= record_bytes_max || parts.size() == 1) {
+    const const_bytes record = first.first(std::min(first.size(), record_bytes_max));
+    offset += record.size();
+    return record;
+  }
+  const std::span<std::byte> scratch = context_->home_->scratch();
+  std::size_t filled = 0;
+  while (!parts.empty() && filled < record_bytes_max) {
+    const const_bytes part = parts.front().subspan(offset);
+    const std::size_t count = std::min(part.size(), record_bytes_max - filled);
+    if (count > 0) std::memcpy(scratch.data() + filled, part.data(), count);
+    filled += count;
+    offset += count;
+    if (offset == parts.front().size()) {
+      parts = parts.subspan(1);
+      offset = 0;
+    }
+  }
+  return scratch.first(filled);
+}
+
+result<std::size_t> stream::write(std::span<const const_bytes> parts, slab& out) {
+  CONPOOL_ASSERT(state_ != stream_state::handshaking, "write before the handshake was done");
+  flush(out);
+  if (state_ == stream_state::failed) return fail(*failure_);
+  if (state_ != stream_state::open && state_ != stream_state::peer_closed) {
+    return fail(describe(errc::connection_closed, phase::write, "this side was closed"));
+  }
+  idle_bytes_ = idle_messages_ = 0;
+  std::size_t left = 0;
+  for (const const_bytes& part : parts) left += part.size();
+  const std::size_t total = left;
+  std::size_t offset = 0;
+  const std::uint64_t most_sealed = context_->home_->limits().records_per_key;
+  io_scope scope(*this, {}, &out);
+  while (left > 0 && out.room() >= std::min(left, record_bytes_max) + record_overhead_max) {
+    const std::uint64_t sealed = SSL_get_write_sequence(library_.get());
+    if (sealed >= most_sealed) [[unlikely]] {
+      if (auto renewed = renew_keys(sealed); !renewed) return fail(std::move(renewed).error());
+    }
+    const const_bytes record =
+        parts.size() == 1 ? parts.front().last(left).first(std::min(left, record_bytes_max))
+                          : next_record(parts, offset);
+    const int written = SSL_write(library_.get(), record.data(), library_size(record.size()));
+    // The room was there, so it cannot have been written in part.
+    if (written != static_cast<int>(record.size())) {
+      fail_by_library(phase::write);
+      return fail(*failure_);
+    }
+    left -= record.size();
+  }
+  return total - left;
+}
+
+// Before a record is sealed, with a key that has sealed enough of them: it is replaced.
+result<void> stream::renew_keys(std::uint64_t sealed) {
+  const std::uint64_t most = context_->home_->limits().records_per_key;
+  if (version() == version::tls_1_3) {
+    // The new key is in use once the update is in front of the next record.
+    if (SSL_key_update(library_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1) {
+      ++context_->home_->counters_.key_updates;
+      return {};
+    }
+    fail_by_library(phase::write);
+    return fail(*failure_);
+  }
+  limits_reached_ = true;
+  if (sealed < 2 * most) return {};
+  fail_with(describe(errc::record_limit, phase::write, "too many records under one key"));
+  return fail(*failure_);
+}
+
+// After many records were opened: the peer is asked for another key, which it owes us in TLS 1.3.
+void stream::ask_for_new_keys(std::uint64_t opened) {
+  const std::uint64_t most = context_->home_->limits().records_per_key;
+  if (opened >= 2 * most) {
+    fail_with(describe(errc::record_limit, phase::read, "too many records under one key"));
+  } else if (version() != version::tls_1_3) {
+    limits_reached_ = true;
+  } else if (!asked_new_keys_) {
+    asked_new_keys_ = true;
+    ++context_->home_->counters_.key_updates;
+    // No slab here: it waits inside, and has_output() says so.
+    if (SSL_key_update(library_.get(), SSL_KEY_UPDATE_REQUESTED) == 1) {
+      SSL_write(library_.get(), nullptr, 0);
+    }
+    ERR_clear_error();
+  }
+}
+
+void stream::close(slab& out) {
+  flush(out);
+  if (state_ == stream_state::handshaking) {
+    state_ = stream_state::closed;
+    return;
+  }
+  if (state_ != stream_state::open && state_ != stream_state::peer_closed) return;
+  io_scope scope(*this, {}, &out);
+  SSL_shutdown(library_.get());
+  ERR_clear_error();
+  state_ = state_ == stream_state::open ? stream_state::closing : stream_state::closed;
+}
+
+result<void> stream::end_of_input() {
+  switch (state_) {
+    case stream_state::peer_closed:
+    case stream_state::closed:
+      return {};
+    case stream_state::failed:
+      return fail(*failure_);
+    case stream_state::handshaking:
+      fail_with(describe(errc::truncated, phase::handshake, "during the handshake"));
+      break;
+    case stream_state::open:
+    case stream_state::closing:
+      fail_with(describe(errc::truncated, phase::read,
+                         inside_a_record() ? "in the middle of a record" : "between two records"));
+      break;
+  }
+  return fail(*failure_);
+}
+
+std::size_t stream::keep(const_bytes record) noexcept {
+  const std::size_t count = std::min(record.size(), waiting_max - waiting_size_);
+  std::memcpy(waiting_.data() + waiting_size_, record.data(), count);
+  waiting_size_ = static_cast<std::uint8_t>(waiting_size_ + count);
+  return count;
+}
+
+void stream::flush_waiting(slab& out) noexcept {
+  const std::size_t count = out.append(std::span(waiting_).first(waiting_size_));
+  std::memmove(waiting_.data(), waiting_.data() + count, waiting_size_ - count);
+  waiting_size_ = static_cast<std::uint8_t>(waiting_size_ - count);
+}
+
+void stream::count_frames(const_bytes received) noexcept {
+  while (!received.empty()) {
+    if (body_left_ > 0) {
+      const std::size_t count = std::min<std::size_t>(body_left_, received.size());
+      body_left_ = static_cast<std::uint16_t>(body_left_ - count);
+      received = received.subspan(count);
+      if (body_left_ == 0) had_record_ = true;
+      continue;
+    }
+    // Mostly the library takes a header at once, and then its body.
+    if (header_size_ == 0 && received.size() >= record_header_bytes) {
+      body_left_ = body_bytes(received[record_header_bytes - 2], received[record_header_bytes - 1]);
+      received = received.subspan(record_header_bytes);
+      continue;
+    }
+    const std::byte next = received.front();
+    received = received.subspan(1);
+    if (++header_size_ == record_header_bytes - 1) {
+      header_length_high_ = next;
+    } else if (header_size_ == record_header_bytes) {
+      header_size_ = 0;
+      body_left_ = body_bytes(header_length_high_, next);
+    }
+  }
+}
+
+void stream::keep_session(handle<ssl_session_st> session) noexcept {
+  engine& home = *context_->home_;
+  // Nothing may be thrown through the library: without memory for a ticket there is none.
+  try {
+    home.sessions().put(context_->profile_id_, *peer_, std::move(session), home.now_s());
+  } catch (const std::bad_alloc&) {
+    ++home.counters_.tickets_lost;
+  }
+}
+
+void stream::refuse_certificate(errc why, std::string_view reason) {
+  refusal_ = describe(why, phase::handshake, reason);
+}
+
+error stream::describe(errc why, phase where, std::string_view reason) const {
+  std::string detail(reason);
+  if (library_ && !context_->server_name().empty()) {
+    detail.append("; server name ").append(context_->server_name());
+  }
+  if (library_ && started_ && SSL_get_current_cipher(library_.get()) != nullptr) {
+    detail.append("; ").append(SSL_get_version(library_.get())).append(", ").append(cipher());
+  }
+  if (alert_sent_ != 0) {
+    detail.append("; alert sent: ").append(SSL_alert_desc_string_long(alert_sent_));
+  }
+  return error(why, where).about(*peer_).with_detail(detail);
+}
+
+void stream::fail_by_library(phase where) {
+  const library_failure found =
+      take_failure({.nothing_decrypted = !had_record_,
+                    .certificate_at_stake = certificate_requested_ && !has_read_,
+                    .certificate_withheld = !context_->has_certificate_});
+  if (found.why == errc::certificate_bad_purpose && alert_sent_ == 0) {
+    // The library finds the key's usage wrong without a word to the peer.
+    SSL_send_fatal_alert(library_.get(), SSL_AD_UNSUPPORTED_CERTIFICATE);
+    ERR_clear_error();
+  }
+  if (refusal_) {
+    fail_with(std::move(*std::exchange(refusal_, std::nullopt)).about(*peer_));
+  } else {
+    fail_with(describe(found.why, where, found.reason));
+  }
+}
+
+void stream::fail_with(error why) {
+  CONPOOL_ASSERT(!failure_, "a stream failed twice");
+  if (state_ == stream_state::handshaking) {
+    ++context_->home_->counters_.handshakes_failed;
+    // A ticket may be what the peer did not like; and after a refused certificate none is good.
+    if (offered_session_) {
+      context_->home_->sessions().purge(context_->profile_id_, *peer_);
+    }
+  }
+  state_ = stream_state::failed;
+  failure_.emplace(std::move(why));
+}
+
+conpool::tls::version stream::version() const noexcept {
+  return static_cast<conpool::tls::version>(SSL_version(library_.get()));
+}
+
+std::string_view stream::cipher() const noexcept {
+  const SSL_CIPHER* chosen = SSL_get_current_cipher(library_.get());
+  return chosen != nullptr ? SSL_CIPHER_standard_name(chosen) : std::string_view();
+}
+
+std::string_view stream::alpn() const noexcept {
+  const std::uint8_t* chosen = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(library_.get(), &chosen, &size);
+  return size > 0 ? std::string_view(reinterpret_cast<const char*>(chosen), size)
+                  : std::string_view();
+}
+
+bool stream::resumed() const noexcept {
+  return SSL_session_reused(library_.get()) == 1;
+}
+
+stream::const_bytes stream::peer_certificate() const noexcept {
+  const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(library_.get());
+  if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) return {};
+  const CRYPTO_BUFFER* own = sk_CRYPTO_BUFFER_value(chain, 0);
+  return std::as_bytes(std::span(CRYPTO_BUFFER_data(own), CRYPTO_BUFFER_len(own)));
+}
+
+std::string_view stream::requested_name() const noexcept {
+  const char* name = SSL_get_servername(library_.get(), TLSEXT_NAMETYPE_host_name);
+  return name != nullptr ? std::string_view(name) : std::string_view();
+}
+
+}  // namespace conpool::tls

@@ -1,0 +1,92 @@
+// The root certificates that peers are checked against, and the revocation lists.
+//
+// Immutable, for the whole process, shared by shared_ptr: the PEM is read and parsed once (10 ms
+// and 0.9 MB for Debian's bundle); each shard then refers to the same parsed certificates (7 KB).
+// Nothing is read from the file system after it is made, never during a handshake.
+//
+//   auto trust = tls::trust_store::system();                 // the machine's, read at first use
+//   auto own = tls::trust_store::from_file("/etc/my-ca.pem");
+//   auto both = tls::trust_store::from_pem(bytes, {.crls_pem = lists});
+//
+// To reload is to make a new one: it has a generation of its own, so profiles made with it differ,
+// and connections and tickets of the old one are not used for them.
+//
+// May be made and used on any thread. Blocking: it reads files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <conpool/runtime/error.h>
+#include <conpool/tls/detail/handles.h>
+
+namespace conpool::tls {
+
+class trust_store;
+using trust_ptr = std::shared_ptr<const trust_store>;
+
+// Whose revocation is looked up, if there are revocation lists.
+enum class revocation_scope : std::uint8_t {
+  chain,  // every certificate below the root: its issuer's list must be there
+  leaf,   // only the peer's own
+};
+
+struct trust_options {
+  std::string_view crls_pem{};  // revocation lists, one after the other; empty: none are checked
+  revocation_scope scope = revocation_scope::chain;
+};
+
+class trust_store {
+ public:
+  // The machine's: the file of SSL_CERT_FILE and the files in the folder of SSL_CERT_DIR if either
+  // is set (secure_getenv), else the first of
+  //   /etc/ssl/certs/ca-certificates.crt, /etc/pki/tls/certs/ca-bundle.crt,
+  //   /etc/ssl/ca-bundle.pem, /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem,
+  //   /etc/ssl/cert.pem
+  // that holds a certificate. Read once; the same object from then on. A failure is not kept.
+  static result<trust_ptr> system();
+  // Reads the machine's anew, as a new generation; system() gives that from then on. So new
+  // connections of tls:// endpoints without a profile are verified by it, and offer no tickets of
+  // before. Those that stand stay (pool::clear() ends them), and a profile keeps the store that it
+  // was made with: make a new one, and take endpoints with that.
+  static result<trust_ptr> reload_system();
+  // Of what system() gives, 0 if nobody has asked for it yet.
+  static std::uint64_t system_generation() noexcept;
+
+  // From PEM. A certificate that cannot be parsed is an error here; in the system's bundle it is
+  // left out. Errors: trust_unavailable.
+  static result<trust_ptr> from_pem(std::string_view pem, const trust_options& options = {});
+  static result<trust_ptr> from_file(const std::string& path, const trust_options& options = {});
+
+  trust_store(const trust_store&) = delete;
+  trust_store& operator=(const trust_store&) = delete;
+  ~trust_store();
+
+  // Counts the stores of this process; no two have the same.
+  std::uint64_t generation() const noexcept { return generation_; }
+  std::size_t certificates() const noexcept;
+  bool checks_revocation() const noexcept;
+  // When the first of the revocation lists is out of date, in seconds since 1970; INT64_MAX if
+  // there is none.
+  std::int64_t stale_at_s() const noexcept { return stale_at_s_; }
+
+  // For shards: an engine's store over the same parsed certificates. Null without memory.
+  handle<x509_store_st> make_store() const;
+
+ private:
+  struct parsed;
+  explicit trust_store(std::unique_ptr<parsed> content);
+  static result<trust_ptr> make(std::string_view pem, const trust_options& options,
+                                bool skip_unknown, std::string_view source);
+  static result<trust_ptr> load_system();
+
+  std::unique_ptr<parsed> content_;
+  std::uint64_t generation_;
+  std::int64_t stale_at_s_;
+};
+
+}  // namespace conpool::tls
