@@ -20,14 +20,12 @@
 #include <utility>
 
 #include <conpool/pool/detail/endpoint_pool.h>
+#include <conpool/pool/detail/waiter.h>
 #include <conpool/pool/lease.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/error.h>
 
 namespace conpool {
-
-// Two lanes: whoever waits with high priority is served before all others.
-enum class acquire_priority : std::uint8_t { high, normal };
 
 // Trivially destructible, so it may be written in braces beside a co_await.
 struct acquire_options {
@@ -43,18 +41,14 @@ struct acquire_options {
   bool fresh = false;
 };
 
-// A caller in the queue of an endpoint.
-class acquire_waiter : public wait_point, public waiter_hook {
+// The waiter of one acquire; see detail/waiter.h.
+class acquire_waiter : public waiter {
  public:
   acquire_waiter(endpoint_pool& from, acquire_priority priority, bool fresh,
                  const std::source_location& where) noexcept
-      : wait_point(from.home(), &acquire_waiter::interrupt, errc::acquire_timeout),
-        from_(&from),
-        where_(where),
-        priority_(priority),
-        fresh_(fresh) {
-    run = &acquire_waiter::deliver;
-  }
+      : waiter(from.home(), &acquire_waiter::deliver, &acquire_waiter::interrupt, priority, fresh,
+               where),
+        from_(&from) {}
 
   // Joins the queue. False if it must not wait: it was refused, or its context is cancelled.
   bool begin(std::coroutine_handle<> handle, context* where, duration timeout,
@@ -62,25 +56,10 @@ class acquire_waiter : public wait_point, public waiter_hook {
   result<lease> take() noexcept;
 
  private:
-  friend class endpoint_pool;
-
-  void hand(connection& reserved, bool existed) noexcept;
-  // Takes back what was handed to it and not lent yet.
-  void take_away() noexcept { connection_ = nullptr; }
-  void fail_with(error why) noexcept;
-  void schedule() noexcept;
   static void deliver(ready_node& node) noexcept;
   static void interrupt(wait_point& self, errc why) noexcept;
 
   endpoint_pool* from_;
-  connection* connection_ = nullptr;
-  std::source_location where_;
-  std::uint64_t ticket_ = 0;  // in the order of arrival over all endpoints
-  acquire_priority priority_;
-  bool fresh_;
-  bool existed_ = false;    // the connection was there before, idle or lent
-  bool scheduled_ = false;  // on the ready queue
-  std::optional<error> failure_;
 };
 
 // Suspends only if it has to wait. What waiting needs is constructed only then.
@@ -132,7 +111,7 @@ class [[nodiscard]] acquire_awaiter {
   };
 
   endpoint_pool* from_;
-  connection* connection_ = nullptr;
+  pooled_connection* connection_ = nullptr;
   std::source_location where_;
   duration timeout_;
   state state_ = state::direct;

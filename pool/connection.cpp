@@ -1,55 +1,70 @@
 #include <conpool/pool/connection.h>
 
-#include <conpool/pool/acquire.h>
 #include <conpool/pool/detail/endpoint_pool.h>
-#include <conpool/pool/detail/pool_core.h>
+#include <conpool/pool/detail/pooled_connection.h>
 
 namespace conpool {
+namespace {
 
-connection::connection(endpoint_pool& owner, shard& home, int fd, std::uint64_t id)
-    : stream(home, fd, &owner.peer().text(), &owner.core().timeouts(), &connection::arrived_unread,
-             &connection::fully_closed),
-      owner_(&owner),
-      id_(id) {}
-
-managed_connection::managed_connection(endpoint_pool& owner, shard& home, int fd, std::uint64_t id)
-    : connection(owner, home, fd, id) {
-  managed_ = true;
+pooled_connection& pooled(connection& one) noexcept {
+  return static_cast<pooled_connection&>(one);
 }
+const pooled_connection& pooled(const connection& one) noexcept {
+  return static_cast<const pooled_connection&>(one);
+}
+
+void arrived_unread(stream& source) noexcept {
+  auto& self = static_cast<pooled_connection&>(source);
+  self.owner->something_arrived(self);
+}
+
+void fully_closed(stream& source) noexcept {
+  auto& self = static_cast<pooled_connection&>(source);
+  self.owner->retirements().stream_closed(self);
+}
+
+}  // namespace
+
+pooled_connection::pooled_connection(endpoint_facts& of, int fd)
+    : pooled_connection(of, fd, false) {}
+
+pooled_connection::pooled_connection(endpoint_facts& of, int fd, bool is_managed)
+    : connection(*of.home, fd, &of.peer.text(), &of.pool->timeouts(), &arrived_unread,
+                 &fully_closed),
+      owner(of.whole),
+      serial(of.pool->next_serial()),
+      managed(is_managed) {}
 
 const endpoint& connection::peer() const noexcept {
-  return owner_->peer();
+  return pooled(*this).owner->peer();
 }
 
-void connection::arrived_unread(stream& source) noexcept {
-  auto& self = static_cast<connection&>(source);
-  self.owner_->something_arrived(self);
+std::uint64_t connection::id() const noexcept {
+  return pooled(*this).serial;
 }
 
-void connection::fully_closed(stream& source) noexcept {
-  auto& self = static_cast<connection&>(source);
-  self.owner_->connection_closed(self);
+std::uint32_t connection::uses() const noexcept {
+  return pooled(*this).times_lent;
+}
+
+time_point connection::created_at() const noexcept {
+  return pooled(*this).stood_at;
 }
 
 void connection::set_lease_limit(std::uint32_t most) noexcept {
-  CONPOOL_ASSERT(managed_, "only a protocol's connection can be shared");
-  if (!managed_) return;
-  auto& self = static_cast<managed_connection&>(*this);
-  if (!self.shared_) return;
-  self.lease_limit_ = std::max(1U, most);
-  self.owner_->expect_leases(self.lease_limit_);
-  self.owner_->lease_limit_changed(self);
+  CONPOOL_ASSERT(pooled(*this).managed, "only a protocol's connection can be shared");
+  if (!is_shared(pooled(*this))) return;
+  pooled(*this).owner->lease_limit_changed(as_managed(pooled(*this)), most);
 }
 
 void connection::retire() noexcept {
-  owner_->retire(*this, close_reason::retired);
+  pooled(*this).owner->retirements().retire(pooled(*this), close_reason::retired);
 }
 
 std::uint32_t connection::leases() const noexcept {
-  if (managed_ && static_cast<const managed_connection*>(this)->shared_) {
-    return static_cast<const managed_connection*>(this)->leases_;
-  }
-  return state_ == state_kind::leased ? 1 : 0;
+  const pooled_connection& self = pooled(*this);
+  if (is_shared(self)) return as_managed(self).lease_count;
+  return self.stage == connection_stage::leased ? 1 : 0;
 }
 
 }  // namespace conpool

@@ -5,19 +5,20 @@
 namespace conpool {
 
 void lease::give_back(connection& lent) noexcept {
-  lent.owner_->give_back(lent);
+  auto& pooled = static_cast<pooled_connection&>(lent);
+  pooled.owner->give_back(pooled);
 }
 
 task<result<detached>> lease::detach() {
-  connection& lent = **this;
-  if (lent.managed_ && lent.leases() != 1) {
+  auto& lent = static_cast<pooled_connection&>(**this);
+  if (lent.managed && lent.leases() != 1) {
     co_return fail(error(errc::invalid_argument)
                        .about(lent.peer().text())
                        .with_detail("a connection that others have leased cannot be detached"));
   }
   auto taken = co_await lent.detach();
   if (!taken) co_return fail(std::move(taken.error()));
-  lent.reason_ = close_reason::detached;
+  lent.reason = close_reason::detached;
   give_back(*std::exchange(connection_, nullptr));
   co_return std::move(*taken);
 }

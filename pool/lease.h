@@ -46,7 +46,7 @@ class [[nodiscard]] lease {
 
   // True if the connection was lent before: then a first read that finds it closed says nothing
   // about the endpoint, and a request without effect may be repeated.
-  bool reused() const noexcept { return operator->()->uses_ > 1; }
+  bool reused() const noexcept { return operator->()->uses() > 1; }
 
   // Gives it back now; the lease is empty then. Idempotent.
   void release() noexcept {
@@ -55,7 +55,7 @@ class [[nodiscard]] lease {
   // Closes it instead of giving it back: for what the pool cannot know, as a protocol error.
   void discard() noexcept {
     if (connection_ == nullptr) return;
-    connection_->mark(stream::discarded);
+    connection_->mark(connection::discarded);
     release();
   }
   // Takes the descriptor out of the pool: its watch is ended first, and bytes that were received

@@ -61,7 +61,7 @@ std::optional<error> pool::refusal(const endpoint& to) const {
   if (core_->closed()) [[unlikely]] {
     return error(core_->closed_because(), phase::acquire).about(to.text());
   }
-  if (!endpoint_pool::supports(to)) [[unlikely]] {
+  if (!dialer::supports(to)) [[unlikely]] {
     return error(errc::unsupported, phase::acquire)
         .about(to.text())
         .with_detail("this build of conpool has no TLS (-Dtls=disabled)");
@@ -95,11 +95,12 @@ std::vector<endpoint_stats> pool::all_stats() const {
 }
 
 void pool::clear(const endpoint& to, leased what) noexcept {
-  if (endpoint_pool* const found = core_->find(to)) found->clear(what == leased::break_off);
+  if (endpoint_pool* const found = core_->find(to))
+    found->retirements().clear(what == leased::break_off);
 }
 
 void pool::clear_all(leased what) noexcept {
-  for (auto& [to, one] : core_->endpoints()) one->clear(what == leased::break_off);
+  for (auto& [to, one] : core_->endpoints()) one->retirements().clear(what == leased::break_off);
 }
 
 result<void> pool::reconfigure(const pool_config& config) {
@@ -117,9 +118,9 @@ result<void> pool::adopt(const endpoint& to, int fd) {
 task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within) {
   if (auto refused = refusal(to)) co_return fail(std::move(*refused));
   const endpoint_handle kept = handle(to);
-  endpoint_pool& place = *kept.place_;
+  endpoint_pool& at = *kept.at_;
   const std::uint32_t limit = std::min(config().max_connections_per_endpoint,
-                                       place.counts().active + config().idle_limit());
+                                       at.facts().counts.active + config().idle_limit());
   if (count > limit) {
     co_return fail(error(errc::invalid_argument, phase::acquire)
                        .about(to.text())
@@ -127,14 +128,14 @@ task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within)
                                     " connections; with those that are leased now " +
                                     std::to_string(limit) + " may stand"));
   }
-  if (place.missing(count) == 0) co_return result<void>{};
+  if (at.demand().missing(count) == 0) co_return result<void>{};
   warm_request request(home(), count);
-  place.warm(request);
+  at.demand().warm(request);
   if (within == duration::zero()) within = config().acquire_timeout;
   auto wait = wait_for(request.done);
   auto woken = co_await with_timeout(home(), within, std::move(wait));
-  place.give_up_warming(request);
-  const std::uint32_t missing = place.missing(count);
+  at.demand().give_up(request);
+  const std::uint32_t missing = at.demand().missing(count);
   if (request.failure) co_return fail(std::move(*request.failure));
   if (woken) co_return result<void>{};
   co_return fail(error(woken.error().kind(), phase::connect)
@@ -149,15 +150,15 @@ task<result<validation_report>> pool::validate(endpoint to) {
   endpoint_pool* const found = core_->find(to);
   if (found == nullptr) co_return report;
   const endpoint_handle kept(*core_, *found);
-  while (found->batch() != nullptr) {
-    auto turn = co_await found->batch()->done.wait();  // another validate() is at it
+  while (found->checks().batch() != nullptr) {
+    auto turn = co_await found->checks().batch()->done.wait();  // another validate() is at it
     if (!turn) co_return fail(std::move(turn.error()));
     co_await found->home().yield();
   }
   check_batch batch(found->home());
-  found->check_all(batch);
+  found->checks().check_all(batch);
   auto done = co_await batch.done.wait();
-  found->leave_batch();
+  found->checks().leave_batch();
   if (!done) co_return fail(std::move(done.error()));
   report.checked = batch.checked;
   report.alive = batch.alive;
@@ -168,7 +169,7 @@ task<result<validation_report>> pool::validate(endpoint to) {
 task<result<validation_report>> pool::validate_all() {
   std::vector<endpoint> all;
   for (const auto& [to, one] : core_->endpoints()) {
-    if (one->counts().idle > 0) all.push_back(to);
+    if (one->facts().counts.idle > 0) all.push_back(to);
   }
   // All of them begin before the first is awaited, so that their checks leave together.
   std::vector<result<validation_report>> reports(all.size(), validation_report{});
@@ -210,19 +211,20 @@ task<result<drain_report>> pool::drain(duration within) {
   auto emptied = co_await with_timeout(home, within, std::move(wait));
   if (!emptied && home.now() < deadline) co_return fail(std::move(emptied.error()));
   for (auto& [to, one] : core->endpoints()) {
-    one->force_leased([&](const connection& forced) { report.forced.push_back(describe(forced)); });
+    one->retirements().force_leased(
+        [&](const pooled_connection& forced) { report.forced.push_back(describe(forced)); });
   }
   report.returned -= report.forced.size();
   co_return std::move(report);
 }
 
-forced_lease pool::describe(const connection& forced) {
+forced_lease pool::describe(const pooled_connection& forced) {
   forced_lease made;
   made.endpoint = forced.peer().text();
   made.connection = forced.id();
-  if (forced.lent_from_.line() != 0) {
-    made.held = forced.home().now() - forced.last_used_;
-    made.where = forced.lent_from_;
+  if (forced.lent_from.line() != 0) {
+    made.held = forced.home().now() - forced.last_used;
+    made.where = forced.lent_from;
   }
   return made;
 }

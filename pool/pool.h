@@ -48,26 +48,25 @@ namespace conpool {
 // pool open. Used on the pool's shard only.
 class endpoint_handle {
  public:
-  endpoint_handle(const endpoint_handle& other) noexcept
-      : core_(other.core_), place_(other.place_) {
-    place_->add_handle();
+  endpoint_handle(const endpoint_handle& other) noexcept : core_(other.core_), at_(other.at_) {
+    at_->add_handle();
   }
   endpoint_handle& operator=(endpoint_handle other) noexcept {
     std::swap(core_, other.core_);
-    std::swap(place_, other.place_);
+    std::swap(at_, other.at_);
     return *this;
   }
-  ~endpoint_handle() { place_->drop_handle(); }
+  ~endpoint_handle() { at_->drop_handle(); }
 
-  const endpoint& peer() const noexcept { return place_->peer(); }
+  const endpoint& peer() const noexcept { return at_->peer(); }
 
  private:
   friend class pool;
-  endpoint_handle(pool_core& core, endpoint_pool& place) noexcept : core_(core), place_(&place) {
-    place_->add_handle();
+  endpoint_handle(pool_core& core, endpoint_pool& at) noexcept : core_(core), at_(&at) {
+    at_->add_handle();
   }
   core_pointer core_;
-  endpoint_pool* place_;
+  endpoint_pool* at_;
 };
 
 // What clear() does with connections that are leased.
@@ -132,15 +131,15 @@ class pool {
                           location where = location::current());
   acquire_awaiter acquire(const endpoint_handle& to,
                           location where = location::current()) noexcept {
-    return acquire_awaiter(*to.place_, duration::zero(), where);
+    return acquire_awaiter(*to.at_, duration::zero(), where);
   }
   acquire_awaiter acquire(const endpoint_handle& to, duration timeout,
                           location where = location::current()) noexcept {
-    return acquire_awaiter(*to.place_, timeout, where);
+    return acquire_awaiter(*to.at_, timeout, where);
   }
   acquire_awaiter acquire(const endpoint_handle& to, const acquire_options& options,
                           location where = location::current()) noexcept {
-    return acquire_awaiter(*to.place_, options, where);
+    return acquire_awaiter(*to.at_, options, where);
   }
   endpoint_handle handle(const endpoint& to) { return endpoint_handle(*core_, core_->at(to)); }
 
@@ -209,7 +208,7 @@ class pool {
                                   const protocol_hooks* hooks, std::shared_ptr<void> speaks);
   std::optional<error> refusal(const endpoint& to) const;
   static task<void> validate_into(pool* self, endpoint to, result<validation_report>* into);
-  static forced_lease describe(const connection& forced);
+  static forced_lease describe(const pooled_connection& forced);
 
   core_pointer core_;
 };
@@ -235,10 +234,10 @@ auto pool::with_connection(endpoint to, F function, location where)
   if (!taken) co_return fail(std::move(taken.error()));
   lease held = std::move(*taken);
   // Until the function has returned a value the connection counts as unusable.
-  held->mark(stream::discarded);
+  held->mark(connection::discarded);
   auto body = function(*held);
   auto outcome = co_await body;
-  if (outcome) held->clear(stream::discarded);
+  if (outcome) held->clear(connection::discarded);
   co_return std::move(outcome);
 }
 

@@ -27,10 +27,9 @@
 //   bool on_acquire(connection&, state&)          False: it is closed and another one is lent.
 //   bool is_healthy(const connection&, const state&)   The same, asked first.
 //   bool on_release(connection&, state&)          False: it is closed.
-//   task<bool> on_release(connection&, state&)    The same, for one that has to talk (ROLLBACK):
-//   the
-//       pool runs it after the lease has gone, within release_timeout, and for at most
-//       max_releasing_per_endpoint at a time; one more is closed instead.
+//   task<bool> on_release(connection&, state&)    The same, for one that has to talk (ROLLBACK).
+//       The pool runs it after the lease has gone, within release_timeout, for at most
+//       max_releasing_per_endpoint connections at a time; one more is closed instead.
 //   task<result<void>> ping(connection&, state&)  A round trip, within ping_timeout.
 //   idle_data on_idle_data(connection&, state&, std::span<const std::byte>)
 //       Bytes came while nobody had it: an expected push (keep) or dirt (the connection is closed).
@@ -55,6 +54,8 @@
 #include <span>
 
 #include <conpool/pool/connection.h>
+#include <conpool/pool/detail/pooled_connection.h>
+#include <conpool/pool/detail/protocol_hooks.h>
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/task.h>
@@ -75,38 +76,12 @@ enum class idle_data : std::uint8_t {
   dirt,  // nobody asked for it: close the connection
 };
 
-// The hooks of a protocol, with its type forgotten; null where it has none. Internal.
-struct protocol_hooks {
-  connection* (*create)(endpoint_pool&, shard&, int fd, std::uint64_t id);
-  void (*destroy)(connection&) noexcept;
-  task<result<void>> (*on_connect)(void*, connection&) = nullptr;
-  bool (*on_acquire)(void*, connection&) noexcept = nullptr;
-  bool (*is_healthy)(void*, const connection&) noexcept = nullptr;
-  bool (*on_release)(void*, connection&) noexcept = nullptr;
-  task<bool> (*clean)(void*, connection&) = nullptr;  // on_release as a coroutine
-  task<result<void>> (*ping)(void*, connection&) = nullptr;
-  idle_data (*on_idle_data)(void*, connection&, std::span<const std::byte>) noexcept = nullptr;
-  void (*on_close)(void*, connection&, close_reason) noexcept = nullptr;
-  access (*access_mode)(void*, const connection&) noexcept = nullptr;
-  task<void> (*run)(void*, connection&) = nullptr;
-  std::uint32_t expected_leases = 1;
-
-  // Whether each lend or each return has to ask.
-  bool on_each_lend() const noexcept {
-    return on_acquire != nullptr || is_healthy != nullptr || access_mode != nullptr;
-  }
-  bool on_each_return() const noexcept {
-    return on_release != nullptr || clean != nullptr || access_mode != nullptr;
-  }
-};
-
 namespace detail {
 
 template <typename P>
 class connection_of final : public managed_connection {
  public:
-  connection_of(endpoint_pool& owner, shard& home, int fd, std::uint64_t id)
-      : managed_connection(owner, home, fd, id) {}
+  connection_of(endpoint_facts& of, int fd) : managed_connection(of, fd) {}
   typename P::state own{};
 };
 
@@ -234,14 +209,13 @@ constexpr void set_lending_hooks(protocol_hooks& made) noexcept {
 
 template <protocol P>
 constexpr protocol_hooks make_hooks() {
-  protocol_hooks made{
-      .create = [](endpoint_pool& owner, shard& home, int fd, std::uint64_t id) -> connection* {
-        return new connection_of<P>(owner, home, fd, id);
-      },
-      .destroy =
-          [](connection& gone) noexcept {
-            delete &static_cast<connection_of<P>&>(gone);
-          }};
+  protocol_hooks made{.create = [](endpoint_facts& of, int fd) -> pooled_connection* {
+                        return new connection_of<P>(of, fd);
+                      },
+                      .destroy =
+                          [](pooled_connection& gone) noexcept {
+                            delete &static_cast<connection_of<P>&>(gone);
+                          }};
   if constexpr (has_on_connect<P>) {
     made.on_connect = [](void* self, connection& one) {
       return static_cast<P*>(self)->on_connect(one, state_of<P>(one));
@@ -292,7 +266,8 @@ inline constexpr protocol_hooks hooks_of = make_hooks<P>();
 
 template <typename P>
 typename P::state& connection::state() noexcept {
-  CONPOOL_ASSERT(managed_, "a connection of a pool without a protocol has no state");
+  CONPOOL_ASSERT(static_cast<const pooled_connection*>(this)->managed,
+                 "a connection of a pool without a protocol has no state");
   return detail::state_of<P>(*this);
 }
 

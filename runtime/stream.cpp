@@ -147,7 +147,7 @@ std::size_t stream::take_unread(std::span<std::byte> into) noexcept {
   data_ += count;
   size_ -= static_cast<std::uint32_t>(count);
   bytes_received_ += count;
-  clear(unanswered);
+  clear(wrote_last);
   if (size_ == 0) drop_unread();
   return count;
 }
@@ -338,7 +338,7 @@ bool stream::read_awaiter::await_ready() noexcept {
 bool stream::read_awaiter::begin(std::coroutine_handle<> handle, context* where) noexcept {
   stream& source = *source_;
   if (!park(handle, where)) {
-    source.mark(broken_off);
+    source.mark(stream::interrupted);
     code_ = -ECANCELED;
     return false;
   }
@@ -371,7 +371,7 @@ void stream::read_awaiter::received(operation& op) noexcept {
     const auto count = static_cast<std::size_t>(code);
     self.filled_ += count;
     source.bytes_received_ += count;
-    source.clear(unanswered);
+    source.clear(wrote_last);
     if (op.socket_nonempty()) {
       source.mark(more_data);
     } else {
@@ -404,7 +404,7 @@ void stream::read_awaiter::finish(int code) noexcept {
   source_->clear(reading);
   source_->reader_ = nullptr;
   // The kernel may end an operation that nobody asked it to: the message is cut all the same.
-  if (code == -ECANCELED || wait_point::interrupted()) source_->mark(stream::broken_off);
+  if (code == -ECANCELED || wait_point::interrupted()) source_->mark(stream::interrupted);
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;
   wake();
 }
@@ -450,14 +450,14 @@ bool stream::write_awaiter::begin(std::coroutine_handle<> handle, context* where
   }
   if (!park(handle, where)) {
     // Nothing was sent, but the caller's exchange is broken off.
-    sink.mark(stream::broken_off);
+    sink.mark(stream::interrupted);
     code_ = -ECANCELED;
     return false;
   }
   deadline_ = saturating_add(home().now(), timeout_);
   sink.watch_deadline(deadline_);
   sink.mark(writing);
-  sink.mark(unanswered);
+  sink.mark(wrote_last);
   sink.writer_ = this;
   ++sink.operations_;
   if (sink.codec_) [[unlikely]] {
@@ -498,7 +498,7 @@ void stream::write_awaiter::finish(int code) noexcept {
   source_->clear(writing);
   source_->writer_ = nullptr;
   if (code == -ECANCELED || (code != 0 && wait_point::interrupted())) {
-    source_->mark(stream::broken_off);
+    source_->mark(stream::interrupted);
   }
   if (code != 0 && done_ > 0) source_->mark(stream::torn);
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;

@@ -51,7 +51,8 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   class write_awaiter;
   class connect_awaiter;
 
-  // Why a connection may not be lent again; a bit set, 0 for a clean one.
+  // What has happened to it: facts of I/O, a bit set. 0 for a stream at rest that can be used
+  // again.
   enum condition : std::uint32_t {
     has_data = 1U << 0,     // received bytes wait to be read
     more_data = 1U << 1,    // the kernel said that bytes were left after the last receive
@@ -59,16 +60,17 @@ class stream : public list_hook<shard>, private operation, private timer_node {
     writing = 1U << 3,      // a write is under way
     ended = 1U << 4,        // the peer closed its side
     failed = 1U << 5,       // a read or write failed
-    broken_off = 1U << 6,   // a read or write was ended by its deadline or a cancellation
-    discarded = 1U << 7,    // the user or a protocol asked for it to be closed
-    closing = 1U << 8,      // begin_close() was called
-    unanswered = 1U << 9,   // the last thing that happened was a write
-    probing = 1U << 10,     // the operation in flight is a probe
-    detaching = 1U << 11,   // detach() is under way
-    supervised = 1U << 12,  // its owner wants to look at it before it is lent again
-    torn = 1U << 13,        // a write ended in the middle: what follows would be taken for its rest
-    worn_out = 1U << 14,    // its codec should not be used much longer
+    interrupted = 1U << 6,  // a read or write was ended by its deadline or a cancellation
+    closing = 1U << 7,      // begin_close() was called
+    wrote_last = 1U << 8,   // the last thing that happened was a write
+    probing = 1U << 9,      // the operation in flight is a probe
+    detaching = 1U << 10,   // detach() is under way
+    torn = 1U << 11,        // a write ended in the middle: what follows would be taken for its rest
+    codec_spent = 1U << 12,  // its codec asks not to be used much longer
   };
+  // The upper half of the same word is its owner's, who keeps marks of their own there and so tests
+  // both with one load. The stream neither sets nor reads them.
+  static constexpr unsigned first_owner_bit = 16;
 
   stream(const stream&) = delete;
   stream& operator=(const stream&) = delete;
@@ -140,10 +142,9 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   // nothing stays in TIME_WAIT.
   void begin_reset() noexcept;
 
-  // What a user or a protocol knows and the stream does not: after mark(discarded) a pooled
-  // connection is closed instead of lent again.
-  void mark(condition what) noexcept { conditions_ |= what; }
-  void clear(condition what) noexcept { conditions_ &= ~std::uint32_t{what}; }
+  // For its owner's marks, and for an owner who knows better than the stream what a fact means.
+  void mark(std::uint32_t what) noexcept { conditions_ |= what; }
+  void clear(std::uint32_t what) noexcept { conditions_ &= ~what; }
 
  protected:
   using event_fn = void (*)(stream&) noexcept;

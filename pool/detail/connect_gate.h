@@ -4,12 +4,12 @@
 // connect_backoff_min * 2^(k-1), at most connect_backoff_max ("full jitter": Brooker, "Exponential
 // Backoff and Jitter", AWS Architecture Blog, 2015), so that many clients of one broken server
 // spread out. After breaker_failures in a row the breaker opens: callers who would have to wait for
-// a connect fail at once, and one connect at a time goes on trying, paced by the same backoff.
+// a connect fail at once, and trial connects go on one at a time, paced by the same backoff.
 //
 // A connect that stands closes the breaker. The count of failures starts anew only when a
-// connection was really lent: a server that accepts and closes at once is a failing one, too.
+// connection was really lent: a server that accepts and closes at once is failing, too.
 //
-// Owned by an endpoint's pool. Holds no timer: next_attempt() says when to look again.
+// Owned by an endpoint's pool. It holds no timer: next_attempt() says when to look again.
 #pragma once
 
 #include <algorithm>

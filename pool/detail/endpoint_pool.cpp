@@ -1,479 +1,317 @@
 #include <conpool/pool/detail/endpoint_pool.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <limits>
+#include <utility>
 
-#include <conpool/pool/acquire.h>
-#include <conpool/pool/detail/pool_core.h>
+#include <conpool/pool/detail/refusals.h>
+#include <conpool/pool/detail/return_verdict.h>
 
 namespace conpool {
-namespace {
 
-std::optional<socket_address> address_without_resolving(const endpoint& to) {
-  result<socket_address> made = fail(error(errc::invalid_argument));
-  if (to.transport() == transport::unix_socket) {
-    made = socket_address::unix_path(to.path());
-  } else if (to.is_numeric()) {
-    made = socket_address::ip(to.host(), to.port());
-  }
-  if (!made) return std::nullopt;
-  return *made;
-}
-
-}  // namespace
-
-endpoint_pool::endpoint_pool(pool_core& core, const endpoint& to)
-    : timer_node(&endpoint_pool::upkeep_fired),
-      ready_node(&endpoint_pool::look_at_demand_now),
-      home_(&core.home()),
-      core_(&core),
-      hooks_(core.hooks()),
-      endpoint_(to),
-      retry_(*this),
-      touched_(core.home().now()),
-      fixed_address_(address_without_resolving(to)) {
-  if (hooks_ != nullptr) expected_leases_ = std::max(1U, hooks_->expected_leases);
-  shut_down_ = core.closed();
+endpoint_pool::endpoint_pool(pool_facts& pool, const endpoint& to)
+    : facts_(pool, *this, to),
+      idle_(facts_),
+      waiters_(facts_.counts),
+      shared_(facts_),
+      tasks_(facts_, idle_, *this),
+      checks_(facts_, idle_, tasks_, shared_),
+      demand_(facts_, waiters_, checks_, shared_, *this),
+      retirement_(facts_, rules_, idle_, waiters_, shared_, checks_, demand_),
+      leaks_(facts_),
+      maintenance_(facts_, idle_, waiters_, checks_, demand_, leaks_, retirement_),
+      lender_(facts_, rules_, idle_, shared_, tasks_, checks_, retirement_, leaks_, maintenance_),
+      handover_(facts_, rules_, idle_, waiters_, shared_, demand_, retirement_, lender_,
+                maintenance_, *this),
+      intake_(facts_, rules_, idle_, waiters_, shared_, tasks_, demand_, retirement_, maintenance_,
+              handover_, *this) {
+  pool.cap().join(*this);
   refresh();
-  look_at_demand();  // min_idle_per_endpoint
+  demand_.look();  // min_idle_per_endpoint
 }
 
 endpoint_pool::~endpoint_pool() {
-  CONPOOL_ASSERT(counts_.active + counts_.idle + counts_.connecting + counts_.closing == 0,
+  CONPOOL_ASSERT(facts_.total() + facts_.counts.retiring == 0,
                  "an endpoint's pool was destroyed before its connections");
-  if (!shut_down_) {
-    home_->timers().cancel(*this);
-    home_->timers().cancel(retry_);
-  }
+  facts_.pool->cap().leave(*this);
 }
 
 endpoint_stats endpoint_pool::stats() const {
   endpoint_stats made;
-  static_cast<pool_counts&>(made) = counts_;
-  made.endpoint = endpoint_.to_string();
-  made.failed_in_a_row = gate_.failures();
-  made.breaker_open = gate_.open();
-  if (last_error_) made.last_error = last_error_->message();
+  static_cast<pool_counts&>(made) = facts_.counts;
+  made.endpoint = facts_.peer.to_string();
+  made.failed_in_a_row = demand_.gate().failures();
+  made.breaker_open = demand_.gate().open();
+  if (facts_.last_error) made.last_error = facts_.last_error->message();
   return made;
-}
-
-connection* endpoint_pool::make_connection(int fd) {
-  const std::uint64_t id = core_->next_connection_id();
-  if (hooks_ == nullptr) return new connection(*this, *home_, fd, id);
-  return hooks_->create(*this, *home_, fd, id);
-}
-
-void endpoint_pool::free_connection(connection& gone) noexcept {
-  if (hooks_ == nullptr) {
-    delete &gone;
-  } else {
-    hooks_->destroy(gone);
-  }
-}
-
-void endpoint_pool::tell(event_queue::record event) const noexcept {
-  if (!core_->observed()) return;
-  event.peer.emplace(endpoint_);
-  core_->tell(std::move(event));
-}
-
-void endpoint_pool::tell(pool_event_kind kind, const connection* about) const noexcept {
-  if (!core_->observed()) return;
-  event_queue::record event;
-  event.kind = kind;
-  if (about != nullptr) event.connection = about->id();
-  tell(std::move(event));
 }
 
 // --- what a lend and a return look at
 
-bool endpoint_pool::is_supervised() const noexcept {
-  const pool_config& config = core_->config();
-  return config.max_connection_uses != 0 || config.leak_threshold > duration::zero() ||
-         core_->observed() || (hooks_ != nullptr && hooks_->on_each_return());
-}
-
 void endpoint_pool::refresh() noexcept {
-  const pool_config& config = core_->config();
-  const validation_policy policy = config.validation;
-  shares_ = hooks_ != nullptr && hooks_->access_mode != nullptr;
-  watch_ = policy != validation_policy::none;
-  lends_ = watch_ ? look::at_completions : look::not_at_all;
-  if (policy == validation_policy::probe || policy == validation_policy::ping || core_->paused() ||
-      core_->observed() || config.leak_threshold > duration::zero() ||
-      (hooks_ != nullptr && hooks_->on_each_lend())) {
-    lends_ = look::closely;
-  }
-  dirty_ = config.reuse_unanswered ? ~std::uint32_t{stream::unanswered} : ~0U;
-  idle_room_ = config.idle_limit();
-  // Above the floor each return may make the coldest one due.
-  if (config.min_idle_per_endpoint > 0) idle_room_ = config.min_idle_per_endpoint;
-  if (shut_down_ || core_->in_shortage() || core_->over_limit() ||
-      standing() > config.max_connections_per_endpoint) {
-    idle_room_ = 0;
-  }
-  const bool did_detect = std::exchange(detects_leaks_, config.leak_threshold > duration::zero());
-  if (did_detect && !detects_leaks_) stop_detecting();
-  const bool were_supervised = std::exchange(supervised_, is_supervised());
-  if (supervised_ == were_supervised) return;
-  for (connection& one : members_) {
-    if (supervised_ || one.retiring_) {
-      one.mark(stream::supervised);
+  const bool did_detect = rules_.detects_leaks;
+  const bool were_supervised = rules_.supervised;
+  rules_.refresh(facts_);
+  if (did_detect && !rules_.detects_leaks) leaks_.forget_all();
+  if (rules_.supervised == were_supervised) return;
+  for (pooled_connection& one : facts_.members) {
+    if (rules_.supervised || one.retiring) {
+      one.mark(pooled_connection::supervised);
     } else {
-      one.clear(stream::supervised);
+      one.clear(pooled_connection::supervised);
     }
   }
 }
 
-// The leak detector was switched off: what is leased is in no list, and nothing is known of it.
-void endpoint_pool::stop_detecting() noexcept {
-  while (!leased_.empty()) leased_.pop_front();
-  for (connection& one : members_) {
-    one.lent_from_ = {};
-    one.leak_reported_ = false;
-  }
-}
-
 void endpoint_pool::limits_changed() noexcept {
-  if (shut_down_) return;
-  const core_pointer keep(*core_);
-  const pool_config& config = core_->config();
-  while (!idle_.empty() && standing() > config.max_connections_per_endpoint) {
-    close_connection(idle_.back(), close_reason::over_limit);
+  if (facts_.shut_down) return;
+  const counted_pointer<pool_facts> keep(*facts_.pool);
+  const pool_config& config = facts_.config();
+  while (!idle_.empty() && facts_.standing() > config.max_connections_per_endpoint) {
+    retirement_.close(idle_.coldest(), close_reason::over_limit);
   }
-  while (counts_.idle > config.idle_limit()) {
-    close_connection(idle_.back(), close_reason::over_idle_limit);
+  while (facts_.counts.idle > config.idle_limit()) {
+    retirement_.close(idle_.coldest(), close_reason::over_idle_limit);
   }
   watch_unwatched();
-  next_trim_ = time_point::max();
-  next_check_ = time_point::max();
-  if (next_retirement_ != time_point::max()) next_retirement_ = home_->now();
-  schedule_upkeep();
+  maintenance_.reschedule();
   resumed();
 }
 
 // After a change of the policy: what was not watched so far is looked at once, and then watched.
 void endpoint_pool::watch_unwatched() noexcept {
-  if (!watch_) return;
+  if (!rules_.watch) return;
   for (auto it = idle_.begin(); it != idle_.end();) {
-    connection& one = *it++;
-    if (!one.receive_posted() && is_alive(one)) watch(one);
+    pooled_connection& one = *it++;
+    if (!one.receive_posted() && lender_.is_alive(one)) idle_.watch(one);
   }
 }
 
 void endpoint_pool::resumed() noexcept {
-  if (shut_down_) return;
-  if (!core_->paused()) serve_from_idle();  // before a newcomer can pass
-  look_at_demand();
+  if (facts_.shut_down) return;
+  if (!facts_.pool->paused()) handover_.serve_from_idle();  // before a newcomer can pass
+  demand_.look();
 }
 
-// --- lending
+void endpoint_pool::shut_down(errc why) noexcept {
+  maintenance_.shut_down();
+  retirement_.shut_down(error(why, phase::acquire).about(facts_.peer.text()));
+}
 
-connection* endpoint_pool::take_idle_slowly(const std::source_location& where) noexcept {
-  if (core_->paused()) return nullptr;
+// --- lending and taking back
+
+void endpoint_pool::look_at_completions() noexcept {
+  ring& kernel = facts_.home->ring();
   // Closes what has ended, each through something_arrived().
-  if (watch_ && home_->ring().completions_pending()) home_->ring().harvest();
-  if (shares_) return take_shared(where);
+  if (rules_.watch && kernel.completions_pending()) kernel.harvest();
+}
+
+pooled_connection* endpoint_pool::take_idle_slowly(const std::source_location& where) noexcept {
+  if (facts_.pool->paused()) return nullptr;
+  look_at_completions();
   // Nobody passes those who wait while another connection is checked for them.
-  if (counts_.waiting > fresh_waiting_) return nullptr;
-  while (connection* const candidate = warmest_idle()) {
-    if (!protocol_wants(*candidate)) {
-      retire(*candidate, close_reason::vetoed);
+  if (rules_.shares ? !waiters_.empty() : waiters_.patient() > 0) return nullptr;
+  while (pooled_connection* const candidate = lender_.next()) {
+    if (!lender_.protocol_wants(*candidate)) {
+      retirement_.retire(*candidate, close_reason::vetoed);
       continue;
     }
-    note_reader(*candidate);
-    lend_idle(*candidate);
-    note_lent(*candidate, where);
+    if (is_shared(*candidate)) {
+      lender_.lend_shared(as_managed(*candidate));
+    } else {
+      lender::note_reader(*candidate);
+      lender_.lend_idle(*candidate);
+    }
+    lender_.note_lent(*candidate, where);
     return candidate;
   }
   return nullptr;
 }
 
-// The idle connection to lend next; null if there is none, or if it has to be checked: then the
-// caller waits for that.
-connection* endpoint_pool::warmest_idle() noexcept {
-  while (!idle_.empty()) {
-    connection& candidate = idle_.front();
-    if (needs_check(candidate)) return nullptr;
-    if (is_alive(candidate)) return &candidate;
-  }
-  return nullptr;
-}
-
-// Looks at an idle connection, and takes one out of the list that is of no use.
-bool endpoint_pool::is_alive(connection& candidate) noexcept {
-  if ((candidate.conditions() & broken) != 0) {
-    // Its run() was the reader of its end, and has not been resumed since.
-    close_connection(candidate, reason_of(candidate));
-    return false;
-  }
-  const bool reads = (candidate.conditions() & stream::reading) != 0;
-  if (!watch_ || reads || candidate.receive_posted() || read_by_run(candidate)) return true;
-  // Unwatched: a new connection whose server spoke first, or one from before a change of the
-  // policy. The socket itself has to be asked.
-  const int waiting = home_->ring().peek(candidate.fd());
-  if (waiting == -EAGAIN || (waiting > 0 && candidate.uses_ == 0)) return true;
-  if (waiting > 0 && hooks_ != nullptr && hooks_->on_idle_data != nullptr) {
-    begin_service(candidate, service::idle_data);
-  } else if (waiting > 0) {
-    close_connection(candidate, close_reason::unexpected_data);
-  } else {
-    close_connection(candidate,
-                     waiting == 0 ? close_reason::peer_closed : close_reason::peer_reset);
-  }
-  return false;
-}
-
-// Asked once for each lease.
-bool endpoint_pool::protocol_wants(connection& candidate) noexcept {
-  if (hooks_ == nullptr) return true;
-  void* const protocol = core_->protocol();
-  return (hooks_->is_healthy == nullptr || hooks_->is_healthy(protocol, candidate)) &&
-         (hooks_->on_acquire == nullptr || hooks_->on_acquire(protocol, candidate));
-}
-
-void endpoint_pool::note_lent(connection& taken, const std::source_location& where) noexcept {
-  if (core_->config().leak_threshold > duration::zero() && !shares_) {
-    taken.last_used_ = home_->now();
-    taken.lent_from_ = where;
-    taken.leak_reported_ = false;
-    leased_.push_back(taken);
-    if (!timer_node::armed() || &leased_.front() == &taken) schedule_upkeep();
-  }
-  if (!core_->observed()) return;
-  event_queue::record event;
-  event.kind = pool_event_kind::lent;
-  event.connection = taken.id();
-  event.where = where;
-  tell(std::move(event));
-}
-
-void endpoint_pool::note_returned(connection& returned) noexcept {
-  // With leak detection only: a shared one stays in its list.
-  if (!shares_ && returned.idle_hook::is_linked()) connection_list::unlink(returned);
-  const std::source_location where = std::exchange(returned.lent_from_, {});
-  const bool was_reported = std::exchange(returned.leak_reported_, false);
-  if (!core_->observed()) return;
-  event_queue::record event;
-  event.kind = pool_event_kind::returned;
-  event.connection = returned.id();
-  event.where = where;
-  if (where.line() != 0) event.held = home_->now() - returned.last_used_;
-  if (was_reported) {
-    event_queue::record late = event;
-    late.kind = pool_event_kind::leak_returned;
-    tell(std::move(late));
-  }
-  tell(std::move(event));
-}
-
-// --- taking back
-
-// Then its run() is the idle watch.
-bool endpoint_pool::read_by_run(const connection& one) noexcept {
-  return one.managed_ && managed(one).running_ &&
-         (managed(one).shared_ || managed(one).read_by_run_);
-}
-
-// By run(), or on behalf of several leases: what is under way when a lease ends is the protocol's
-// business, as long as the stream is whole.
-bool endpoint_pool::read_by_protocol(const connection& one) noexcept {
-  return read_by_run(one) || (one.managed_ && managed(one).shared_);
-}
-
-// Nobody but run() can be reading before the lease begins.
-void endpoint_pool::note_reader(connection& lent) noexcept {
-  if (lent.managed_ && (lent.conditions() & stream::reading) != 0) {
-    managed(lent).read_by_run_ = true;
-  }
-}
-
-// What keeps a connection from being lent again.
-std::uint32_t endpoint_pool::faults_of(const connection& one) const noexcept {
-  if (read_by_protocol(one)) return one.conditions() & broken;
-  return one.conditions() & dirty_ & ~std::uint32_t{stream::supervised};
-}
-
-close_reason endpoint_pool::reason_of(const connection& dirty) const noexcept {
-  std::uint32_t what = dirty.conditions();
-  if (read_by_protocol(dirty)) what &= broken;
-  if ((what & stream::discarded) != 0) return close_reason::discarded;
-  if ((what & (stream::reading | stream::writing)) != 0) return close_reason::busy;
-  if ((what & (stream::broken_off | stream::torn)) != 0) return close_reason::interrupted;
-  if ((what & stream::failed) != 0) {
-    return dirty.failure() == ECONNRESET || dirty.failure() == EPIPE ? close_reason::peer_reset
-                                                                     : close_reason::io_error;
-  }
-  if ((what & (stream::has_data | stream::more_data)) != 0) return close_reason::unread_data;
-  if ((what & stream::ended) != 0) return close_reason::peer_closed;
-  if ((what & stream::worn_out) != 0) return close_reason::uses;
-  return close_reason::unanswered;
-}
-
-std::optional<close_reason> endpoint_pool::unwanted(const connection& clean) const noexcept {
-  const pool_config& config = core_->config();
-  if (shut_down_) return close_reason::pool_closed;
-  if (clean.retiring_) return clean.reason_;
-  if (clean.generation_ != generation_) return close_reason::cleared;
-  if (home_->now() >= clean.retire_at_) return close_reason::lifetime;
-  if (config.max_connection_uses != 0 && clean.uses_ >= config.max_connection_uses) {
-    return close_reason::uses;
-  }
-  if (standing() > config.max_connections_per_endpoint || core_->over_limit()) {
-    return close_reason::over_limit;
-  }
-  return std::nullopt;
-}
-
-void endpoint_pool::give_back_slowly(connection& returned) noexcept {
-  if (returned.managed_ && managed(returned).shared_) {
-    give_back_shared(managed(returned));
+void endpoint_pool::give_back_slowly(pooled_connection& returned) noexcept {
+  if (is_shared(returned)) {
+    give_back_shared(as_managed(returned));
     return;
   }
+  lender_.note_returned(returned);
   if (returned.closed() || (returned.conditions() & stream::closing) != 0) {
     // Cleared, forced, detached or stopped while it was leased. Its shard may be gone.
-    note_returned(returned);
-    leave_closing(returned);
+    retirement_.leave_closing(returned);
     return;
   }
-  home_->assert_owner();
-  note_returned(returned);
-  returned.last_used_ = home_->now();
+  facts_.home->assert_owner();
+  returned.last_used = facts_.now();
   if (returned.has_codec()) {
-    if (const auto why = settle(returned)) {
-      close_connection(returned, *why);
+    if (const auto why = return_verdict::settle_codec(returned)) {
+      retirement_.close(returned, *why);
       return;
     }
   }
-  if (faults_of(returned) != 0) {
-    close_connection(returned, reason_of(returned));
+  if (return_verdict::faults_of(returned, rules_.dirty) != 0) {
+    retirement_.close(returned, return_verdict::reason_of(returned));
     return;
   }
-  if (hooks_ != nullptr && !unwanted(returned)) {
-    if (hooks_->on_release != nullptr && !hooks_->on_release(core_->protocol(), returned)) {
-      close_connection(returned, close_reason::vetoed);
+  const protocol_hooks* const hooks = facts_.hooks();
+  if (hooks != nullptr && !return_verdict::unwanted(returned, facts_, retirement_.generation())) {
+    if (hooks->on_release != nullptr && !hooks->on_release(facts_.pool->protocol(), returned)) {
+      retirement_.close(returned, close_reason::vetoed);
       return;
     }
-    if (hooks_->clean != nullptr) {
-      if (cleaning_ >= core_->config().max_releasing_per_endpoint) {
-        close_connection(returned, close_reason::vetoed);
+    if (hooks->clean != nullptr) {
+      if (tasks_.may_clean_one_more()) {
+        tasks_.begin(returned, protocol_task::clean);
       } else {
-        begin_service(returned, service::clean);
+        retirement_.close(returned, close_reason::vetoed);
       }
       return;
     }
   }
-  place(returned);
+  handover_.place(returned);
 }
 
-// A clean connection, counted as active, goes to the first waiter, or becomes idle, or is closed.
-void endpoint_pool::place(connection& clean, bool existed) noexcept {
-  if (clean.managed_ && managed(clean).shared_) {
-    place_shared(managed(clean), existed);
-    return;
+void endpoint_pool::give_back_shared(managed_connection& returned) noexcept {
+  lender_.note_returned(returned);
+  shared_.drop_lease(returned);
+  if ((returned.conditions() & stream::closing) == 0) {
+    facts_.home->assert_owner();
+    returned.last_used = facts_.now();
+    const protocol_hooks* const hooks = facts_.hooks();
+    if (hooks->on_release != nullptr && !hooks->on_release(facts_.pool->protocol(), returned)) {
+      retirement_.begin_retiring(returned, close_reason::vetoed);
+    }
   }
-  if (const auto why = unwanted(clean)) {
-    close_connection(clean, *why);
-    return;
-  }
-  acquire_waiter* const first = core_->paused() ? nullptr : first_waiter_for(clean);
-  // At the cap over all endpoints whoever came first is next, wherever they wait.
-  if (first != nullptr && core_->in_shortage() && core_->claim_place_of(*this, first->ticket_)) {
-    close_connection(clean, close_reason::evicted);
-  } else if (first != nullptr) {
-    reserve(clean, *first, existed);
-  } else {
-    put_by(clean);
-  }
+  handover_.place(returned);
 }
 
-// Nobody can use it now: it becomes idle, or is closed.
-void endpoint_pool::put_by(connection& clean) noexcept {
-  constexpr auto nobody = std::numeric_limits<std::uint64_t>::max();
-  if (counts_.idle >= core_->config().idle_limit()) {
-    close_connection(clean, close_reason::over_idle_limit);
-  } else if (core_->in_shortage() && core_->claim_place_of(*this, nobody)) {
-    close_connection(clean, close_reason::evicted);
-  } else {
-    --counts_.active;
-    make_idle(clean);
-    if (idle_room_ == 0) refresh();  // the limit that was passed may be kept again
-    if (core_->config().min_idle_per_endpoint > 0) schedule_upkeep();
-    // Who waits for a fresh one gets its place, if there is no other.
-    if (counts_.waiting > 0) look_at_demand();
+// --- for callers who wait
+
+std::optional<error> endpoint_pool::refusal(bool try_only) noexcept {
+  return refusals::at_the_door(facts_, demand_.gate(), try_only);
+}
+
+void endpoint_pool::join_queue(waiter& one) noexcept {
+  waiters_.join(one, facts_.pool->next_ticket());
+  facts_.tell(pool_event_kind::waiter_queued);
+  demand_.look();
+}
+
+error endpoint_pool::give_up(waiter& one, pooled_connection* reserved, errc why) noexcept {
+  if (reserved != nullptr) {
+    handover_.take_back(one, *reserved);
+  } else if (one.waiter_hook::is_linked()) {
+    handover_.leave_queue(one);
   }
+  return refusals::ended_early(facts_, demand_.gate(), in_line(), why);
 }
 
-// --- the idle watch
-
-void endpoint_pool::watch(connection& clean) const noexcept {
-  // With a server's greeting unread there is nothing to post: its reader looks at the socket. A
-  // protocol's run() may read for itself; whether it does is known when it is lent.
-  constexpr std::uint32_t taken = stream::has_data | stream::reading;
-  if (clean.receive_posted() || (clean.conditions() & taken) != 0) return;
-  if (clean.managed_ && managed(clean).running_ && clean.uses_ == 0) return;
-  if (read_by_run(clean)) return;
-  // A peek cannot tell what TLS keeps for itself from data, so that is always watched.
-  const bool probes = core_->config().validation == validation_policy::probe;
-  if (probes && !clean.has_codec()) return;
-  clean.post_receive();
+void endpoint_pool::deliver(waiter& one, pooled_connection& reserved) noexcept {
+  if (handover_.still_good(reserved)) handover_.lend_reserved(one, reserved);
 }
 
-void endpoint_pool::watch_idle(connection& clean) noexcept {
-  watch(clean);
-  // What was only checked is as cold as before: the stack stays in the order of use.
-  auto above = std::next(idle_.begin());
-  if (above != idle_.end() && above->last_used_ > clean.last_used_) {
-    idle_.remove(clean);
-    while (above != idle_.end() && above->last_used_ > clean.last_used_) ++above;
-    idle_.insert(above, clean);
+void endpoint_pool::fail_waiters(const error& why) noexcept {
+  waiters_.fail_all(why);
+  if (in_line()) demand_.look();  // another endpoint may have waited behind this one
+}
+
+std::uint32_t endpoint_pool::callers() const noexcept {
+  std::uint32_t sum = waiters_.size();
+  for (const pooled_connection& one : facts_.members) {
+    if (one.reserved_for != nullptr) ++sum;
+    if (!one.managed) continue;
+    for ([[maybe_unused]] const waiter& chosen : as_managed(one).chosen) ++sum;
+  }
+  return sum;
+}
+
+std::uint32_t endpoint_pool::leased_connections() const noexcept {
+  std::uint32_t sum = 0;
+  for (const pooled_connection& one : facts_.members) {
+    sum += one.stage == connection_stage::leased ? 1 : 0;
+  }
+  return sum;
+}
+
+// --- what parts and connections report
+
+// From the ready queue, once a turn.
+void endpoint_pool::demand_due() noexcept {
+  demand_.end_warming();
+  if (!facts_.pool->paused()) {
+    handover_.serve_from_idle();
+    checks_.begin_for(waiters_.patient());
+    handover_.serve_from_idle();  // from below what has to be checked
+    intake_.begin_dials();
+  }
+  if (rules_.lends == lend_rules::look::closely) refresh();
+  facts_.pool->cap().demand_looked_at(*this);
+  if (maintenance_.unused()) maintenance_.schedule();
+}
+
+void endpoint_pool::task_over(pooled_connection& one, protocol_task what, bool well) noexcept {
+  const bool bad = !well || return_verdict::faults_of(one, rules_.dirty) != 0;
+  if (what == protocol_task::clean) {
+    one.last_used = facts_.now();
+  } else if (what == protocol_task::ping && (one.conditions() & stream::closing) == 0) {
+    checks_.ping_over(one, bad);
+  }
+  std::optional<close_reason> why;
+  if (bad) why = protocol_tasks::reason_after(what, one);
+  if (retirement_.release_hold(one, why)) handover_.place(one);
+}
+
+void endpoint_pool::run_over(managed_connection& one) noexcept {
+  if (one.stage != connection_stage::closing) {
+    retirement_.retire(one, close_reason::retired);
+  } else if (one.closed()) {
+    retirement_.stream_closed(one);
   }
 }
 
 // From within a harvest: the posted receive or a probe of a connection has completed and nobody
 // reads.
-void endpoint_pool::something_arrived(connection& source) noexcept {
-  if (source.state_ == state::serviced) {
-    if (std::exchange(source.probing_, false)) probed(source);
-    return;  // otherwise the protocol reads it
-  }
-  if (source.state_ != state::idle && source.state_ != state::reserved) return;  // its reader's
-  if (source.has_codec()) [[unlikely]] {
-    coded_arrived(source);
-    return;
-  }
-  close_reason why = close_reason::unexpected_data;
-  if ((source.conditions() & stream::ended) != 0) {
-    why = close_reason::peer_closed;
-  } else if ((source.conditions() & stream::failed) != 0) {
-    why = reason_of(source);
-  } else {
-    const bool has_data = (source.conditions() & stream::has_data) != 0;
-    // No buffer was free: the kernel could only say that something is there.
-    const int waiting = has_data ? 1 : home_->ring().peek(source.fd());
-    if (waiting == -EAGAIN) {
-      source.post_receive();
+void endpoint_pool::something_arrived(pooled_connection& source) noexcept {
+  const bool held = source.stage == connection_stage::held_by_pool;
+  if (held && !std::exchange(source.probing, false)) return;  // its protocol reads it
+  const bool unused =
+      source.stage == connection_stage::idle || source.stage == connection_stage::reserved;
+  if (!held && !unused) return;  // its reader's
+  const idle_finding found = held ? checks_.probe_answer(source) : idle_.look_at_arrival(source);
+  switch (found.what) {
+    case idle_finding::kind::alive:
+      if (held && retirement_.release_hold(source, std::nullopt)) handover_.place(source);
       return;
-    }
-    if (waiting == 0) why = close_reason::peer_closed;
-    if (waiting < 0) why = close_reason::peer_reset;
-    const bool asks_protocol = hooks_ != nullptr && hooks_->on_idle_data != nullptr;
-    // Bytes on a connection that was never lent are a server's greeting: the first lease reads it.
-    if (waiting > 0 && source.uses_ == 0 && !asks_protocol) return;
-    if (waiting > 0 && asks_protocol) {
-      return_to_queue(source);
-      begin_service(source, service::idle_data);
+    case idle_finding::kind::for_protocol:
+      if (!held) retirement_.return_to_queue(source);
+      tasks_.begin(source, protocol_task::idle_data);  // which ends a check, too
       return;
-    }
+    case idle_finding::kind::gone:
+      if (!held) {
+        retirement_.end_unused(source, found.why);
+        return;
+      }
+      demand_.note_if_unserved(source, found.why);
+      retirement_.release_hold(source, found.why);
+      return;
   }
-  end_unused(source, why);
 }
 
-void endpoint_pool::end_unused(connection& source, close_reason why) noexcept {
-  return_to_queue(source);
-  note_if_unserved(source, why);
-  close_connection(source, why);
+void endpoint_pool::lease_limit_changed(managed_connection& one, std::uint32_t most) noexcept {
+  one.lease_limit = std::max(1U, most);
+  shared_.expect(one.lease_limit);
+  if (shared_.list_if_open(one) && !waiters_.empty()) demand_.look();
+}
+
+// --- what the cap over all endpoints asks
+
+std::optional<std::uint64_t> endpoint_pool::first_unserved() const noexcept {
+  return demand_.first_unserved();
+}
+
+std::optional<time_point> endpoint_pool::coldest() noexcept {
+  if (idle_.empty()) return std::nullopt;
+  return idle_.coldest().last_used;
+}
+
+void endpoint_pool::close_coldest(close_reason why) noexcept {
+  retirement_.close(idle_.coldest(), why);
 }
 
 }  // namespace conpool

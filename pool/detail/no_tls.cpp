@@ -1,5 +1,5 @@
-// What secure.cpp has, for builds without TLS.
-#include <conpool/pool/detail/endpoint_pool.h>
+// What tls_dial.cpp has, for builds without TLS.
+#include <conpool/pool/detail/dialer.h>
 
 namespace conpool {
 
@@ -7,13 +7,13 @@ const tls::stream* connection::tls() const noexcept {
   return nullptr;
 }
 
-bool endpoint_pool::supports(const endpoint& to) noexcept {
+bool dialer::supports(const endpoint& to) noexcept {
   return to.transport() != transport::tls;
 }
 
-task<result<void>> endpoint_pool::secure(connection&, time_point) {
+task<result<void>> dialer::shake_hands(pooled_connection&, time_point) {
   co_return fail(error(errc::unsupported, phase::handshake)
-                     .about(endpoint_.text())
+                     .about(facts_->peer.text())
                      .with_detail("this build of conpool has no TLS (-Dtls=disabled)"));
 }
 

@@ -24,7 +24,7 @@ void stream::use_codec(std::unique_ptr<codec> made, std::span<const std::byte> e
   codec_ = std::move(made);
   // What the set-up counted is nobody's.
   count_from_here();
-  clear(unanswered);
+  clear(wrote_last);
   clear(more_data);
   if (early.empty()) return;
   codec_->spill_ = std::make_unique<std::byte[]>(early.size());
@@ -61,9 +61,9 @@ std::size_t stream::decode_held(std::span<std::byte> into) noexcept {
   std::span<const std::byte> input(data_, size_);
   const std::size_t count = codec_->decode(input, into);
   bytes_received_ += count;
-  if (count > 0) clear(unanswered);
+  if (count > 0) clear(wrote_last);
   if (codec_->ended()) mark(ended);
-  if (codec_->retire_due()) mark(worn_out);
+  if (codec_->retire_due()) mark(codec_spent);
   note_codec_failure();
   if (input.empty() || codec_->ended() || codec_->failure() != nullptr) {
     release_held();
@@ -203,7 +203,7 @@ void stream::write_awaiter::encoded_sent(int code) noexcept {
   codec& coder = *sink.codec_;
   if (code > 0) {
     coder.wire_sent(static_cast<std::size_t>(code));
-    if (coder.retire_due()) sink.mark(worn_out);
+    if (coder.retire_due()) sink.mark(codec_spent);
     // Counted as soon as the peer may have some of it.
     const std::size_t taken = std::exchange(coder.encoded_, 0);
     done_ += taken;

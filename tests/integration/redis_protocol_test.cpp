@@ -154,7 +154,7 @@ TEST_F(pool_redis, what_was_not_asked_for_and_is_no_push_is_dirt) {
   ASSERT_TRUE(run([this]() -> task<void> {
     auto sent = co_await held_[0]->write("BLPOP nothing-there 0.01\r\n");
     CO_ASSERT_OK(sent);
-    held_[0]->clear(stream::unanswered);
+    held_[0]->clear(stream::wrote_last);
     held_.clear();
   }));
   EXPECT_EQ(totals().idle, 1U);
@@ -163,7 +163,7 @@ TEST_F(pool_redis, what_was_not_asked_for_and_is_no_push_is_dirt) {
 
 TEST_F(pool_redis, a_reply_that_was_not_read_keeps_the_connection_from_being_lent_again) {
   hold(1);
-  held_[0]->state<redis_protocol>().unanswered = 1;
+  held_[0]->state<redis_protocol>().wrote_last = 1;
   held_.clear();
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::vetoed) == 1; }));
 }

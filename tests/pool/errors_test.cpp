@@ -168,7 +168,7 @@ TEST_F(pool_errors, a_socket_that_the_kernel_connected_to_itself_is_never_lent) 
 
 TEST_F(pool_errors, a_build_without_tls_refuses_it_with_a_clear_error) {
   const endpoint tls = endpoint::parse("tls://127.0.0.1:443").value();
-  if (endpoint_pool::supports(tls)) GTEST_SKIP() << "this build has TLS";
+  if (dialer::supports(tls)) GTEST_SKIP() << "this build has TLS";
   const error got = failure_of("tls://127.0.0.1:443");
   EXPECT_EQ(got, errc::unsupported);
   EXPECT_TRUE(says(got, "TLS")) << got.message();

@@ -129,7 +129,7 @@ TEST_F(stream_codec, carries_plain_bytes_both_ways_and_counts_them) {
   EXPECT_TRUE(**sent);
   EXPECT_EQ(near()->bytes_sent(), 6U);
   EXPECT_EQ(drain_far(), toy_codec::frames("answer"));
-  EXPECT_EQ(near()->conditions() & ~std::uint32_t{stream::unanswered}, 0U);
+  EXPECT_EQ(near()->conditions() & ~std::uint32_t{stream::wrote_last}, 0U);
 }
 
 TEST_F(stream_codec, what_arrives_split_at_any_point_reads_the_same) {
@@ -355,7 +355,7 @@ TEST_F(stream_codec, a_deadline_in_the_middle_of_a_write_leaves_a_half_record_an
   ASSERT_TRUE(until([&] { return sent->has_value(); }));
   ASSERT_FALSE(**sent);
   EXPECT_EQ((*sent)->error(), errc::write_timeout);
-  EXPECT_NE(near()->conditions() & stream::broken_off, 0U);
+  EXPECT_NE(near()->conditions() & stream::interrupted, 0U);
   near().close();
   bool ended = false;
   std::string seen = drain_far(&ended);
@@ -389,7 +389,7 @@ TEST_F(stream_codec, a_write_cancelled_before_anything_was_sent_tears_the_stream
   pass(31s);
   ASSERT_TRUE(until([&] { return first->has_value(); }));
   near()->clear(stream::torn);
-  near()->clear(stream::broken_off);
+  near()->clear(stream::interrupted);
   const std::uint64_t before = near()->bytes_sent();
   const auto second = start_write("second");
   settle();
@@ -448,7 +448,7 @@ TEST_F(stream_codec, a_read_cancelled_at_each_turn_loses_nothing) {
         rest += *more;
       }
       EXPECT_TRUE(std::string("helloworld!").ends_with(rest)) << rest;
-      near()->clear(stream::broken_off);
+      near()->clear(stream::interrupted);
     }
   }
 }

@@ -241,7 +241,7 @@ TEST_F(stream_test, a_read_ends_with_read_timeout_and_the_stream_still_works) {
   clock().advance(1ms);
   ASSERT_TRUE(until([&] { return got->has_value(); }));
   EXPECT_EQ((*got)->error(), errc::read_timeout);
-  EXPECT_NE(near()->conditions() & stream::broken_off, 0U);
+  EXPECT_NE(near()->conditions() & stream::interrupted, 0U);
   send_all(far(), "late");
   EXPECT_EQ(read().value(), "late");
 }
@@ -270,7 +270,7 @@ TEST_F(stream_test, a_write_ends_with_write_timeout_when_the_peer_does_not_read)
   EXPECT_EQ((*writing)->error(), errc::write_timeout);
   EXPECT_EQ((*writing)->error().where(), phase::write);
   EXPECT_TRUE((*writing)->error().detail().starts_with("after "));
-  EXPECT_NE(near()->conditions() & stream::broken_off, 0U);
+  EXPECT_NE(near()->conditions() & stream::interrupted, 0U);
 }
 
 TEST_F(stream_test, cancelling_a_large_write_ends_it_and_tells_how_far_it_came) {
@@ -317,7 +317,7 @@ TEST_F(stream_test, in_a_cancelled_scope_reads_and_writes_end_at_once) {
   ASSERT_TRUE(until([&] { return cancelled.running() == 0; }));
   EXPECT_EQ(how, std::vector<errc>(2, errc::cancelled));
   EXPECT_EQ(near()->bytes_sent(), 0U);
-  EXPECT_NE(near()->conditions() & stream::broken_off, 0U);
+  EXPECT_NE(near()->conditions() & stream::interrupted, 0U);
 }
 
 TEST_F(stream_test, a_second_read_or_write_at_the_same_time_is_refused_and_harms_nothing) {

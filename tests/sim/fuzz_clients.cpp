@@ -62,7 +62,7 @@ class held {
   }
   void discard() {
     in_->checks.saw_closed(*from_, id_);
-    lease_->mark(stream::discarded);
+    lease_->mark(connection::discarded);
     release();
   }
   lease& taken() { return lease_; }

@@ -2,8 +2,7 @@
 // TLS no_tls.cpp stands for this file.
 #include <utility>
 
-#include <conpool/pool/detail/endpoint_pool.h>
-#include <conpool/pool/detail/pool_core.h>
+#include <conpool/pool/detail/dialer.h>
 #include <conpool/tls/profile.h>
 #include <conpool/tls/secure.h>
 
@@ -41,18 +40,18 @@ const tls::stream* connection::tls() const noexcept {
   return tls::of(*this);
 }
 
-bool endpoint_pool::supports(const endpoint&) noexcept {
+bool dialer::supports(const endpoint&) noexcept {
   return true;
 }
 
 // Within what is left of connection_timeout.
-task<result<void>> endpoint_pool::secure(connection& fresh, time_point deadline) {
-  if (profile_ == nullptr || is_outdated(*profile_, endpoint_)) {
-    auto now = profile_of(endpoint_);
+task<result<void>> dialer::shake_hands(pooled_connection& fresh, time_point deadline) {
+  if (profile_ == nullptr || is_outdated(*profile_, facts_->peer)) {
+    auto now = profile_of(facts_->peer);
     if (!now) {
       const error& why = now.error();
       co_return fail(error(why.kind(), phase::handshake, why.system_errno())
-                         .about(endpoint_.text())
+                         .about(facts_->peer.text())
                          .with_detail(why.detail()));
     }
     profile_ = std::move(*now);
@@ -62,18 +61,18 @@ task<result<void>> endpoint_pool::secure(connection& fresh, time_point deadline)
   auto work = tls::connect(fresh, as, deadline);
   auto done = co_await work;
   if ((fresh.conditions() & stream::closing) != 0) {
-    co_return fail(error(errc::shard_stopped, phase::handshake).about(endpoint_.text()));
+    co_return fail(error(errc::shard_stopped, phase::handshake).about(facts_->peer.text()));
   }
   if (!done) co_return fail(std::move(done.error()));
-  ++counts_.handshakes;
-  if (fresh.tls()->resumed()) ++counts_.resumed;
-  if (as->options().insecure) ++counts_.insecure;
+  ++facts_->counts.handshakes;
+  if (fresh.tls()->resumed()) ++facts_->counts.resumed;
+  if (as->options().insecure) ++facts_->counts.insecure;
   // What came right behind the handshake may be tickets, or a greeting for the first lease.
   const bool came = (fresh.conditions() & stream::has_data) != 0;
   const idle_verdict verdict = came ? fresh.check_idle(true) : idle_verdict::keep;
   if (verdict == idle_verdict::keep || verdict == idle_verdict::data) co_return done;
   co_return fail(error(errc::connect_failed, phase::handshake)
-                     .about(endpoint_.text())
+                     .about(facts_->peer.text())
                      .with_detail("the server ended it right behind the handshake"));
 }
 

@@ -1,0 +1,113 @@
+// The cap over all endpoints of a pool (max_connections): who may open a connection next.
+//
+// At the cap an endpoint whose callers need a connect stands in line with the others. Each slot
+// that becomes free goes to the endpoint whose first caller came first; one that cannot use it (its
+// own limit, its backoff) holds up nobody. While somebody stands in line the coldest idle
+// connection of another endpoint is closed for each, and connections that come back are closed
+// instead of kept if a caller elsewhere came before.
+//
+// It knows endpoints only as cap_members. Owned by the pool's core; used on its shard only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include <conpool/pool/config.h>
+#include <conpool/pool/stats.h>
+#include <conpool/runtime/clock.h>
+#include <conpool/runtime/detail/intrusive_list.h>
+
+namespace conpool {
+
+struct cap_tag {};
+struct line_tag {};
+struct floor_tag {};
+
+// An endpoint's pool, as the cap sees it.
+class cap_member : public list_hook<cap_tag>,
+                   public list_hook<line_tag>,
+                   public list_hook<floor_tag> {
+ public:
+  cap_member() noexcept = default;
+  cap_member(const cap_member&) = delete;
+  cap_member& operator=(const cap_member&) = delete;
+
+  // The ticket of its first caller for whom nothing is under way and a connect may be begun;
+  // nullopt if there is none, or if its own limits or backoff allow no connect.
+  virtual std::optional<std::uint64_t> first_unserved() const noexcept = 0;
+  virtual bool wants_fresh() const noexcept = 0;
+  // Looks again in this turn whether it can begin a connect.
+  virtual void look_at_demand() noexcept = 0;
+  // A shortage began or ended.
+  virtual void shortage_changed() noexcept = 0;
+  // When its coldest idle connection was used last; nullopt if none is idle.
+  virtual std::optional<time_point> coldest() noexcept = 0;
+  virtual void close_coldest(close_reason why) noexcept = 0;
+
+  bool in_line() const noexcept { return list_hook<line_tag>::is_linked(); }
+
+ protected:
+  ~cap_member() = default;
+};
+
+class connection_cap {
+ public:
+  explicit connection_cap(const pool_config& config) noexcept : config_(&config) {}
+
+  // An endpoint's pool joins when it is made and leaves when it is forgotten.
+  void join(cap_member& one) noexcept { members_.push_back(one); }
+  void leave(cap_member& one) noexcept;
+  // No more connects: the lines are dissolved.
+  void shut_down() noexcept;
+
+  // Whether `asking` may open one more. If not and `for_callers`, it stands in line from now on,
+  // and the coldest idle connection of another endpoint is closed. If not, and only its floor or a
+  // warm() asks, it is told when there is a slot that nobody in line can use.
+  bool may_open(cap_member& asking, bool for_callers) noexcept;
+  void opened() noexcept { ++connections_; }
+  // A connection is gone, or a connect has failed.
+  void slot_freed() noexcept;
+  void closing_began() noexcept { ++closing_; }
+  void closing_ended() noexcept { --closing_; }
+  // An endpoint has looked at its demand: if it can use no slot now, the next in line may.
+  void demand_looked_at(cap_member& looked) noexcept;
+
+  // Somebody stands in line.
+  bool in_shortage() const noexcept { return shortage_; }
+  // Whether `giver` should close a connection because another endpoint stands in line for its slot
+  // with a caller who came before ticket `own_next`; if so, it is counted as on its way.
+  bool claim_slot_of(const cap_member& giver, std::uint64_t own_next) noexcept;
+  // More are open than a lowered limit allows.
+  bool over_limit() const noexcept {
+    return config_->max_connections != 0 && connections_ - closing_ > config_->max_connections;
+  }
+  // Closes the idle connection that was unused longest; false if there is none.
+  bool evict_coldest(const cap_member* but_of, close_reason why = close_reason::evicted) noexcept;
+  // Connecting, idle, active and closing, over all endpoints.
+  std::size_t connections() const noexcept { return connections_; }
+
+ private:
+  using line = intrusive_list<cap_member, list_hook<line_tag>>;
+
+  bool has_slot() const noexcept {
+    return config_->max_connections == 0 || connections_ < config_->max_connections;
+  }
+  cap_member* next_in_line() noexcept;
+  std::size_t line_length() const noexcept;
+  void leave_line(cap_member& one) noexcept;
+  void offer_slot() noexcept;
+  void set_shortage(bool there_is) noexcept;
+
+  const pool_config* config_;
+  intrusive_list<cap_member, list_hook<cap_tag>> members_;
+  line in_line_;
+  // For a floor or a warm(): they get the slots that nobody in line needs.
+  intrusive_list<cap_member, list_hook<floor_tag>> below_floor_;
+  std::size_t connections_ = 0;
+  std::size_t closing_ = 0;   // of these
+  std::size_t evicting_ = 0;  // closed for somebody in line, and not gone yet
+  bool shortage_ = false;
+};
+
+}  // namespace conpool

@@ -1,0 +1,118 @@
+// When an endpoint dials: what its callers, its floor and its warm() requests need, and what its
+// limits, the backoff and the breaker allow.
+//
+// Demand is looked at once a turn, from the ready queue: what came back or gave up in the meantime
+// counts, so no connect is begun for somebody who has a connection already or is gone.
+//
+// Invariant: counts.connecting is the number of dials that were begun() and have not stood, failed
+// or been spared. Used on its shard only.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <conpool/pool/detail/connect_gate.h>
+#include <conpool/pool/detail/endpoint_facts.h>
+#include <conpool/pool/detail/endpoint_reports.h>
+#include <conpool/pool/detail/health_checks.h>
+#include <conpool/pool/detail/pooled_connection.h>
+#include <conpool/pool/detail/shared_leases.h>
+#include <conpool/pool/detail/waiter_queue.h>
+#include <conpool/pool/observer.h>
+#include <conpool/pool/stats.h>
+#include <conpool/runtime/detail/intrusive_list.h>
+#include <conpool/runtime/detail/ready_queue.h>
+#include <conpool/runtime/detail/timers.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/event.h>
+
+namespace conpool {
+
+// Somebody waits until so many connections of an endpoint stand. Lives in the waiter's frame.
+struct warm_request : list_hook<warm_request> {
+  warm_request(shard& home, std::uint32_t count) noexcept : wanted(count), done(home) {}
+  std::uint32_t wanted;
+  std::optional<error> failure;
+  event done;
+};
+
+class dial_demand : private ready_node, private timer_node {
+ public:
+  dial_demand(endpoint_facts& facts, waiter_queue& waiters, const health_checks& checks,
+              const shared_leases& shared, endpoint_reports& whole) noexcept;
+  ~dial_demand();
+
+  // Looks in this turn whether waiters can be served or connects begun: reports demand_due().
+  void look() noexcept;
+  bool will_look() const noexcept { return looking_; }
+
+  // --- What is needed.
+  // How many connects there should be, those under way included.
+  std::uint32_t connects_wanted() const noexcept;
+  // How many idle connections are kept whatever their age. Those that will end soon keep their
+  // places beside their replacements.
+  std::uint32_t floor() const noexcept;
+  void set_expiring_soon(std::uint32_t count) noexcept { expiring_soon_ = count; }
+  // When the first caller came for whom nothing is under way and a connect may be begun; nullopt if
+  // there is none, or its own limits or backoff allow none. The trial connect of an open breaker
+  // comes before all: it stands for the callers that are refused meanwhile.
+  std::optional<std::uint64_t> first_unserved() const noexcept;
+
+  // --- What is allowed.
+  const connect_gate& gate() const noexcept { return gate_; }
+  bool gate_allows_one_more() const noexcept;
+  bool at_own_limit() const noexcept {
+    return facts_->total() >= facts_->config().max_connections_per_endpoint;
+  }
+
+  // --- What happens.
+  void begun() noexcept;
+  // Whoever asked for it has gone since, or has got another one.
+  void spared() noexcept;
+  // True if it closed the breaker.
+  bool stood() noexcept;
+  void failed(const error& why) noexcept;
+  // A new connection was lent.
+  void served() noexcept { gate_.served(); }
+  // A server that closes at once what it never served is failing, whatever it accepts; so is one
+  // whose new connections are of no use to the protocol. The next connect is put off. Later it is
+  // the server's own idle timeout.
+  void note_if_unserved(const pooled_connection& gone, close_reason why) noexcept;
+  // A connection is gone: what the floor misses is refilled after a random time.
+  void one_left() noexcept;
+  // Looks again when the backoff is over, or the refill's jitter.
+  void schedule_retry() noexcept;
+
+  // --- For pool::warm(): dials until request.wanted connections stand, or no more may.
+  void warm(warm_request& request) noexcept;
+  // How many of `wanted` connections do not stand and may.
+  std::uint32_t missing(std::uint32_t wanted) const noexcept;
+  void give_up(warm_request& request) noexcept;
+  // Tells those who have what they wanted.
+  void end_warming() noexcept;
+  // The first of them hears that a connect has failed.
+  void fail_first_warming(const error& why) noexcept;
+  bool warming() const noexcept { return !warming_.empty(); }
+
+  // No more connects; those who warm hear `why`.
+  void shut_down(const error& why) noexcept;
+
+ private:
+  static void look_now(ready_node& node) noexcept;
+  static void retry_fired(timer_node& node) noexcept;
+  std::uint32_t idle_wanted() const noexcept;
+  void count_failure(const error& why, pool_event_kind kind) noexcept;
+
+  endpoint_facts* facts_;
+  waiter_queue* waiters_;
+  const health_checks* checks_;
+  const shared_leases* shared_;
+  endpoint_reports* whole_;
+  connect_gate gate_;
+  intrusive_list<warm_request, list_hook<warm_request>> warming_;
+  time_point refill_at_ = time_point::min();
+  std::uint32_t expiring_soon_ = 0;  // idle ones whose replacements should stand by now
+  bool looking_ = false;             // on the ready queue
+};
+
+}  // namespace conpool

@@ -1,0 +1,172 @@
+#include <conpool/pool/detail/dialer.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <string>
+#include <utility>
+
+#include <conpool/runtime/deadline.h>
+#include <conpool/runtime/resolver.h>
+#include <conpool/runtime/socket.h>
+
+namespace conpool {
+namespace {
+
+// While nobody listens on a loopback port of the ephemeral range, the kernel may choose that very
+// port as the source of a connect to it, and TCP's simultaneous open connects the socket to itself
+// (RFC 9293, 3.5). To lend it would be an echo of the caller's own bytes, and would keep the server
+// from binding its port again.
+bool connected_to_itself(ring& kernel, int fd, const socket_address& to) noexcept {
+  if (to.family() != AF_INET && to.family() != AF_INET6) return false;
+  sockaddr_storage local{};
+  socklen_t length = 0;
+  if (kernel.local_address(fd, local, length) < 0) return false;
+  const auto from = socket_address::from(reinterpret_cast<const sockaddr*>(&local), length);
+  return from && *from == to;
+}
+
+std::optional<socket_address> address_without_resolving(const endpoint& to) {
+  result<socket_address> made = fail(error(errc::invalid_argument));
+  if (to.transport() == transport::unix_socket) {
+    made = socket_address::unix_path(to.path());
+  } else if (to.is_numeric()) {
+    made = socket_address::ip(to.host(), to.port());
+  }
+  if (!made) return std::nullopt;
+  return *made;
+}
+
+}  // namespace
+
+dialer::dialer(endpoint_facts& facts)
+    : facts_(&facts), fixed_address_(address_without_resolving(facts.peer)) {}
+
+task<result<pooled_connection*>> dialer::connect(time_point deadline) {
+  if (!supports(facts_->peer)) {
+    // For min_idle_per_endpoint: nothing goes out in the clear.
+    co_return fail(error(errc::unsupported, phase::connect).about(facts_->peer.text()));
+  }
+  if (fixed_address_) {
+    auto only = co_await connect_to(*fixed_address_, deadline);
+    co_return only;
+  }
+  const std::string host(facts_->peer.host());
+  auto found = co_await facts_->home->resolver().resolve(host, facts_->peer.port(), deadline);
+  if (!found) {
+    const error& why = found.error();
+    co_return fail(error(why.kind(), phase::resolve, why.system_errno())
+                       .about(facts_->peer.text())
+                       .with_detail(why.detail()));
+  }
+  std::uint32_t tried = 0;
+  std::optional<error> last;
+  for (const socket_address& address : *found) {
+    // Each address gets its share of the time that is left, so that one black hole among them
+    // leaves time for the others.
+    const auto left = static_cast<duration::rep>(found->size() - tried);
+    const time_point until = facts_->now() + (deadline - facts_->now()) / left;
+    ++tried;
+    auto made = co_await connect_to(address, until);
+    if (made) co_return *made;
+    last = std::move(made.error());
+    if (*last == errc::cancelled || *last == errc::shard_stopped || *last == errc::pool_closed) {
+      break;
+    }
+  }
+  co_return fail(std::move(*last).after_attempts(tried));
+}
+
+// Out of descriptors, an idle connection of any endpoint gives up its own.
+task<result<int>> dialer::open_socket(int family) {
+  constexpr int tries_max = 5;
+  int fd = -EMFILE;
+  for (int tries = 0; tries < tries_max; ++tries) {
+    fd = facts_->home->ring().open_socket(family);
+    if (fd >= 0) co_return fd;
+    if ((fd != -EMFILE && fd != -ENFILE) || !facts_->pool->cap().evict_coldest(nullptr)) break;
+    auto slept =
+        co_await facts_->home->sleep_for(std::chrono::milliseconds(1));  // while it is closed
+    if (!slept) break;
+  }
+  const bool no_room = fd == -EMFILE || fd == -ENFILE;
+  co_return fail(error(no_room ? errc::too_many_files : errc::connect_failed, phase::connect, fd)
+                     .about(facts_->peer.text()));
+}
+
+task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_point deadline) {
+  ring& kernel = facts_->home->ring();
+  auto opened = co_await open_socket(to.family());
+  if (!opened) co_return fail(std::move(opened.error()));
+  const int fd = *opened;
+  auto* const fresh = facts_->make_connection(fd);
+  result<void> connected{};
+  const int code = apply_socket_options(kernel, fd, to.family(), facts_->pool->sockets());
+  if (code < 0) {
+    connected = fail(error(errc::connect_failed, phase::connect, code).about(facts_->peer.text()));
+  } else {
+    connected = co_await fresh->connect(to.data(), to.size(), deadline);
+  }
+  if (connected && (fresh->conditions() & stream::closing) != 0) {
+    // It stood, and before this ran its shard began to stop and closed it.
+    connected = fail(error(errc::shard_stopped, phase::connect).about(facts_->peer.text()));
+  }
+  if (connected && connected_to_itself(kernel, fd, to)) {
+    connected = fail(error(errc::connect_failed, phase::connect, ECONNREFUSED)
+                         .about(facts_->peer.text())
+                         .with_detail("nobody listens; the socket was connected to itself"));
+  }
+  if (connected && facts_->peer.transport() == transport::tls) {
+    connected = co_await shake_hands(*fresh, deadline);
+  }
+  const protocol_hooks* const hooks = facts_->hooks();
+  if (connected && hooks != nullptr && hooks->on_connect != nullptr) {
+    connected = co_await greet(*fresh, deadline);
+  }
+  if (connected) co_return fresh;
+  // What on_connect left behind may still be in flight.
+  fresh->begin_close();
+  while (!fresh->closed()) {
+    auto rested = co_await facts_->home->sleep_for(std::chrono::milliseconds(1));
+    if (!rested) co_await facts_->home->yield();
+  }
+  facts_->free_connection(*fresh);
+  error why = std::move(connected.error());
+  if (!fixed_address_ && why.detail().empty()) {
+    why = std::move(why).with_detail("at " + to.to_string());
+  }
+  co_return fail(std::move(why).after_attempts(1));
+}
+
+// The protocol's own hello (on_connect), within what is left of connection_timeout.
+task<result<void>> dialer::greet(pooled_connection& fresh, time_point deadline) {
+  const duration left = std::max(duration(1), deadline - facts_->now());
+  result<void> done{};
+  try {
+    auto hello = facts_->hooks()->on_connect(facts_->pool->protocol(), fresh);
+    done = co_await with_timeout(*facts_->home, left, std::move(hello));
+  } catch (const std::exception& thrown) {
+    done = fail(error(errc::connect_failed, phase::handshake).with_detail(thrown.what()));
+  } catch (...) {
+    done = fail(error(errc::connect_failed, phase::handshake).with_detail("on_connect threw"));
+  }
+  if (done && (fresh.conditions() & stream::closing) != 0) {
+    done = fail(error(errc::connection_closed, phase::handshake));
+  }
+  if (done) {
+    // What the hello sent and read was no lease's.
+    fresh.clear(stream::wrote_last);
+    co_return done;
+  }
+  const error& cause = done.error();
+  errc kind = cause == errc::deadline_exceeded ? errc::connect_timeout : cause.kind();
+  if (kind != errc::connect_timeout && kind != errc::shard_stopped && kind != errc::cancelled &&
+      kind != errc::pool_closed) {
+    kind = errc::connect_failed;
+  }
+  co_return fail(error(kind, phase::handshake, cause.system_errno())
+                     .about(facts_->peer.text())
+                     .with_detail("the protocol's on_connect: " + cause.message()));
+}
+
+}  // namespace conpool

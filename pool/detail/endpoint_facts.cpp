@@ -1,0 +1,42 @@
+#include <conpool/pool/detail/endpoint_facts.h>
+
+#include <utility>
+
+namespace conpool {
+
+endpoint_facts::endpoint_facts(pool_facts& of, endpoint_pool& whole, const endpoint& to)
+    : home(&of.home()),
+      pool(&of),
+      whole(&whole),
+      peer(to),
+      touched(of.home().now()),
+      shut_down(of.closed()) {}
+
+void endpoint_facts::tell(event_queue::record event) const noexcept {
+  if (!pool->observed()) return;
+  event.peer.emplace(peer);
+  pool->tell(std::move(event));
+}
+
+void endpoint_facts::tell(pool_event_kind kind, const pooled_connection* about) const noexcept {
+  if (!pool->observed()) return;
+  event_queue::record event;
+  event.kind = kind;
+  if (about != nullptr) event.connection = about->serial;
+  tell(std::move(event));
+}
+
+pooled_connection* endpoint_facts::make_connection(int fd) {
+  if (hooks() == nullptr) return new pooled_connection(*this, fd);
+  return hooks()->create(*this, fd);
+}
+
+void endpoint_facts::free_connection(pooled_connection& gone) const noexcept {
+  if (hooks() == nullptr) {
+    delete &gone;
+  } else {
+    hooks()->destroy(gone);
+  }
+}
+
+}  // namespace conpool

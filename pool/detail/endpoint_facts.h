@@ -1,0 +1,60 @@
+// What all parts of an endpoint's pool read: what it connects to, its counts, its connections.
+//
+// The first member of endpoint_pool. Each part keeps its own lines of the counts; connections are
+// listed here from the moment they stand until they are forgotten. Used on its shard only.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <conpool/pool/config.h>
+#include <conpool/pool/detail/event_queue.h>
+#include <conpool/pool/detail/pool_facts.h>
+#include <conpool/pool/detail/pooled_connection.h>
+#include <conpool/pool/endpoint.h>
+#include <conpool/pool/stats.h>
+#include <conpool/runtime/clock.h>
+#include <conpool/runtime/error.h>
+#include <conpool/runtime/shard.h>
+#include <conpool/runtime/stream.h>
+
+namespace conpool {
+
+struct endpoint_facts {
+  endpoint_facts(pool_facts& of, endpoint_pool& whole, const endpoint& to);
+  endpoint_facts(const endpoint_facts&) = delete;
+  endpoint_facts& operator=(const endpoint_facts&) = delete;
+
+  const pool_config& config() const noexcept { return pool->config(); }
+  // Null without a protocol.
+  const protocol_hooks* hooks() const noexcept { return pool->hooks(); }
+  time_point now() const noexcept { return home->now(); }
+
+  // What counts for the limits and is not on its way out; and all of them.
+  std::uint32_t standing() const noexcept {
+    return counts.active + counts.idle + counts.connecting - counts.retiring;
+  }
+  std::uint32_t total() const noexcept { return standing() + counts.closing; }
+  // Nothing of it is left in the kernel's hands but what is leased.
+  bool quiet() const noexcept { return counts.idle + counts.connecting + counts.closing == 0; }
+
+  // Tells the pool's observer, if there is one.
+  void tell(event_queue::record event) const noexcept;
+  void tell(pool_event_kind kind, const pooled_connection* about = nullptr) const noexcept;
+
+  // With what its protocol keeps for each connection. It owns the descriptor from now on.
+  pooled_connection* make_connection(int fd);
+  void free_connection(pooled_connection& gone) const noexcept;
+
+  shard* const home;
+  pool_counts counts;
+  pool_facts* const pool;
+  endpoint_pool* const whole;
+  const endpoint peer;
+  intrusive_list<pooled_connection, member_hook> members;
+  time_point touched;               // when somebody last wanted it, as far as the slow paths know
+  std::optional<error> last_error;  // of the last failed connect
+  bool shut_down = false;
+};
+
+}  // namespace conpool

@@ -1,0 +1,160 @@
+#include <conpool/pool/detail/handover.h>
+
+#include <limits>
+#include <optional>
+
+#include <conpool/pool/detail/return_verdict.h>
+
+namespace conpool {
+
+void handover::place(pooled_connection& clean, bool existed) noexcept {
+  if (is_shared(clean)) {
+    place_shared(as_managed(clean), existed);
+    return;
+  }
+  if (const auto why = return_verdict::unwanted(clean, *facts_, retirements_->generation())) {
+    retirements_->close(clean, *why);
+    return;
+  }
+  waiter* const first =
+      facts_->pool->paused() ? nullptr : waiters_->first_for(clean.times_lent == 0);
+  connection_cap& cap = facts_->pool->cap();
+  // At the cap over all endpoints whoever came first is next, wherever they wait.
+  if (first != nullptr && cap.in_shortage() && cap.claim_slot_of(*self_, first->ticket)) {
+    retirements_->close(clean, close_reason::evicted);
+  } else if (first != nullptr) {
+    reserve(clean, *first, existed);
+  } else {
+    put_by(clean);
+  }
+}
+
+// Serves waiters while it has room, or becomes idle if nobody has it, or is closed.
+void handover::place_shared(managed_connection& one, bool existed) noexcept {
+  if ((one.conditions() & stream::closing) != 0) {
+    if (one.lease_count == 0) retirements_->leave_closing(one);
+    return;
+  }
+  // One lease's error says nothing of the others, but there will be no new ones.
+  const std::optional<close_reason> why =
+      return_verdict::is_broken(one)
+          ? return_verdict::reason_of(one)
+          : return_verdict::unwanted(one, *facts_, retirements_->generation());
+  if (why) retirements_->begin_retiring(one, *why);
+  while (!facts_->pool->paused() && shared_leases::has_room(one)) {
+    waiter* const first = waiters_->first_for(one.times_lent == 0);
+    if (first == nullptr) break;
+    reserve_shared(one, *first, existed);
+  }
+  if (one.lease_count > 0) {
+    if (shared_->list_if_open(one) && !waiters_->empty()) demand_->look();
+    return;
+  }
+  if (why) {
+    retirements_->close(one, *why);
+    return;
+  }
+  shared_leases::unlist(one);
+  put_by(one);
+}
+
+// Nobody can use it now: it becomes idle, or is closed.
+void handover::put_by(pooled_connection& clean) noexcept {
+  constexpr auto nobody = std::numeric_limits<std::uint64_t>::max();
+  connection_cap& cap = facts_->pool->cap();
+  if (facts_->counts.idle >= facts_->config().idle_limit()) {
+    retirements_->close(clean, close_reason::over_idle_limit);
+  } else if (cap.in_shortage() && cap.claim_slot_of(*self_, nobody)) {
+    retirements_->close(clean, close_reason::evicted);
+  } else {
+    idle_->push(clean);
+    if (rules_->idle_room == 0) rules_->refresh(*facts_);  // a limit that was passed may be kept
+    if (facts_->config().min_idle_per_endpoint > 0) maintenance_->schedule();
+    // A caller who waits for a fresh one gets its slot, if there is no other.
+    if (!waiters_->empty()) demand_->look();
+  }
+}
+
+void handover::serve_from_idle() noexcept {
+  while (!waiters_->empty()) {
+    pooled_connection* const next = lender_->next();
+    waiter* const first = next == nullptr ? nullptr : waiters_->first_for(next->times_lent == 0);
+    if (first == nullptr) return;
+    if (is_shared(*next)) {
+      reserve_shared(as_managed(*next), *first, true);
+    } else {
+      idle_->take(*next);
+      reserve(*next, *first, true);
+    }
+  }
+}
+
+// --- for a waiter
+
+void handover::leave_queue(waiter& one) noexcept {
+  waiters_->leave(one);
+  // Another endpoint may have waited behind this one for a slot.
+  if (self_->in_line()) demand_->look();
+}
+
+void handover::reserve(pooled_connection& clean, waiter& first, bool existed) noexcept {
+  leave_queue(first);
+  clean.stage = connection_stage::reserved;
+  clean.reserved_for = &first;
+  idle_->watch(clean);
+  first.hand(clean, existed);
+}
+
+void handover::reserve_shared(managed_connection& one, waiter& first, bool existed) noexcept {
+  leave_queue(first);
+  if (lender_->add_lease(one) && !waiters_->empty()) demand_->look();
+  one.chosen.push_back(first);
+  first.hand(one, existed);
+}
+
+bool handover::still_good(pooled_connection& reserved) noexcept {
+  if (return_verdict::is_broken(reserved)) {
+    retirements_->retire(reserved, return_verdict::reason_of(reserved));
+    return false;
+  }
+  if (!lender_->protocol_wants(reserved)) {
+    retirements_->retire(reserved, close_reason::vetoed);
+    return false;
+  }
+  lender::note_reader(reserved);
+  return true;
+}
+
+void handover::lend_reserved(waiter& one, pooled_connection& reserved) noexcept {
+  if (is_shared(reserved)) {
+    as_managed(reserved).chosen.remove(one);
+  } else {
+    CONPOOL_ASSERT(reserved.stage == connection_stage::reserved, "only what is reserved is taken");
+    reserved.reserved_for = nullptr;
+    reserved.stage = connection_stage::leased;
+    reserved.count_from_here();
+  }
+  const bool used = reserved.times_lent++ > 0;
+  if (!used) demand_->served();
+  facts_->counts.reused += used ? 1 : 0;
+  if (used || one.was_handed_existing()) {
+    ++facts_->counts.hits;
+  } else {
+    ++facts_->counts.misses;
+  }
+  lender_->note_lent(reserved, one.where);
+}
+
+void handover::take_back(waiter& one, pooled_connection& reserved) noexcept {
+  one.take_away();
+  if (is_shared(reserved)) {
+    as_managed(reserved).chosen.remove(one);
+    shared_->drop_lease(as_managed(reserved));
+  } else {
+    reserved.reserved_for = nullptr;
+    reserved.last_used = facts_->now();
+  }
+  place(reserved);
+}
+
+}  // namespace conpool

@@ -1,0 +1,36 @@
+// What a lend and a return look at, computed when something changes so that the hit path need not.
+//
+// What not every pool needs costs nothing on a hit: a pool that has to look closer at each lend
+// (protocol hooks, probes, pings, an observer, leak detection, a pause) says `closely`, and one
+// that has to look at each return marks its connections `supervised`.
+#pragma once
+
+#include <cstdint>
+
+#include <conpool/pool/detail/endpoint_facts.h>
+
+namespace conpool {
+
+struct lend_rules {
+  enum class look : std::uint8_t { not_at_all, at_completions, closely };
+
+  // Computes all of it anew. After a change of the configuration, the pause, the observer, the
+  // shortage at the cap, or of what stands.
+  void refresh(const endpoint_facts& facts) noexcept;
+  // Nobody passes callers who went back into the queue, until a refresh.
+  void look_closely() noexcept { lends = look::closely; }
+  void close() noexcept {
+    lends = look::closely;
+    idle_room = 0;
+  }
+
+  std::uint32_t idle_room = 0;  // idle connections that a return may add to without a closer look
+  std::uint32_t dirty = ~0U;    // the conditions that keep a connection from being lent again
+  look lends = look::closely;
+  bool watch = true;           // completions are reaped before a lend
+  bool shares = false;         // the protocol may share connections
+  bool detects_leaks = false;  // leases are listed
+  bool supervised = false;     // each return is looked at
+};
+
+}  // namespace conpool
