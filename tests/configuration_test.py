@@ -55,8 +55,8 @@ def fields(header, struct):
         match = FIELD.match(code) if depth == 1 else None
         if match:
             initializer = match["braced"] if match["braced"] is not None else match["assigned"]
-            found[match["name"]] = field(match["type"].replace(" ", ""), (initializer or "").strip(),
-                                         " ".join(comment))
+            found[match["name"]] = field(match["type"].replace(" ", ""),
+                                         (initializer or "").strip(), " ".join(comment))
         comment = []
         depth += code.count("{") - code.count("}")
         if depth == 0:
@@ -135,7 +135,8 @@ def differences(header, struct, page, with_ranges=False):
         one = declared[name]
         shown = value(re.split(r"[:;]", row["default"])[0])
         if shown != initial(one):
-            wrong.append(f"{name}: default {row['default']!r}, initialized with {one.initializer!r}")
+            wrong.append(f"{name}: default {row['default']!r}, "
+                         f"initialized with {one.initializer!r}")
         if not with_ranges:
             continue
         limits, default = stated(one.comment)

@@ -24,8 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 README_LINES_MAX = 200
 
-BLOCK = re.compile(r"^(?P<before>[^\n]*)\n(?P<gap>\n?)^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$",
-                   re.M | re.S)
+BLOCK = re.compile(r"^(?P<before>[^\n]*)\n(?P<gap>\n?)"
+                   r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.M | re.S)
 MARK = re.compile(r"<!-- (examples/\S+) -->$")
 OTHER_LANGUAGES = ("text", "sh", "meson", "ini")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
@@ -136,7 +136,8 @@ class the_check_itself(unittest.TestCase):
 
         main = "int main(int argc, char** argv) {"
         self.assertEqual(wrong(f"<!-- examples/http_get.cpp -->\n```cpp\n{main}\n```\n"), 0)
-        self.assertEqual(wrong("```text\nf(x)\n```\n\n```sh\nls\n```\n\nBad:\n\n```c++\nf\n```\n"), 0)
+        others = "```text\nf(x)\n```\n\n```sh\nls\n```\n\nBad:\n\n```c++\nf\n```\n"
+        self.assertEqual(wrong(others), 0)
         self.assertEqual(wrong(f"```cpp\n{main}\n```\n"), 1)
         self.assertEqual(wrong(f"<!-- examples/http_get.cpp -->\n\n```cpp\n{main}\n```\n"), 1)
         self.assertEqual(wrong("<!-- examples/http_get.cpp -->\n```cpp\nint main() {\n```\n"), 1)
