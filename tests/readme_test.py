@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The README's programs are pieces of the examples, which are compiled and run.
+"""The pages' programs are pieces of the examples, which are compiled and run; their links lead
+somewhere; and the README's figures are those of docs/FIGURES.md.
 
 A block of C++ stands under a mark that names the file it is from:
 
@@ -8,7 +9,9 @@ A block of C++ stands under a mark that names the file it is from:
   ...
   ```
 
-Its lines must stand in that file, one after the other; the whole block may be indented less.
+Its lines must stand in that file, one after the other; the whole block may be indented less. Every
+other block says in another language's name that it is no C++ to copy; `c++` is for code that is
+shown as wrong, under "Bad:".
 """
 
 import pathlib
@@ -18,7 +21,14 @@ import textwrap
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"^(?:<!-- (examples/\S+) -->\n)?```cpp\n(.*?)^```", re.M | re.S)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+README_LINES_MAX = 200
+
+BLOCK = re.compile(r"^(?P<before>[^\n]*)\n(?P<gap>\n?)"
+                   r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.M | re.S)
+MARK = re.compile(r"<!-- (examples/\S+) -->$")
+OTHER_LANGUAGES = ("text", "sh", "meson", "ini")
+LINK = re.compile(r"\]\(([^()\s]+)\)")
 
 
 def is_part_of(block, text):
@@ -30,15 +40,82 @@ def is_part_of(block, text):
                for at in range(len(lines) - size + 1))
 
 
-class readme_blocks(unittest.TestCase):
+def wrong_blocks(page, root):
+    """What is wrong with the code of a page, one line each."""
+    for block in BLOCK.finditer("\n" + page):
+        first = block["code"].split("\n", 1)[0]
+        if block["language"] == "cpp":
+            mark = MARK.match(block["before"]) if not block["gap"] else None
+            if not mark:
+                yield f"no mark says where this is from: {first}"
+            elif not (root / mark.group(1)).is_file():
+                yield f"there is no {mark.group(1)}: {first}"
+            elif not is_part_of(block["code"], (root / mark.group(1)).read_text()):
+                yield f"not in {mark.group(1)} as it stands: {first}"
+        elif block["language"] == "c++":
+            if block["before"] != "Bad:":
+                yield f"c++ is for what stands under \"Bad:\": {first}"
+        elif block["language"] not in OTHER_LANGUAGES:
+            yield f"a block in no known language ({block['language']}): {first}"
+
+
+def anchors(page):
+    """The fragments that lead to the headings of a page, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.+)$", prose, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def dead_links(path, page):
+    """The links of a page that lead to no file of the tree, or to no heading of a page."""
+    for target in LINK.findall(re.sub(r"^```.*?^```$", "", page, flags=re.M | re.S)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, fragment = target.partition("#")
+        file = path.parent / name
+        if name and not file.exists():
+            yield f"{target}: there is no such file"
+        elif fragment and fragment not in anchors(file.read_text() if name else page):
+            yield f"{target}: there is no such heading"
+
+
+class pages(unittest.TestCase):
+    def test_all_are_looked_at(self):
+        names = [page.name for page in PAGES]
+        for name in ("README.md", "CONTRIBUTING.md", "COROUTINES.md", "OPERATIONS.md"):
+            self.assertIn(name, names)
+
     def test_each_block_of_code_stands_in_the_example_it_names(self):
-        blocks = BLOCK.findall((ROOT / "README.md").read_text())
-        self.assertTrue(any(name == "examples/http_get.cpp" for name, _ in blocks))
-        for name, block in blocks:
-            first = block.split("\n", 1)[0]
-            self.assertTrue(name, f"no mark says where this is from: {first}")
-            self.assertTrue(is_part_of(block, (ROOT / name).read_text()),
-                            f"not in {name} as it stands: {first}")
+        for page in PAGES:
+            with self.subTest(page.name):
+                self.assertEqual(list(wrong_blocks(page.read_text(), ROOT)), [])
+
+    def test_each_link_leads_somewhere(self):
+        for page in PAGES:
+            with self.subTest(page.name):
+                self.assertEqual(list(dead_links(page, page.read_text())), [])
+
+    def test_no_page_stands_apart(self):
+        linked = {(page.parent / target.partition("#")[0]).resolve()
+                  for page in PAGES for target in LINK.findall(page.read_text())
+                  if not re.match(r"[a-z]+:|#", target)}
+        self.assertEqual([page.name for page in PAGES
+                          if page.name != "README.md" and page not in linked], [])
+
+
+class readme(unittest.TestCase):
+    text = (ROOT / "README.md").read_text()
+
+    def test_begins_with_a_program_and_stays_short(self):
+        self.assertIn("<!-- examples/http_get.cpp -->\n```cpp", self.text)
+        self.assertLessEqual(self.text.count("\n"), README_LINES_MAX)
+
+    def test_its_picture_shows_figures_that_are_documented(self):
+        figures = (ROOT / "docs/FIGURES.md").read_text()
+        bars = re.findall(r"([\d,.]+) (ns|us)\s+(█[█▏▎▍▌▋▊▉]*|[▏▎▍▌▋▊▉])$", self.text, re.M)
+        self.assertGreater(len(bars), 3)
+        for number, unit, _ in bars:
+            self.assertRegex(figures, rf"(?<![\d,.]){re.escape(number)}(?: {unit}| / )")
 
 
 class the_check_itself(unittest.TestCase):
@@ -52,6 +129,30 @@ class the_check_itself(unittest.TestCase):
         self.assertFalse(is_part_of("int b;\n", self.text))
         self.assertFalse(is_part_of("g();\ni();\n", self.text))
         self.assertFalse(is_part_of("g();\nif (h()) {\ni();\n}\n", self.text))
+
+    def test_wants_a_mark_or_another_language_at_each_block(self):
+        def wrong(page):
+            return len(list(wrong_blocks(page, ROOT)))
+
+        main = "int main(int argc, char** argv) {"
+        self.assertEqual(wrong(f"<!-- examples/http_get.cpp -->\n```cpp\n{main}\n```\n"), 0)
+        others = "```text\nf(x)\n```\n\n```sh\nls\n```\n\nBad:\n\n```c++\nf\n```\n"
+        self.assertEqual(wrong(others), 0)
+        self.assertEqual(wrong(f"```cpp\n{main}\n```\n"), 1)
+        self.assertEqual(wrong(f"<!-- examples/http_get.cpp -->\n\n```cpp\n{main}\n```\n"), 1)
+        self.assertEqual(wrong("<!-- examples/http_get.cpp -->\n```cpp\nint main() {\n```\n"), 1)
+        self.assertEqual(wrong(f"<!-- examples/none.cpp -->\n```cpp\n{main}\n```\n"), 1)
+        self.assertEqual(wrong("Good:\n\n```c++\nf\n```\n"), 1)
+        self.assertEqual(wrong("```\nf(x);\n```\n\n```C++\nf(x);\n```\n"), 2)
+
+    def test_follows_links(self):
+        def dead(page):
+            return len(list(dead_links(ROOT / "docs" / "PAGE.md", page)))
+
+        self.assertEqual(dead("# Why so?\n[a](../README.md) [b](#why-so) [c](https://a.b/c)"), 0)
+        self.assertEqual(dead("[`a`](../README.md#why-not) [b](NONE.md) [c](#nowhere)"), 3)
+        self.assertEqual(dead("```text\n[a](NONE.md)\n# Title\n```\n"), 0)
+        self.assertEqual(dead("```text\n# Title\n```\n[a](#title)"), 1)
 
 
 if __name__ == "__main__":

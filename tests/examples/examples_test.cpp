@@ -91,6 +91,12 @@ TEST(examples, echo_prints_three_answers_and_the_counts) {
       << echo.printed();
 }
 
+TEST(examples, coroutine_rules_has_every_form_answered) {
+  program rules("coroutine_rules");
+  EXPECT_EQ(rules.finish(), 0) << rules.printed();
+  EXPECT_EQ(rules.printed(), "ping\nkey\nasked\nSET;key;value;\none\none\n");
+}
+
 TEST(examples, operations_warms_pauses_shrinks_and_drains) {
   program operations("operations");
   EXPECT_EQ(operations.finish(), 0) << operations.printed();
