@@ -12,7 +12,7 @@
 #include <conpool/runtime/detail/operation.h>
 #include <conpool/runtime/detail/ring.h>
 
-#include <tests/sim/network.h>
+#include <tests/sim/kernel/network.h>
 
 namespace conpool::sim {
 

@@ -1,4 +1,4 @@
-// T71: a seeded random test of the whole pool. See fuzz_run.h, and fuzz_oracle.h for what it
+// T71: a seeded random test of the whole pool. See run.h, and oracle.h for what it
 // checks.
 #include <gtest/gtest.h>
 #include <malloc.h>
@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <random>
 
-#include <tests/sim/fuzz_run.h>
+#include <tests/sim/fuzz/run.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 // The sanitizer's own; not every compiler package has <sanitizer/allocator_interface.h>.

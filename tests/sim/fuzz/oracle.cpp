@@ -1,4 +1,4 @@
-#include <tests/sim/fuzz_oracle.h>
+#include <tests/sim/fuzz/oracle.h>
 
 #include <algorithm>
 #include <utility>

@@ -1,10 +1,10 @@
-#include <tests/sim/tcp.h>
+#include <tests/sim/kernel/tcp.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
-#include <tests/sim/network.h>
+#include <tests/sim/kernel/network.h>
 
 namespace conpool::sim {
 

@@ -2,7 +2,7 @@
 // runtime/detail/ring_sockets.cpp and ring_probe.cpp.
 #include <conpool/runtime/detail/ring.h>
 
-#include <tests/sim/network.h>
+#include <tests/sim/kernel/network.h>
 
 namespace conpool {
 namespace {

@@ -14,8 +14,8 @@
 #include <conpool/runtime/detail/random.h>
 #include <conpool/tls/detail/service.h>
 
+#include <tests/sim/kernel/tls_wire.h>
 #include <tests/sim/sim_fixture.h>
-#include <tests/sim/tls_wire.h>
 
 namespace conpool::sim {
 namespace {

@@ -1,4 +1,4 @@
-#include <tests/sim/fuzz_run.h>
+#include <tests/sim/fuzz/run.h>
 
 #include <algorithm>
 #include <utility>

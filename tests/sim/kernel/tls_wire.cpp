@@ -1,4 +1,4 @@
-#include <tests/sim/tls_wire.h>
+#include <tests/sim/kernel/tls_wire.h>
 
 #include <array>
 #include <span>

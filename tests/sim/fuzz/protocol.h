@@ -7,7 +7,7 @@
 #include <conpool/pool/pool.h>
 #include <conpool/runtime/detail/random.h>
 
-#include <tests/sim/fuzz_oracle.h>
+#include <tests/sim/fuzz/oracle.h>
 
 namespace conpool::sim::fuzz {
 

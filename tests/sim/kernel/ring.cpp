@@ -8,8 +8,8 @@
 #include <string>
 #include <thread>
 
-#include <tests/sim/network.h>
-#include <tests/sim/uring.h>
+#include <tests/sim/kernel/network.h>
+#include <tests/sim/kernel/uring.h>
 
 namespace conpool {
 namespace {

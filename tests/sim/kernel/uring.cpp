@@ -1,4 +1,4 @@
-#include <tests/sim/uring.h>
+#include <tests/sim/kernel/uring.h>
 
 #include <poll.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include <tests/sim/network.h>
+#include <tests/sim/kernel/network.h>
 
 namespace conpool::sim {
 namespace {

@@ -3,8 +3,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include <tests/sim/fuzz_protocol.h>
-#include <tests/sim/fuzz_run.h>
+#include <tests/sim/fuzz/protocol.h>
+#include <tests/sim/fuzz/run.h>
 
 namespace conpool::sim::fuzz {
 namespace {

@@ -7,7 +7,7 @@
 #include <conpool/pool/config.h>
 #include <conpool/runtime/detail/random.h>
 
-#include <tests/sim/plan.h>
+#include <tests/sim/kernel/plan.h>
 
 namespace conpool::sim::fuzz {
 

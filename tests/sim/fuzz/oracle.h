@@ -15,7 +15,7 @@
 
 #include <conpool/pool/pool.h>
 
-#include <tests/sim/fuzz_plan.h>
+#include <tests/sim/fuzz/plan.h>
 #include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim::fuzz {

@@ -37,9 +37,9 @@
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/random.h>
 
-#include <tests/sim/plan.h>
-#include <tests/sim/server.h>
-#include <tests/sim/sockets.h>
+#include <tests/sim/kernel/plan.h>
+#include <tests/sim/kernel/server.h>
+#include <tests/sim/kernel/sockets.h>
 
 namespace conpool::sim {
 

@@ -7,7 +7,7 @@
 
 #include <conpool/runtime/deadline.h>
 
-#include <tests/sim/fuzz_run.h>
+#include <tests/sim/fuzz/run.h>
 
 namespace conpool::sim::fuzz {
 namespace {

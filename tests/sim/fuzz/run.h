@@ -16,8 +16,8 @@
 #include <conpool/runtime/detail/random.h>
 #include <conpool/runtime/task.h>
 
-#include <tests/sim/fuzz_oracle.h>
-#include <tests/sim/fuzz_plan.h>
+#include <tests/sim/fuzz/oracle.h>
+#include <tests/sim/fuzz/plan.h>
 #include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim::fuzz {

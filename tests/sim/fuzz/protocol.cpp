@@ -1,4 +1,4 @@
-#include <tests/sim/fuzz_protocol.h>
+#include <tests/sim/fuzz/protocol.h>
 
 #include <stdexcept>
 #include <string_view>

@@ -1,9 +1,9 @@
-#include <tests/sim/network.h>
+#include <tests/sim/kernel/network.h>
 
 #include <cstdio>
 #include <cstdlib>
 
-#include <tests/sim/uring.h>
+#include <tests/sim/kernel/uring.h>
 
 namespace conpool::sim {
 namespace {

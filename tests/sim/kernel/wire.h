@@ -1,4 +1,4 @@
-// What a simulated server speaks below its plain bytes: TLS, in sim/tls_server.h.
+// What a simulated server speaks below its plain bytes: TLS, in tls_wire.h.
 //
 // One for each connection. Like the library's codec it moves nothing itself; the server sends what
 // it is given, in the order in which it was given it.

@@ -24,7 +24,7 @@
 
 #include <conpool/runtime/address.h>
 
-#include <tests/sim/tcp.h>
+#include <tests/sim/kernel/tcp.h>
 
 namespace conpool::sim {
 

@@ -1,4 +1,4 @@
-#include <tests/sim/fuzz_plan.h>
+#include <tests/sim/fuzz/plan.h>
 
 #include <chrono>
 

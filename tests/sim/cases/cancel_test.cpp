@@ -8,7 +8,7 @@
 #include <set>
 #include <string>
 
-#include <tests/sim/bare_ring.h>
+#include <tests/sim/kernel/bare_ring.h>
 
 namespace conpool::sim {
 namespace {

@@ -14,7 +14,7 @@
 
 #include <conpool/runtime/clock.h>
 
-#include <tests/sim/wire.h>
+#include <tests/sim/kernel/wire.h>
 
 namespace conpool::sim {
 

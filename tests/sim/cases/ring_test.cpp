@@ -13,7 +13,7 @@
 
 #include <conpool/runtime/address.h>
 
-#include <tests/sim/bare_ring.h>
+#include <tests/sim/kernel/bare_ring.h>
 
 namespace conpool::sim {
 namespace {

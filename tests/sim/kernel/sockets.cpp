@@ -1,4 +1,4 @@
-#include <tests/sim/sockets.h>
+#include <tests/sim/kernel/sockets.h>
 
 #include <poll.h>
 
@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include <tests/sim/network.h>
+#include <tests/sim/kernel/network.h>
 
 namespace conpool::sim {
 namespace {

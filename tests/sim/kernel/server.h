@@ -20,8 +20,8 @@
 
 #include <conpool/runtime/address.h>
 
-#include <tests/sim/plan.h>
-#include <tests/sim/tcp.h>
+#include <tests/sim/kernel/plan.h>
+#include <tests/sim/kernel/tcp.h>
 
 namespace conpool::sim {
 

@@ -16,8 +16,8 @@
 #include <conpool/tls/detail/engine.h>
 #include <conpool/tls/server_context.h>
 
-#include <tests/sim/server.h>
-#include <tests/sim/wire.h>
+#include <tests/sim/kernel/server.h>
+#include <tests/sim/kernel/wire.h>
 #include <tests/tls/certificates.h>
 
 namespace conpool::sim {

@@ -1,4 +1,4 @@
-#include <tests/sim/server.h>
+#include <tests/sim/kernel/server.h>
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <tests/sim/network.h>
+#include <tests/sim/kernel/network.h>
 
 namespace conpool::sim {
 
