@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 using sim_age = pool_fixture;
 
 // The timer that ends idle connections fires while the only one is leased, and finds none.
-TEST_F(sim_age, T35_idle_timeout_clock_holds_for_what_was_leased_when_it_fired) {
+TEST_F(sim_age, T35_the_idle_timeout_holds_for_what_was_leased_when_it_fired) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_idle_time = 60s});
   make_idle(peer, 1);
@@ -34,7 +34,7 @@ TEST_F(sim_age, T35_idle_timeout_clock_holds_for_what_was_leased_when_it_fired) 
 }
 
 // The timer is armed for the end of the endpoint, long after.
-TEST_F(sim_age, T35_idle_timeout_clock_holds_for_an_endpoint_that_was_unused) {
+TEST_F(sim_age, T35_the_idle_timeout_holds_for_an_endpoint_that_was_unused) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_idle_time = 10s, .max_endpoint_idle_time = 1h});
   make_idle(peer, 1);
@@ -46,7 +46,7 @@ TEST_F(sim_age, T35_idle_timeout_clock_holds_for_an_endpoint_that_was_unused) {
   EXPECT_EQ(closed(close_reason::idle_timeout), 2U);
 }
 
-TEST_F(sim_age, T36_lifetime_jitter) {
+TEST_F(sim_age, T36_connections_of_one_age_end_at_different_times) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(10ms));
   configure({.max_connections_per_endpoint = 100,
              .max_connecting_per_endpoint = 100,
@@ -69,7 +69,7 @@ TEST_F(sim_age, T36_lifetime_jitter) {
   for (const auto& [second, count] : ends) EXPECT_LE(count, 5U) << "in second " << second;
 }
 
-TEST_F(sim_age, T38_max_uses) {
+TEST_F(sim_age, T38_a_connection_is_closed_after_its_last_use) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_connection_uses = 3});
   std::vector<std::uint64_t> ids;
@@ -88,7 +88,7 @@ TEST_F(sim_age, T38_max_uses) {
 
 // Twenty are in use at once, then one at a time. The peak that is remembered falls by a quarter of
 // the difference each step, and half of what stands above it goes.
-TEST_F(sim_age, T52_adaptive_trim) {
+TEST_F(sim_age, T52_after_a_burst_half_of_the_excess_goes_at_each_step) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_connections_per_endpoint = 20,
              .max_connecting_per_endpoint = 20,
@@ -114,7 +114,7 @@ TEST_F(sim_age, T52_adaptive_trim) {
   EXPECT_EQ(closed(close_reason::trimmed), 16U);
 }
 
-TEST_F(sim_age, T52_adaptive_trim_leaves_what_a_steady_load_needs) {
+TEST_F(sim_age, T52_trimming_leaves_what_a_steady_load_needs) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_idle_time = 0ms, .trim_interval = 10s});
   for (unsigned step = 0; step < 30; ++step) {

@@ -27,7 +27,7 @@ class sim_burst : public pool_fixture {
   bool stop_ = false;
 };
 
-TEST_F(sim_burst, T69_burst_saturation) {
+TEST_F(sim_burst, T69_a_saturated_pool_serves_at_full_rate_again) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(200ms));
   configure({.max_connections_per_endpoint = 10, .max_waiters_per_endpoint = 50});
   std::vector<unsigned> served(50);

@@ -21,7 +21,7 @@ class sim_dial : public pool_fixture {
   }
 };
 
-TEST_F(sim_dial, T10_caller_deadline_below_connect_time) {
+TEST_F(sim_dial, T10_callers_who_give_up_before_the_connect_stands_leave_it_to_later_ones) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(50ms));
   configure({.acquire_timeout = 10ms});
   for (unsigned i = 0; i < 4; ++i) {
@@ -36,7 +36,7 @@ TEST_F(sim_dial, T10_caller_deadline_below_connect_time) {
   EXPECT_EQ(totals().created, 1U);
 }
 
-TEST_F(sim_dial, T12_max_connecting_enforced) {
+TEST_F(sim_dial, T12_no_more_connects_than_allowed_are_in_flight) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(50ms));
   configure({.max_connections_per_endpoint = 20, .max_connecting_per_endpoint = 2});
   const auto callers = call_all(peer, 20);
@@ -53,7 +53,7 @@ TEST_F(sim_dial, T12_max_connecting_enforced) {
   EXPECT_EQ(totals().created, 20U);
 }
 
-TEST_F(sim_dial, T13_elide_when_demand_gone) {
+TEST_F(sim_dial, T13_connects_that_nobody_waits_for_are_not_begun) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(50ms));
   configure({.max_connecting_per_endpoint = 1});
   scope leaving(home());
@@ -70,7 +70,7 @@ TEST_F(sim_dial, T13_elide_when_demand_gone) {
 }
 
 // The last moment: the connects are on the ready queue when those who asked leave.
-TEST_F(sim_dial, T13_elide_when_demand_gone_before_the_connects_have_begun) {
+TEST_F(sim_dial, T13_connects_are_not_begun_when_their_callers_left_before) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(50ms));
   configure({.max_connecting_per_endpoint = 10});
   scope leaving(home());
@@ -87,7 +87,7 @@ TEST_F(sim_dial, T13_elide_when_demand_gone_before_the_connects_have_begun) {
   ASSERT_TRUE(here().run([&]() -> task<void> { co_await leaving.join(); }));
 }
 
-TEST_F(sim_dial, T15_connect_fail_wakes_next) {
+TEST_F(sim_dial, T15_a_failed_connect_at_the_cap_lets_the_next_waiter_dial) {
   server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   peer.go_down();
   configure({.max_connections_per_endpoint = 1});

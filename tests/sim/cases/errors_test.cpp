@@ -74,7 +74,7 @@ class sim_errors : public ::testing::Test {
   }
 };
 
-TEST_F(sim_errors, T72_short_completions_and_errors) {
+TEST_F(sim_errors, T72_what_the_kernel_answers_at_any_point_is_retried_or_fails_rightly) {
   for (const injection& one : injections) {
     SCOPED_TRACE(one.name);
     world here(72);
@@ -102,7 +102,7 @@ TEST_F(sim_errors, T72_short_completions_and_errors) {
   }
 }
 
-TEST_F(sim_errors, T72_short_completions_and_errors_out_of_descriptors_an_idle_one_goes) {
+TEST_F(sim_errors, T72_out_of_descriptors_an_idle_connection_goes) {
   world here(72);
   here.net().add_server("10.0.0.1", 1000);
   here.net().add_server("10.0.0.2", 1000);

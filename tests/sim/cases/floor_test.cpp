@@ -26,7 +26,7 @@ class sim_floor : public pool_fixture {
   }
 };
 
-TEST_F(sim_floor, T39_min_idle_refill_through_the_connect_cap) {
+TEST_F(sim_floor, T39_the_floor_is_refilled_through_the_connect_cap) {
   server& peer = six_ready();
   peer.leave_all(server::farewell::close);
   std::uint32_t most = 0;
@@ -37,7 +37,7 @@ TEST_F(sim_floor, T39_min_idle_refill_through_the_connect_cap) {
 }
 
 // Many clients of one server that restarted do not come back at once.
-TEST(sim_floor_refill, T39_min_idle_refill_begins_after_a_jitter) {
+TEST(sim_floor_refill, T39_a_refill_begins_after_a_jitter) {
   std::set<std::int64_t> delays;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     world here(seed);
@@ -58,7 +58,7 @@ TEST(sim_floor_refill, T39_min_idle_refill_begins_after_a_jitter) {
   EXPECT_GE(delays.size(), 12U) << "20 seeds, 100 ms";
 }
 
-TEST_F(sim_floor, T39_min_idle_refill_replaces_what_expires_before_it_is_gone) {
+TEST_F(sim_floor, T39_what_expires_is_replaced_before_it_is_gone) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(10ms));
   configure({.min_idle_per_endpoint = 3, .max_connection_lifetime = 10min});
   const endpoint_handle used = backends().handle(at(peer));
@@ -78,7 +78,7 @@ TEST_F(sim_floor, T39_min_idle_refill_replaces_what_expires_before_it_is_gone) {
 
 // Their times to be replaced lie so close together that the second one's comes before the first
 // one is gone.
-TEST_F(sim_floor, T39_min_idle_refill_replaces_each_in_its_own_time) {
+TEST_F(sim_floor, T39_each_connection_is_replaced_in_its_own_time) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(500ms));
   configure({.max_connecting_per_endpoint = 1,
              .min_idle_per_endpoint = 2,
@@ -94,7 +94,7 @@ TEST_F(sim_floor, T39_min_idle_refill_replaces_each_in_its_own_time) {
   EXPECT_GE(closed(close_reason::lifetime), 18U);
 }
 
-TEST_F(sim_floor, T40_min_idle_create_error) {
+TEST_F(sim_floor, T40_a_refill_that_fails_strands_no_waiter_and_backs_off) {
   server& peer = net().add_server("10.0.0.1", 1000, takes(10ms));
   configure({.max_connections_per_endpoint = 4, .min_idle_per_endpoint = 2, .breaker_failures = 0});
   caller& held = hold(peer);

@@ -80,7 +80,7 @@ class sim_forget : public pool_fixture {
   }
 };
 
-TEST_F(sim_forget, T55_empty_key_reclaimed) {
+TEST_F(sim_forget, T55_endpoints_used_once_leave_nothing_behind) {
   std::vector<endpoint> all;
   for (unsigned i = 0; i < endpoints; ++i) {
     const std::string host = "10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1);

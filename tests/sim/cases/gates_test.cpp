@@ -113,7 +113,7 @@ void sim_gates::try_all(gate connect, gate check_gate, gate release) {
   here.end();
 }
 
-TEST_F(sim_gates, T70_gate_matrix) {
+TEST_F(sim_gates, T70_every_mix_of_good_failing_slow_and_hanging_gates_ends_well) {
   for (const gate connect : gates) {
     for (const gate check_gate : gates) {
       for (const gate release : gates) {

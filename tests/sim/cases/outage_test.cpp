@@ -49,7 +49,7 @@ class sim_outage : public pool_fixture {
   bool stop_ = false;
 };
 
-TEST_F(sim_outage, T16_outage_and_recovery) {
+TEST_F(sim_outage, T16_the_pool_is_back_soon_after_an_outage) {
   server& peer = net().add_server("10.0.0.1", 1000, takes(10ms));
   configure({.max_connections_per_endpoint = 10});
   std::vector<client> clients(10);
@@ -76,7 +76,7 @@ TEST_F(sim_outage, T16_outage_and_recovery) {
   ASSERT_TRUE(here().run([&]() -> task<void> { co_await all.join(); }));
 }
 
-TEST_F(sim_outage, T18_breaker_half_open) {
+TEST_F(sim_outage, T18_an_open_breaker_fails_fast_and_lets_one_connect_try) {
   server& peer = net().add_server("10.0.0.1", 1000, takes(10ms));
   configure({.breaker_failures = 3});
   peer.go_down();
@@ -133,7 +133,7 @@ TEST_F(sim_outage, a_broken_endpoint_comes_back_though_the_pool_is_full) {
 }
 
 // Its idle connections end together, and nobody had used them yet.
-TEST_F(sim_outage, a_server_s_own_idle_timeout_does_not_open_the_breaker) {
+TEST_F(sim_outage, a_servers_own_idle_timeout_does_not_open_the_breaker) {
   server& peer = net().add_server("10.0.0.1", 1000, takes(10ms));
   configure({.min_idle_per_endpoint = 6});
   const endpoint_handle used = backends().handle(at(peer));
@@ -156,7 +156,7 @@ TEST_F(sim_outage, a_server_that_accepts_and_closes_at_once_is_a_failing_one) {
   EXPECT_GE(peer.counts().connects, 10U);
 }
 
-TEST_F(sim_outage, T19_backoff_jitter_spread) {
+TEST_F(sim_outage, T19_the_attempts_of_many_pools_are_spread) {
   server& peer = net().add_server("10.0.0.1", 1000, takes(2ms));
   peer.go_down();
   constexpr unsigned pools = 100;
@@ -192,7 +192,7 @@ TEST_F(sim_outage, T19_backoff_jitter_spread) {
   here().settle();
 }
 
-TEST_F(sim_outage, T20_timeout_error_carries_cause) {
+TEST_F(sim_outage, T20_the_timeout_error_carries_the_last_failure) {
   server& peer = net().add_server("10.0.0.1", 1000, takes(10ms));
   configure({.max_connections_per_endpoint = 1,
              .acquire_timeout = 1s,

@@ -57,7 +57,7 @@ TEST_F(sim_shared, a_write_that_ended_in_the_middle_takes_the_connection_out_of_
 
 // The caller for whom the connect was begun gives up while it is under way: the others have it all
 // the same.
-TEST_F(sim_shared, T62_h2_driver_cancelled) {
+TEST_F(sim_shared, T62_the_connect_of_a_cancelled_caller_serves_the_others) {
   const server& peer =
       net().add_server("10.0.0.1", 1000, {.latency_least = 50ms, .latency_most = 50ms});
   const endpoint to = endpoint::parse("tcp://" + peer.address().to_string()).value();

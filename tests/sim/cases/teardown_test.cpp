@@ -107,7 +107,7 @@ void tear_down(std::uint64_t seed) {
   EXPECT_EQ(last.created, last.closed()) << here.trouble();
 }
 
-TEST(sim_teardown, T77_teardown_with_armed_ops) {
+TEST(sim_teardown, T77_an_end_at_any_moment_leaves_nothing_in_flight) {
   const seed_range seeds(300);
   for (std::uint64_t seed = seeds.first; seed != seeds.end; ++seed) {
     tear_down(seed);

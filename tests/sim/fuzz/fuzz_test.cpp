@@ -30,7 +30,7 @@ summary live(std::uint64_t seed) {
   if (::testing::Test::HasFailure()) {
     std::fprintf(stderr,
                  "replay: CONPOOL_SIM_SEED=%llu build/test/tests/sim-tests "
-                 "--gtest_filter=fuzz.T71_seeded_fuzz\n",
+                 "--gtest_filter=fuzz.T71_the_oracle_holds_after_every_step\n",
                  static_cast<unsigned long long>(seed));
     std::fprintf(stderr, "protocol %d, calm %d, validation %s at first\n",
                  static_cast<int>(one.drawn.spoken), static_cast<int>(one.drawn.calm),
@@ -48,7 +48,7 @@ std::size_t bytes_allocated() {
 #endif
 }
 
-TEST(fuzz, T71_seeded_fuzz) {
+TEST(fuzz, T71_the_oracle_holds_after_every_step) {
   const seed_range seeds(170);
   summary all;
   const auto add = [&all](std::uint64_t seed) {
@@ -73,7 +73,7 @@ TEST(fuzz, T71_seeded_fuzz) {
   EXPECT_GT(all.refused, 2'000U);
 }
 
-TEST(fuzz, T71_seeded_fuzz_the_same_seed_replays_the_same_run) {
+TEST(fuzz, T71_the_same_seed_replays_the_same_run) {
   for (std::uint64_t seed = 1; seed <= 8; ++seed) {
     const summary first = live(seed);
     const summary second = live(seed);
@@ -84,7 +84,7 @@ TEST(fuzz, T71_seeded_fuzz_the_same_seed_replays_the_same_run) {
   EXPECT_NE(live(1).trace, live(2).trace);
 }
 
-TEST(fuzz, T71_seeded_fuzz_leaves_no_memory_behind) {
+TEST(fuzz, T71_no_memory_is_left_behind) {
   constexpr std::uint64_t seeds = 6;
   const auto round = [] {
     for (std::uint64_t seed = 1; seed <= seeds; ++seed) live(seed);
