@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t long_ago_s = 1'577'836'800;  // 2020
 
-class https_get_test : public ::testing::Test {
+class https_get : public ::testing::Test {
  protected:
   void SetUp() override {
     const certificate own = root_.issue({.ip = {"127.0.0.1"}, .from_s = long_ago_s});
@@ -35,7 +35,7 @@ class https_get_test : public ::testing::Test {
   std::unique_ptr<server_process> server_;
 };
 
-TEST_F(https_get_test, prints_the_page_and_both_connections_the_second_one_resumed) {
+TEST_F(https_get, prints_the_page_and_both_connections_the_second_one_resumed) {
   program get("https_get", {at_, files_.file("root.pem", root_.pem())});
   EXPECT_EQ(get.finish(), 0) << get.printed();
   EXPECT_TRUE(get.prints("HTTP/1.1 200 OK")) << get.printed();
@@ -52,7 +52,7 @@ TEST_F(https_get_test, prints_the_page_and_both_connections_the_second_one_resum
   EXPECT_TRUE(rest_of_line(second).ends_with(", resumed")) << rest_of_line(second);
 }
 
-TEST_F(https_get_test, says_why_it_does_not_trust_the_server) {
+TEST_F(https_get, says_why_it_does_not_trust_the_server) {
   const authority another("another root", long_ago_s);
   program get("https_get", {at_, files_.file("another.pem", another.pem())});
   EXPECT_EQ(get.finish(), 1);

@@ -72,7 +72,7 @@ bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-TEST_F(nginx_pool, T29_tls_close_notify_while_idle_is_noticed_before_the_next_acquire) {
+TEST_F(nginx_pool, T29_a_close_notify_is_noticed_before_the_next_acquire) {
   const endpoint there = at(server_.port());
   for (const bool resumed : {false, true}) {
     const std::string answer = request(there);

@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_redis : public pool_fixture {
+class redis_pool : public pool_fixture {
  protected:
   void SetUp() override {
     redis_ = std::make_unique<redis_server>();
@@ -74,7 +74,7 @@ class pool_redis : public pool_fixture {
   std::vector<lease> held_;
 };
 
-TEST_F(pool_redis, logs_in_with_resp3_and_selects_its_database) {
+TEST_F(redis_pool, logs_in_with_resp3_and_selects_its_database) {
   redis_protocol speaks;
   speaks.database = 2;
   speak(speaks);
@@ -87,7 +87,7 @@ TEST_F(pool_redis, logs_in_with_resp3_and_selects_its_database) {
   EXPECT_EQ(ask(held_[0], "GET", "here"), "_\r\n") << "another database";
 }
 
-TEST_F(pool_redis, a_login_that_the_server_refuses_is_a_failed_connect_with_its_words) {
+TEST_F(redis_pool, a_login_that_the_server_refuses_is_a_failed_connect_with_its_words) {
   redis_protocol speaks;
   speaks.database = 4711;
   speak(speaks);
@@ -101,7 +101,7 @@ TEST_F(pool_redis, a_login_that_the_server_refuses_is_a_failed_connect_with_its_
   }));
 }
 
-TEST_F(pool_redis, T25_allowed_push_while_idle_reaches_the_cache) {
+TEST_F(redis_pool, T25_a_push_while_idle_reaches_the_cache) {
   hold(2);
   EXPECT_EQ(ask(held_[0], "SET", "key", "old"), "+OK\r\n");
   EXPECT_EQ(ask(held_[0], "GET", "key"), "$3\r\nold\r\n");
@@ -117,7 +117,7 @@ TEST_F(pool_redis, T25_allowed_push_while_idle_reaches_the_cache) {
   EXPECT_EQ(ask(held_[0], "GET", "key"), "$3\r\nnew\r\n");
 }
 
-TEST_F(pool_redis, a_push_in_front_of_a_reply_is_no_part_of_it) {
+TEST_F(redis_pool, a_push_in_front_of_a_reply_is_no_part_of_it) {
   hold(2);
   EXPECT_EQ(ask(held_[0], "GET", "key"), "_\r\n");
   EXPECT_EQ(ask(held_[1], "SET", "key", "new"), "+OK\r\n");
@@ -125,7 +125,7 @@ TEST_F(pool_redis, a_push_in_front_of_a_reply_is_no_part_of_it) {
   EXPECT_EQ(invalidated_, std::vector<std::string>{"key"});
 }
 
-TEST_F(pool_redis, pings_tell_whether_it_is_alive) {
+TEST_F(redis_pool, pings_tell_whether_it_is_alive) {
   hold(3);
   held_.clear();
   EXPECT_EQ(validate().alive, 3U);
@@ -133,7 +133,7 @@ TEST_F(pool_redis, pings_tell_whether_it_is_alive) {
   EXPECT_EQ(totals().idle, 3U);
 }
 
-TEST_F(pool_redis, pings_under_a_policy_and_with_pushes_between) {
+TEST_F(redis_pool, pings_under_a_policy_and_with_pushes_between) {
   config_.validation = validation_policy::ping;
   speak({});
   hold(2);
@@ -148,7 +148,7 @@ TEST_F(pool_redis, pings_under_a_policy_and_with_pushes_between) {
   EXPECT_EQ(invalidated_, std::vector<std::string>{"key"});
 }
 
-TEST_F(pool_redis, what_was_not_asked_for_and_is_no_push_is_dirt) {
+TEST_F(redis_pool, what_was_not_asked_for_and_is_no_push_is_dirt) {
   hold(1);
   // A reply that comes after its caller has gone: as a client that pipelines without counting.
   ASSERT_TRUE(run([this]() -> task<void> {
@@ -161,14 +161,14 @@ TEST_F(pool_redis, what_was_not_asked_for_and_is_no_push_is_dirt) {
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::unexpected_data) == 1; }));
 }
 
-TEST_F(pool_redis, a_reply_that_was_not_read_keeps_the_connection_from_being_lent_again) {
+TEST_F(redis_pool, a_reply_that_was_not_read_keeps_the_connection_from_being_lent_again) {
   hold(1);
   held_[0]->state<redis_protocol>().wrote_last = 1;
   held_.clear();
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::vetoed) == 1; }));
 }
 
-TEST_F(pool_redis, a_server_that_is_killed_takes_the_tracked_keys_with_it_and_comes_back) {
+TEST_F(redis_pool, a_server_that_is_killed_takes_the_tracked_keys_with_it_and_comes_back) {
   hold(2);
   held_.clear();
   redis_->kill();
@@ -180,7 +180,7 @@ TEST_F(pool_redis, a_server_that_is_killed_takes_the_tracked_keys_with_it_and_co
   EXPECT_EQ(ask(held_[0], "ECHO", "again"), "$5\r\nagain\r\n");
 }
 
-TEST_F(pool_redis, a_server_that_is_killed_during_a_validation_is_reported) {
+TEST_F(redis_pool, a_server_that_is_killed_during_a_validation_is_reported) {
   hold(2);
   held_.clear();
   settle();

@@ -24,7 +24,7 @@ using words = std::vector<std::string>;
 constexpr const char* host = "a.example";
 constexpr std::int64_t long_ago_s = 1'577'836'800;  // 2020
 
-class servers_test : public ::testing::Test {
+class tls_servers : public ::testing::Test {
  protected:
   static const authority& root() {
     static const authority made("servers' root", long_ago_s);
@@ -93,7 +93,7 @@ void expect_open(blocking_tls& client) {
 
 // --- OpenSSL
 
-class openssl_test : public servers_test {
+class openssl_peer : public tls_servers {
  protected:
   std::uint16_t serve(const words& more) {
     words all{"openssl", "s_server",        "-accept", "127.0.0.1:0",
@@ -119,7 +119,7 @@ class openssl_test : public servers_test {
   std::unique_ptr<server_process> server_;
 };
 
-TEST_F(openssl_test, tickets_that_come_while_it_is_idle_are_kept) {
+TEST_F(openssl_peer, tickets_that_come_while_it_is_idle_are_kept) {
   for (const std::size_t count : {0U, 2U, 4U}) {
     const auto client = connect(serve({"-num_tickets", std::to_string(count), "-rev"}));
     expect_open(*client);
@@ -130,7 +130,7 @@ TEST_F(openssl_test, tickets_that_come_while_it_is_idle_are_kept) {
   }
 }
 
-TEST_F(openssl_test, a_thousand_tickets_are_too_many) {
+TEST_F(openssl_peer, a_thousand_tickets_are_too_many) {
   const auto client = connect(serve({"-num_tickets", "1000", "-rev"}));
   expect_open(*client);
   idle_verdict verdict = idle_verdict::keep;
@@ -139,7 +139,7 @@ TEST_F(openssl_test, a_thousand_tickets_are_too_many) {
   EXPECT_EQ(client->stream().failure().kind(), errc::record_limit);
 }
 
-TEST_F(openssl_test, sessions_are_resumed) {
+TEST_F(openssl_peer, sessions_are_resumed) {
   for (const words& how : {words{"-rev"}, words{"-rev", "-tls1_2"},
                            words{"-rev", "-tls1_2", "-no_ticket"}, words{"-rev", "-no_ticket"}}) {
     const std::uint16_t port = serve(how);
@@ -154,14 +154,14 @@ TEST_F(openssl_test, sessions_are_resumed) {
   }
 }
 
-TEST_F(openssl_test, a_server_of_1_2_only_is_good) {
+TEST_F(openssl_peer, a_server_of_1_2_only_is_good) {
   const auto client = connect(serve({"-tls1_2", "-rev"}));
   expect_open(*client);
   EXPECT_EQ(client->stream().version(), tls::version::tls_1_2);
   expect_reversed(*client, "hello");
 }
 
-TEST_F(openssl_test, old_versions_and_ciphers_are_refused) {
+TEST_F(openssl_peer, old_versions_and_ciphers_are_refused) {
   const auto with = [&](const words& how, const std::string& reason) {
     return refused(how, client_options(), reason);
   };
@@ -175,7 +175,7 @@ TEST_F(openssl_test, old_versions_and_ciphers_are_refused) {
   EXPECT_EQ(with({"-tls1", "-cipher", "ALL:@SECLEVEL=0"}, no_version), errc::alert_received);
 }
 
-TEST_F(openssl_test, a_client_certificate_is_sent_where_it_is_required) {
+TEST_F(openssl_peer, a_client_certificate_is_sent_where_it_is_required) {
   for (const char* version : {"-tls1_2", "-tls1_3"}) {
     const words how{version, "-rev", "-Verify", "1", "-verify_return_error", "-CAfile", root_file_};
     const auto client = connect(serve(how), with_certificate(client_options()));
@@ -185,14 +185,14 @@ TEST_F(openssl_test, a_client_certificate_is_sent_where_it_is_required) {
   }
 }
 
-TEST_F(openssl_test, a_client_certificate_that_is_missing_has_its_own_error) {
+TEST_F(openssl_peer, a_client_certificate_that_is_missing_has_its_own_error) {
   for (const char* version : {"-tls1_2", "-tls1_3"}) {
     const words how{version, "-rev", "-Verify", "1", "-verify_return_error", "-CAfile", root_file_};
     EXPECT_EQ(refused(how), errc::client_certificate_refused) << version;
   }
 }
 
-TEST_F(openssl_test, a_client_certificate_that_is_wrong_has_its_own_error) {
+TEST_F(openssl_peer, a_client_certificate_that_is_wrong_has_its_own_error) {
   const authority stranger("a stranger", long_ago_s);
   const certificate own = stranger.issue({.dns = {"client.example"}, .from_s = long_ago_s});
   tls::profile_options options = client_options();
@@ -204,7 +204,7 @@ TEST_F(openssl_test, a_client_certificate_that_is_wrong_has_its_own_error) {
   }
 }
 
-TEST_F(openssl_test, the_protocol_is_agreed_on) {
+TEST_F(openssl_peer, the_protocol_is_agreed_on) {
   tls::profile_options options = client_options();
   options.alpn = {"h2", "http/1.1"};
   options.require_alpn = true;
@@ -215,7 +215,7 @@ TEST_F(openssl_test, the_protocol_is_agreed_on) {
   EXPECT_EQ(refused({"-rev", "-alpn", "spdy"}, options), errc::alpn_mismatch);
 }
 
-TEST_F(openssl_test, small_records_and_padded_ones_are_put_together) {
+TEST_F(openssl_peer, small_records_and_padded_ones_are_put_together) {
   std::string text(9'000, 'a');
   for (std::size_t at = 0; at < text.size(); ++at) text[at] = static_cast<char>('a' + at % 23);
   for (const words& how :
@@ -228,7 +228,7 @@ TEST_F(openssl_test, small_records_and_padded_ones_are_put_together) {
   }
 }
 
-TEST_F(openssl_test, T30_tls_key_update_while_idle_from_openssl) {
+TEST_F(openssl_peer, T30_a_key_update_of_openssl_is_followed) {
   const auto client = connect(serve({"-tls1_3"}));
   expect_open(*client);
   while (tickets() < 2) ASSERT_EQ(client->idle(), idle_verdict::keep);
@@ -244,7 +244,7 @@ TEST_F(openssl_test, T30_tls_key_update_while_idle_from_openssl) {
   }
 }
 
-TEST_F(openssl_test, renegotiation_is_refused) {
+TEST_F(openssl_peer, renegotiation_is_refused) {
   const auto client = connect(serve({"-tls1_2"}));
   expect_open(*client);
   server().wait_for("CIPHER is");
@@ -255,7 +255,7 @@ TEST_F(openssl_test, renegotiation_is_refused) {
 
 // --- GnuTLS
 
-class gnutls_test : public servers_test {
+class gnutls_peer : public tls_servers {
  protected:
   std::uint16_t serve(const words& more) {
     const std::uint16_t port = free_port();
@@ -279,7 +279,7 @@ class gnutls_test : public servers_test {
 constexpr const char* only_1_2 = "NORMAL:-VERS-ALL:+VERS-TLS1.2";
 constexpr const char* only_1_3 = "NORMAL:-VERS-ALL:+VERS-TLS1.3";
 
-TEST_F(gnutls_test, echoes_and_resumes) {
+TEST_F(gnutls_peer, echoes_and_resumes) {
   for (const char* versions : {only_1_2, only_1_3}) {
     const std::uint16_t port = serve({"--priority", versions});
     for (const bool again : {false, true}) {
@@ -294,7 +294,7 @@ TEST_F(gnutls_test, echoes_and_resumes) {
   }
 }
 
-TEST_F(gnutls_test, a_client_certificate_is_sent_where_it_is_required) {
+TEST_F(gnutls_peer, a_client_certificate_is_sent_where_it_is_required) {
   for (const char* versions : {only_1_2, only_1_3}) {
     const std::uint16_t port = serve({"--priority", versions, "--require-client-cert",
                                       "--verify-client-cert", "--x509cafile", root_file_});
@@ -316,7 +316,7 @@ TEST_F(gnutls_test, a_client_certificate_is_sent_where_it_is_required) {
 }
 
 // Debian's OpenSSL has no 3DES, GnuTLS does. It has one alert for all of these.
-TEST_F(gnutls_test, old_versions_and_ciphers_are_refused) {
+TEST_F(gnutls_peer, old_versions_and_ciphers_are_refused) {
   for (const char* priority :
        {"NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-CBC",
         "NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+3DES-CBC",
@@ -332,7 +332,7 @@ TEST_F(gnutls_test, old_versions_and_ciphers_are_refused) {
 
 // --- nginx
 
-class nginx_test : public servers_test {
+class nginx_peer : public tls_servers {
  protected:
   static std::string get(blocking_tls& client) {
     if (auto sent = client.write("GET / HTTP/1.1\r\nHost: " +
@@ -352,7 +352,7 @@ class nginx_test : public servers_test {
   const nginx_server server_{root(), long_ago_s};
 };
 
-TEST_F(nginx_test, a_session_is_resumed) {
+TEST_F(nginx_peer, a_session_is_resumed) {
   for (const std::uint16_t port : {server_.port(), server_.old_port()}) {
     for (const bool again : {false, true}) {
       const auto client = connect(port);
@@ -363,7 +363,7 @@ TEST_F(nginx_test, a_session_is_resumed) {
   }
 }
 
-TEST_F(nginx_test, T29_tls_close_notify_while_idle_when_its_keep_alive_ends) {
+TEST_F(nginx_peer, T29_a_close_notify_comes_when_its_keep_alive_ends) {
   const auto client = connect(server_.port());
   expect_open(*client);
   expect_answer(*client, "a.example");

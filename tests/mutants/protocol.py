@@ -1,38 +1,38 @@
 # Protocols, shared mode, validation: (tests, file, text, replacement).
 MUTANTS = [
     # Dials one for each caller, whatever a connection carries.
-    ("T61_h2_single_flight", "pool/detail/demand.cpp",
+    ("T61_", "pool/detail/demand.cpp",
      "static_cast<std::uint32_t>((callers + expected_leases_ - 1) / expected_leases_)",
      "static_cast<std::uint32_t>(callers)"),
     # A caller that goes takes the connects with it.
-    ("T62_h2_driver_cancelled", "pool/detail/waiting.cpp",
+    ("T62_", "pool/detail/waiting.cpp",
      "  --counts_.waiting;\n  if (waiter.fresh_) --fresh_waiting_;\n",
      "  --counts_.waiting;\n  if (waiter.fresh_) --fresh_waiting_;\n"
      "  core_->dial_context().cancel(errc::cancelled);\n"),
     # The most loaded.
-    ("T64_shared_full_opens_second", "pool/detail/shared.cpp",
+    ("T64_", "pool/detail/shared.cpp",
      "managed(candidate).leases_ < least->leases_", "managed(candidate).leases_ > least->leases_"),
     # One that drains counts as capacity.
-    ("T65_goaway_drain", "pool/detail/endpoint_pool.h",
+    ("T65_", "pool/detail/endpoint_pool.h",
      "counts_.idle + counts_.connecting - counts_.retiring;",
      "counts_.idle + counts_.connecting;"),
     # It takes new leases.
-    ("T65_goaway_drain", "pool/detail/shared.cpp", "return !one.retiring_ && ", "return "),
+    ("T65_", "pool/detail/shared.cpp", "return !one.retiring_ && ", "return "),
     # What was handed to a waiter stays handed.
-    ("T65_goaway_drain_takes_back", "pool/detail/shared.cpp",
+    ("T65_a_goaway_takes_back_what_was_handed_to_waiters_who_did_not_run", "pool/detail/shared.cpp",
      "  begin_retiring(one, why);\n  return_to_queue(one);\n", "  begin_retiring(one, why);\n"),
     # A push is dirt.
-    ("T25_allowed_push_while_idle", "pool/detail/endpoint_pool.cpp",
+    ("T25_", "pool/detail/endpoint_pool.cpp",
      "if (waiting > 0 && asks_protocol) {", "if (waiting > 99 && asks_protocol) {"),
     # Only the first piece of it is handed over.
     # A lease does not know that its connection was lent before.
-    ("T27_surprise_close_stress", "pool/detail/endpoint_pool.h",
+    ("T27_", "pool/detail/endpoint_pool.h",
      "counts_.reused += taken.uses_++ > 0 ? 1 : 0;", "counts_.reused += taken.uses_ > 0 ? 1 : 0;"),
     # Half a message on the wire does not matter.
     ("a_write_that_ended_in_the_middle", "runtime/stream.cpp",
      "if (code != 0 && done_ > 0) source_->mark(stream::torn);", ";"),
     # run() outlives its connection.
-    ("protocol_ends.while_it_is_suspended", "pool/detail/closing.cpp",
+    ("everything_may_end_while_a_hook_is_suspended", "pool/detail/closing.cpp",
      "  if (unwanted.managed_) managed(unwanted).life_.cancel(errc::connection_closed);\n", ""),
     # retire() is forgotten by the fast return.
     ("run_that_ends_by_itself_retires", "pool/detail/shared.cpp",

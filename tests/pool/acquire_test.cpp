@@ -14,9 +14,9 @@
 namespace conpool::test {
 namespace {
 
-using pool_acquire = pool_fixture;
+using acquire = pool_fixture;
 
-TEST_F(pool_acquire, T1_reuse_basic_first_acquire_dials_and_second_reuses_the_same) {
+TEST_F(acquire, T1_the_first_acquire_dials_and_the_second_reuses_the_same) {
   ASSERT_TRUE(run([&]() -> task<void> {
     auto first = co_await backends().acquire(server().at());
     CO_ASSERT_OK(first);
@@ -35,7 +35,7 @@ TEST_F(pool_acquire, T1_reuse_basic_first_acquire_dials_and_second_reuses_the_sa
   EXPECT_EQ(sum.idle, 1U);
 }
 
-TEST_F(pool_acquire, bytes_go_there_and_back) {
+TEST_F(acquire, bytes_go_there_and_back) {
   ASSERT_TRUE(run([&]() -> task<void> {
     auto lease = co_await backends().acquire(server().at());
     CO_ASSERT_OK(lease);

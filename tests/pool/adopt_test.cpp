@@ -17,7 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_adopt : public callers_fixture {
+class adopt : public callers_fixture {
  protected:
   int connected_socket() {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -35,7 +35,7 @@ class pool_adopt : public callers_fixture {
   }
 };
 
-TEST_F(pool_adopt, an_adopted_socket_is_an_idle_connection_like_any_other) {
+TEST_F(adopt, an_adopted_socket_is_an_idle_connection_like_any_other) {
   const int fd = connected_socket();
   ASSERT_EQ(::fcntl(fd, F_SETFL, O_NONBLOCK), 0);  // as other libraries have them
   ASSERT_TRUE(backends().adopt(server().at(), fd));
@@ -53,7 +53,7 @@ TEST_F(pool_adopt, an_adopted_socket_is_an_idle_connection_like_any_other) {
   EXPECT_EQ(closed(close_reason::peer_closed), 1U);
 }
 
-TEST_F(pool_adopt, it_goes_to_the_first_who_waits) {
+TEST_F(adopt, it_goes_to_the_first_who_waits) {
   pool_config config;
   config.max_connecting_per_endpoint = 1;
   configure(config);
@@ -67,7 +67,7 @@ TEST_F(pool_adopt, it_goes_to_the_first_who_waits) {
   EXPECT_EQ(totals().created, 1U);
 }
 
-TEST_F(pool_adopt, what_is_no_connected_socket_is_refused) {
+TEST_F(adopt, what_is_no_connected_socket_is_refused) {
   const int file = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   EXPECT_EQ(refused_to_adopt(file), errc::invalid_argument);
   ::close(file);
@@ -80,7 +80,7 @@ TEST_F(pool_adopt, what_is_no_connected_socket_is_refused) {
   EXPECT_EQ(totals().created, 0U);
 }
 
-TEST_F(pool_adopt, the_limits_hold_for_it) {
+TEST_F(adopt, the_limits_hold_for_it) {
   const int fd = connected_socket();
   pool_config config;
   config.max_connections_per_endpoint = 1;
@@ -104,7 +104,7 @@ TEST_F(pool_adopt, the_limits_hold_for_it) {
   EXPECT_EQ(totals().idle, 2U);
 }
 
-TEST_F(pool_adopt, a_closed_pool_takes_nothing) {
+TEST_F(adopt, a_closed_pool_takes_nothing) {
   const int fd = connected_socket();
   ASSERT_TRUE(run([this]() -> task<void> {
     auto closed = co_await backends().close();
@@ -114,7 +114,7 @@ TEST_F(pool_adopt, a_closed_pool_takes_nothing) {
   ::close(fd);
 }
 
-TEST_F(pool_adopt, one_that_its_peer_has_ended_already_is_refused) {
+TEST_F(adopt, one_that_its_peer_has_ended_already_is_refused) {
   const int fd = connected_socket();
   ASSERT_TRUE(until([&] { return server().open() == 1; }));
   server().close_all();
@@ -135,7 +135,7 @@ struct shares_three {
   access access_mode(const connection&, const state&) { return access::shared(3); }
 };
 
-TEST_F(pool_adopt, a_protocol_is_asked_how_it_may_be_shared) {
+TEST_F(adopt, a_protocol_is_asked_how_it_may_be_shared) {
   auto made = pool::create(home(), {}, shares_three{});
   ASSERT_TRUE(made);
   pool shared = std::move(*made);

@@ -44,9 +44,9 @@ void expect_defaults(int fd) {
   EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 30'000);
 }
 
-using pool_keepalive = callers_fixture;
+using keepalive = callers_fixture;
 
-TEST_F(pool_keepalive, T68_nat_blackhole_the_defaults_are_set_on_every_socket) {
+TEST_F(keepalive, T68_the_defaults_are_set_on_every_socket) {
   lease dialed = hold();
   expect_defaults(dialed->fd());
 
@@ -58,7 +58,7 @@ TEST_F(pool_keepalive, T68_nat_blackhole_the_defaults_are_set_on_every_socket) {
   expect_defaults(fd);
 }
 
-TEST_F(pool_keepalive, T68_nat_blackhole_what_is_configured_holds_for_new_connections) {
+TEST_F(keepalive, T68_what_is_configured_holds_for_new_connections) {
   pool_config config;
   config.tcp_keepalive = false;
   config.tcp_user_timeout = 1234ms;
@@ -68,7 +68,7 @@ TEST_F(pool_keepalive, T68_nat_blackhole_what_is_configured_holds_for_new_connec
   EXPECT_EQ(option_of(held->fd(), IPPROTO_TCP, TCP_USER_TIMEOUT), 1234);
 }
 
-class pool_blackhole : public callers_fixture {
+class blackhole : public callers_fixture {
  protected:
   static constexpr const char* peer = "10.99.0.2";
 
@@ -116,7 +116,7 @@ class pool_blackhole : public callers_fixture {
 
 // The one test that really waits, some seconds: the timers are the kernel's, and it has no clock
 // that could be set. The configured times are the shortest that the kernel takes.
-TEST_F(pool_blackhole, T68_nat_blackhole) {
+TEST_F(blackhole, T68_a_peer_that_vanishes_is_noticed_by_lent_and_idle_connections) {
   pool_config config;
   config.keepalive_idle = 1s;
   config.keepalive_interval = 1s;

@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_budget : public callers_fixture {
+class budgets : public callers_fixture {
  protected:
   void budget(std::uint32_t most, validation_policy policy = validation_policy::watch) {
     pool_config config;
@@ -41,7 +41,7 @@ class pool_budget : public callers_fixture {
   }
 };
 
-TEST_F(pool_budget, T53_global_budget_evicts_lru) {
+TEST_F(budgets, T53_the_idle_connection_used_longest_ago_is_evicted) {
   // Idle ones that are watched end in a later turn, others at once: both must count right.
   for (const auto policy :
        {validation_policy::watch, validation_policy::probe, validation_policy::none}) {
@@ -80,7 +80,7 @@ TEST_F(pool_budget, T53_global_budget_evicts_lru) {
   }
 }
 
-TEST_F(pool_budget, T53_global_budget_evicts_lru_for_a_fresh_one_even_its_own) {
+TEST_F(budgets, T53_a_fresh_connection_evicts_even_an_idle_one_of_its_own_endpoint) {
   budget(1);
   hold().release();
   lease fresh = hold(server().at(), {.fresh = true});
@@ -88,7 +88,7 @@ TEST_F(pool_budget, T53_global_budget_evicts_lru_for_a_fresh_one_even_its_own) {
   EXPECT_EQ(closed(close_reason::evicted), 1U);
 }
 
-TEST_F(pool_budget, T53_global_budget_evicts_lru_only_for_callers) {
+TEST_F(budgets, T53_idle_connections_are_evicted_only_for_callers) {
   pool_config config;
   config.max_connections = 2;
   config.min_idle_per_endpoint = 1;
@@ -107,7 +107,7 @@ TEST_F(pool_budget, T53_global_budget_evicts_lru_only_for_callers) {
   EXPECT_EQ(closed(close_reason::evicted), before);
 }
 
-TEST_F(pool_budget, T54_global_budget_busy) {
+TEST_F(budgets, T54_callers_of_all_endpoints_are_served_in_the_order_they_came) {
   budget(2);
   echo_server& b = add_server();
   echo_server& c = add_server();
@@ -144,7 +144,7 @@ TEST_F(pool_budget, T54_global_budget_busy) {
   EXPECT_LE(open(), 2U);
 }
 
-TEST_F(pool_budget, T54_global_budget_busy_a_stream_of_callers_starves_no_other_endpoint) {
+TEST_F(budgets, T54_a_stream_of_callers_starves_no_other_endpoint) {
   budget(1);
   echo_server& b = add_server();
   lease held = hold();
@@ -168,7 +168,7 @@ TEST_F(pool_budget, T54_global_budget_busy_a_stream_of_callers_starves_no_other_
   EXPECT_TRUE(until([&] { return current->served(); }));
 }
 
-TEST_F(pool_budget, T54_global_budget_busy_a_blocked_endpoint_holds_up_nobody) {
+TEST_F(budgets, T54_a_blocked_endpoint_holds_up_nobody) {
   pool_config config;
   config.max_connections = 2;
   config.max_connections_per_endpoint = 1;
@@ -193,7 +193,7 @@ TEST_F(pool_budget, T54_global_budget_busy_a_blocked_endpoint_holds_up_nobody) {
   EXPECT_TRUE(until([&] { return blocked.served(); }));
 }
 
-TEST_F(pool_budget, T54_global_budget_busy_one_that_backs_off_takes_no_place_from_others) {
+TEST_F(budgets, T54_an_endpoint_that_backs_off_takes_no_slot_from_others) {
   pool_config config;
   config.max_connections = 1;
   config.breaker_failures = 0;
@@ -218,7 +218,7 @@ TEST_F(pool_budget, T54_global_budget_busy_one_that_backs_off_takes_no_place_fro
   EXPECT_EQ(closed(close_reason::evicted), 0U);
 }
 
-TEST_F(pool_budget, T54_global_budget_busy_one_that_may_not_dial_now_takes_no_place_from_others) {
+TEST_F(budgets, T54_an_endpoint_that_may_not_dial_now_takes_no_slot_from_others) {
   pool_config config;
   config.max_connections = 2;
   config.max_connecting_per_endpoint = 1;
@@ -244,7 +244,7 @@ TEST_F(pool_budget, T54_global_budget_busy_one_that_may_not_dial_now_takes_no_pl
   EXPECT_TRUE(until([&] { return second.served(); }));
 }
 
-TEST_F(pool_budget, T54_global_budget_busy_who_leaves_the_line_holds_up_nobody) {
+TEST_F(budgets, T54_a_caller_who_leaves_the_line_holds_up_nobody) {
   budget(1);
   echo_server& b = add_server();
   echo_server& c = add_server();
@@ -266,7 +266,7 @@ TEST_F(pool_budget, T54_global_budget_busy_who_leaves_the_line_holds_up_nobody) 
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_budget, many_endpoints_under_a_small_budget_are_all_served) {
+TEST_F(budgets, many_endpoints_under_a_small_budget_are_all_served) {
   budget(3);
   std::vector<endpoint> all{server().at()};
   for (int i = 0; i < 9; ++i) all.push_back(add_server().at());

@@ -34,7 +34,7 @@ constexpr situation situations[] = {
     {"being handed a connection", "127.0.0.1", true, true},
 };
 
-class pool_cancel : public pool_fixture {
+class cancelled_acquire : public pool_fixture {
  protected:
   void cut(const situation& where, ending how, unsigned turns) {
     pool_config config;
@@ -88,7 +88,7 @@ class pool_cancel : public pool_fixture {
   }
 };
 
-TEST_F(pool_cancel, at_any_turn_and_in_any_situation_nothing_is_lost) {
+TEST_F(cancelled_acquire, at_any_turn_and_in_any_situation_nothing_is_lost) {
   for (const situation& where : situations) {
     for (const ending how : {ending::cancelled, ending::timed_out, ending::discarded_pool}) {
       for (unsigned turns = 0; turns < 12; ++turns) {
@@ -101,7 +101,7 @@ TEST_F(pool_cancel, at_any_turn_and_in_any_situation_nothing_is_lost) {
   }
 }
 
-TEST_F(pool_cancel, a_deadline_around_an_acquire_ends_it) {
+TEST_F(cancelled_acquire, a_deadline_around_an_acquire_ends_it) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   configure(config);

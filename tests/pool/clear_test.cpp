@@ -11,7 +11,7 @@
 namespace conpool::test {
 namespace {
 
-class pool_clear : public callers_fixture {
+class clear : public callers_fixture {
  protected:
   void cap(std::uint32_t connections) {
     pool_config config;
@@ -20,7 +20,7 @@ class pool_clear : public callers_fixture {
   }
 };
 
-TEST_F(pool_clear, T42_clear_interrupts_inuse) {
+TEST_F(clear, T42_a_clear_that_breaks_off_ends_what_leased_connections_do) {
   server().echo(false);
   lease reading = hold();
   lease resting = hold();
@@ -51,7 +51,7 @@ TEST_F(pool_clear, T42_clear_interrupts_inuse) {
   EXPECT_FALSE(hold().reused());
 }
 
-TEST_F(pool_clear, T42_clear_interrupts_inuse_only_if_asked) {
+TEST_F(clear, T42_leased_connections_are_interrupted_only_if_asked) {
   lease held = hold();
   backends().clear(server().at());
   EXPECT_TRUE(works(held));
@@ -60,7 +60,7 @@ TEST_F(pool_clear, T42_clear_interrupts_inuse_only_if_asked) {
   EXPECT_EQ(closed(close_reason::cleared), 1U);
 }
 
-TEST_F(pool_clear, T42_clear_interrupts_inuse_and_a_waiter_gets_the_next_connection) {
+TEST_F(clear, T42_a_waiter_gets_the_connection_after_the_interrupted_one) {
   cap(1);
   lease held = hold();
   caller& waiting = call();
@@ -74,8 +74,7 @@ TEST_F(pool_clear, T42_clear_interrupts_inuse_and_a_waiter_gets_the_next_connect
   EXPECT_FALSE(waiting.got->reused());
 }
 
-TEST_F(pool_clear,
-       what_was_handed_to_a_caller_that_has_not_run_is_cleared_and_the_caller_waits_on) {
+TEST_F(clear, what_was_handed_to_a_caller_that_has_not_run_is_cleared_and_the_caller_waits_on) {
   for (const leased what : {leased::keep, leased::break_off}) {
     cap(1);
     lease held = hold();
@@ -97,7 +96,7 @@ TEST_F(pool_clear,
   }
 }
 
-TEST_F(pool_clear, clear_all_reaches_every_endpoint_and_clear_only_its_own) {
+TEST_F(clear, clear_all_reaches_every_endpoint_and_clear_only_its_own) {
   echo_server& other = add_server();
   hold().release();
   hold(other.at()).release();
@@ -112,7 +111,7 @@ TEST_F(pool_clear, clear_all_reaches_every_endpoint_and_clear_only_its_own) {
   EXPECT_EQ(closed(close_reason::cleared), 3U);
 }
 
-TEST_F(pool_clear, what_was_made_after_a_clear_outlives_the_return_of_what_was_before) {
+TEST_F(clear, what_was_made_after_a_clear_outlives_the_return_of_what_was_before) {
   lease before = hold();
   backends().clear(server().at());
   lease after = hold();

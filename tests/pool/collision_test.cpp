@@ -10,14 +10,14 @@
 namespace conpool::test {
 namespace {
 
-using pool_collision = callers_fixture;
+using hash_collision = callers_fixture;
 
 // Two addresses with the same 64-bit hash, found by a search of some 2^32 steps: the hash is well
 // mixed, but no secret goes into it, so whoever can choose endpoints can have such a pair.
 const char* const one_name = "unix:@2sfercrwju7sg";
 const char* const other_name = "unix:@cuwsjrwrzphdk";
 
-TEST_F(pool_collision, T32_hash_collision_peer_mismatch) {
+TEST_F(hash_collision, T32_endpoints_of_equal_hash_share_no_connection) {
   const endpoint one = endpoint::parse(one_name).value();
   const endpoint other = endpoint::parse(other_name).value();
   ASSERT_EQ(one.hash(), other.hash()) << "the hash has changed: look for another pair";
@@ -39,7 +39,7 @@ TEST_F(pool_collision, T32_hash_collision_peer_mismatch) {
   EXPECT_EQ(from_one->peer().text(), one_name);
 }
 
-TEST_F(pool_collision, T32_hash_collision_peer_mismatch_in_handles_statistics_and_clear) {
+TEST_F(hash_collision, T32_endpoints_of_equal_hash_are_apart_in_handles_statistics_and_clear) {
   const endpoint one = endpoint::parse(one_name).value();
   const endpoint other = endpoint::parse(other_name).value();
   add_server(one);

@@ -140,7 +140,7 @@ void expect_refused(const limits& one, std::int64_t value) {
   EXPECT_GT(detail.size(), start.size() + 10) << "it must say why";
 }
 
-TEST(PoolConfig, HasTheDocumentedDefaultsAndTheyAreValid) {
+TEST(pool_config, has_the_documented_defaults_and_they_are_valid) {
   const pool_config config;
   EXPECT_TRUE(conpool::validate(config));
   EXPECT_EQ(config.max_connections_per_endpoint, 32u);
@@ -180,7 +180,7 @@ TEST(PoolConfig, HasTheDocumentedDefaultsAndTheyAreValid) {
   EXPECT_EQ(config.tcp_user_timeout, 30s);
 }
 
-TEST(PoolConfig, HasNoNumberWithoutATestOfItsLimits) {
+TEST(pool_config, has_no_number_without_a_test_of_its_limits) {
   // Does not compile once a field is added: give that field its limits above, then count it here.
   const auto [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19,
               f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32, f33, f34, f35] =
@@ -196,7 +196,7 @@ TEST(PoolConfig, HasNoNumberWithoutATestOfItsLimits) {
       static_cast<int>(std::size(all_limits)));
 }
 
-TEST(PoolConfig, TakesTheFirstAndTheLastAllowedValueOfEachField) {
+TEST(pool_config, takes_the_first_and_the_last_allowed_value_of_each_field) {
   for (const auto& one : all_limits) {
     SCOPED_TRACE(one.name);
     for (const std::int64_t value : {one.low, one.low + one.step, one.high - one.step, one.high}) {
@@ -206,7 +206,7 @@ TEST(PoolConfig, TakesTheFirstAndTheLastAllowedValueOfEachField) {
   }
 }
 
-TEST(PoolConfig, RefusesTheValuesNextToTheLimitsOfEachField) {
+TEST(pool_config, refuses_the_values_next_to_the_limits_of_each_field) {
   for (const auto& one : all_limits) {
     SCOPED_TRACE(one.name);
     if (one.high < count_max || !is_count(one)) expect_refused(one, one.high + 1);
@@ -215,7 +215,7 @@ TEST(PoolConfig, RefusesTheValuesNextToTheLimitsOfEachField) {
   }
 }
 
-TEST(PoolConfig, RefusesValuesFarOutsideOfEachField) {
+TEST(pool_config, refuses_values_far_outside_of_each_field) {
   for (const auto& one : all_limits) {
     SCOPED_TRACE(one.name);
     if (is_count(one)) {
@@ -228,7 +228,7 @@ TEST(PoolConfig, RefusesValuesFarOutsideOfEachField) {
   }
 }
 
-TEST(PoolConfig, TakesZeroOnlyWhereItHasAMeaning) {
+TEST(pool_config, takes_zero_only_where_it_has_a_meaning) {
   for (const auto& one : all_limits) {
     SCOPED_TRACE(one.name);
     if (one.takes_zero || one.low == 0) {
@@ -239,7 +239,7 @@ TEST(PoolConfig, TakesZeroOnlyWhereItHasAMeaning) {
   }
 }
 
-TEST(PoolConfig, TakesKeepaliveTimesInWholeSecondsOnly) {
+TEST(pool_config, takes_keepalive_times_in_whole_seconds_only) {
   for (const auto& one : all_limits) {
     if (one.step == 1) continue;
     SCOPED_TRACE(one.name);
@@ -250,7 +250,7 @@ TEST(PoolConfig, TakesKeepaliveTimesInWholeSecondsOnly) {
   }
 }
 
-TEST(PoolConfig, ChecksFieldsThatAnotherOneSwitchesOff) {
+TEST(pool_config, checks_fields_that_another_one_switches_off) {
   pool_config config;
   config.tcp_keepalive = false;
   EXPECT_TRUE(conpool::validate(config));
@@ -258,7 +258,7 @@ TEST(PoolConfig, ChecksFieldsThatAnotherOneSwitchesOff) {
   refused(config, "keepalive_probes");
 }
 
-TEST(PoolConfig, SaysWhyAPoolWithoutConnectionsIsRefused) {
+TEST(pool_config, says_why_a_pool_without_connections_is_refused) {
   pool_config config;
   config.max_connections_per_endpoint = 0;
   EXPECT_EQ(refused(config, "max_connections_per_endpoint"),
@@ -266,7 +266,7 @@ TEST(PoolConfig, SaysWhyAPoolWithoutConnectionsIsRefused) {
             "nothing cannot lend");
 }
 
-TEST(PoolConfig, RefusesMoreIdleConnectionsThanConnections) {
+TEST(pool_config, refuses_more_idle_connections_than_connections) {
   pool_config config;
   config.max_connections_per_endpoint = 8;
   config.max_idle_per_endpoint = 8;
@@ -278,7 +278,7 @@ TEST(PoolConfig, RefusesMoreIdleConnectionsThanConnections) {
             "than connections");
 }
 
-TEST(PoolConfig, RefusesMoreIdleConnectionsKeptReadyThanMayBeIdle) {
+TEST(pool_config, refuses_more_idle_connections_kept_ready_than_may_be_idle) {
   pool_config config;
   config.max_idle_per_endpoint = 4;
   config.min_idle_per_endpoint = 4;
@@ -289,7 +289,7 @@ TEST(PoolConfig, RefusesMoreIdleConnectionsKeptReadyThanMayBeIdle) {
             "are not kept");
 }
 
-TEST(PoolConfig, RefusesMoreIdleConnectionsKeptReadyThanConnections) {
+TEST(pool_config, refuses_more_idle_connections_kept_ready_than_connections) {
   pool_config config;
   config.max_connections_per_endpoint = 8;
   config.min_idle_per_endpoint = 8;
@@ -300,7 +300,7 @@ TEST(PoolConfig, RefusesMoreIdleConnectionsKeptReadyThanConnections) {
             "there can be no more idle connections than connections");
 }
 
-TEST(PoolConfig, RefusesABackoffThatEndsBelowItsBeginning) {
+TEST(pool_config, refuses_a_backoff_that_ends_below_its_beginning) {
   pool_config config;
   config.connect_backoff_min = 100ms;
   config.connect_backoff_max = 100ms;
@@ -311,13 +311,13 @@ TEST(PoolConfig, RefusesABackoffThatEndsBelowItsBeginning) {
             "ms: a wait that grows cannot end below where it begins");
 }
 
-TEST(PoolConfig, LetsThePoolsLimitBeLessThanThatOfOneEndpoint) {
+TEST(pool_config, lets_the_pools_limit_be_less_than_that_of_one_endpoint) {
   pool_config config;
   config.max_connections = config.max_connections_per_endpoint - 1;
   EXPECT_TRUE(conpool::validate(config));
 }
 
-TEST(PoolConfig, PutsInTheMeaningOfZeroLimits) {
+TEST(pool_config, puts_in_the_meaning_of_zero_limits) {
   pool_config config;
   EXPECT_EQ(config.idle_limit(), 32u);
   EXPECT_EQ(config.waiter_limit(), 128u);
@@ -330,7 +330,7 @@ TEST(PoolConfig, PutsInTheMeaningOfZeroLimits) {
   EXPECT_EQ(config.waiter_limit(), 1u);
 }
 
-TEST(PoolConfig, RefusesAValidationPolicyThatDoesNotExist) {
+TEST(pool_config, refuses_a_validation_policy_that_does_not_exist) {
   pool_config config;
   for (const auto known : {validation_policy::watch, validation_policy::probe,
                            validation_policy::ping, validation_policy::none}) {
@@ -343,7 +343,7 @@ TEST(PoolConfig, RefusesAValidationPolicyThatDoesNotExist) {
             "and none");
 }
 
-TEST(ValidationPolicy, IsReadFromTheNameItIsWrittenAs) {
+TEST(validation_policy, is_read_from_the_name_it_is_written_as) {
   for (const auto policy : {validation_policy::watch, validation_policy::probe,
                             validation_policy::ping, validation_policy::none}) {
     const auto again = conpool::parse_validation_policy(to_string(policy));
@@ -357,7 +357,7 @@ TEST(ValidationPolicy, IsReadFromTheNameItIsWrittenAs) {
   EXPECT_STREQ(to_string(static_cast<validation_policy>(7)), "unknown");
 }
 
-TEST(ValidationPolicy, RefusesOtherNamesAndListsTheKnownOnes) {
+TEST(validation_policy, refuses_other_names_and_lists_the_known_ones) {
   for (const std::string_view text : {"", "Watch", "watch ", "nonexistent", "unknown", "peek\n"}) {
     const auto parsed = conpool::parse_validation_policy(text);
     ASSERT_FALSE(parsed) << text;

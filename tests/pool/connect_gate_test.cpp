@@ -89,9 +89,9 @@ TEST(connect_gate, never_opens_when_the_breaker_is_off) {
   EXPECT_FALSE(gate.open());
 }
 
-using pool_breaker = pool_fixture;
+using breaker = pool_fixture;
 
-TEST_F(pool_breaker, probes_of_many_broken_endpoints_that_fall_due_together_leave_in_one_enter) {
+TEST_F(breaker, probes_of_many_broken_endpoints_that_fall_due_together_leave_in_one_enter) {
   constexpr unsigned endpoints = 64;
   const silent_port nobody;
   pool_config config;

@@ -16,7 +16,7 @@
 namespace conpool::test {
 namespace {
 
-class pool_detach : public callers_fixture {
+class detach : public callers_fixture {
  protected:
   void SetUp() override {
     callers_fixture::SetUp();
@@ -57,7 +57,7 @@ class pool_detach : public callers_fixture {
   }
 };
 
-TEST_F(pool_detach, T49_poison_and_hijack_a_discarded_one_is_not_reused) {
+TEST_F(detach, T49_a_discarded_connection_is_not_reused) {
   lease held = hold();
   const std::uint64_t id = held->id();
   caller& waiting = call();
@@ -70,7 +70,7 @@ TEST_F(pool_detach, T49_poison_and_hijack_a_discarded_one_is_not_reused) {
   EXPECT_EQ(closed(close_reason::discarded), 1U);
 }
 
-TEST_F(pool_detach, T49_poison_and_hijack) {
+TEST_F(detach, T49_a_detached_descriptor_lives_on_and_its_slot_is_freed) {
   lease held = hold();
   caller& waiting = call();
   ASSERT_TRUE(until([&] { return server().open() == 1; }));
@@ -96,7 +96,7 @@ TEST_F(pool_detach, T49_poison_and_hijack) {
   ::close(fd);
 }
 
-TEST_F(pool_detach, T49_poison_and_hijack_unread_bytes_come_along) {
+TEST_F(detach, T49_unread_bytes_come_along_with_a_detached_descriptor) {
   lease held = hold();
   ASSERT_TRUE(until([&] { return server().open() == 1; }));
   server().send_to_all("first");
@@ -114,7 +114,7 @@ TEST_F(pool_detach, T49_poison_and_hijack_unread_bytes_come_along) {
   EXPECT_EQ(echoed(out->fd(), "second"), "second");
 }
 
-TEST_F(pool_detach, T49_poison_and_hijack_closes_what_nobody_released) {
+TEST_F(detach, T49_a_detached_descriptor_that_nobody_takes_is_closed) {
   lease held = hold();
   ASSERT_TRUE(until([&] { return server().open() == 1; }));
   {
@@ -124,7 +124,7 @@ TEST_F(pool_detach, T49_poison_and_hijack_closes_what_nobody_released) {
   EXPECT_TRUE(until([&] { return server().open() == 0; }));
 }
 
-TEST_F(pool_detach, a_lease_that_cannot_be_detached_stays_what_it_was) {
+TEST_F(detach, a_lease_that_cannot_be_detached_stays_what_it_was) {
   lease held = hold();
   std::array<char, 4> into{};
   bool ended = false;

@@ -15,12 +15,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_drain : public callers_fixture {
+class drain : public callers_fixture {
  protected:
   using outcome = std::optional<result<drain_report>>;
   void begin_drain(duration within, outcome& into) {
     home().spawn(
-        [](pool_drain* self, duration time, outcome* made) -> task<void> {
+        [](drain* self, duration time, outcome* made) -> task<void> {
           auto work = self->backends().drain(time);
           auto report = co_await work;
           made->emplace(std::move(report));
@@ -30,7 +30,7 @@ class pool_drain : public callers_fixture {
   }
 };
 
-TEST_F(pool_drain, T43_close_waits_then_forces) {
+TEST_F(drain, T43_a_drain_waits_and_then_forces_and_its_report_is_exact) {
   pool_config config;
   config.max_connections_per_endpoint = 4;
   config.leak_threshold = 1h;  // so that the report knows who has it
@@ -88,7 +88,7 @@ TEST_F(pool_drain, T43_close_waits_then_forces) {
   EXPECT_EQ(closed(close_reason::forced), 2U);
 }
 
-TEST_F(pool_drain, T43_close_waits_then_forces_nobody_who_came_back_in_time) {
+TEST_F(drain, T43_a_drain_forces_nobody_who_came_back_in_time) {
   lease first = hold();
   lease second = hold();
   hold().release();
@@ -106,7 +106,7 @@ TEST_F(pool_drain, T43_close_waits_then_forces_nobody_who_came_back_in_time) {
   EXPECT_EQ(totals().created, totals().closed());
 }
 
-TEST_F(pool_drain, a_drain_that_is_cancelled_forces_nothing) {
+TEST_F(drain, a_drain_that_is_cancelled_forces_nothing) {
   lease held = hold();
   outcome drained;
   scope leaving(home());
@@ -125,7 +125,7 @@ TEST_F(pool_drain, a_drain_that_is_cancelled_forces_nothing) {
   EXPECT_TRUE(backends().closed()) << "it lends no more all the same";
 }
 
-TEST_F(pool_drain, a_drain_of_zero_forces_at_once_and_a_second_one_finds_what_is_left) {
+TEST_F(drain, a_drain_of_zero_forces_at_once_and_a_second_one_finds_what_is_left) {
   lease held = hold();
   outcome first;
   begin_drain(duration::zero(), first);
@@ -143,7 +143,7 @@ TEST_F(pool_drain, a_drain_of_zero_forces_at_once_and_a_second_one_finds_what_is
   EXPECT_EQ((*second)->returned, 0U);
 }
 
-TEST_F(pool_drain, T45_release_after_close) {
+TEST_F(drain, T45_a_connection_released_after_the_close_is_closed) {
   lease held = hold();
   lease kept = hold();
   ASSERT_TRUE(run([this]() -> task<void> {
@@ -163,7 +163,7 @@ TEST_F(pool_drain, T45_release_after_close) {
   EXPECT_EQ(totals().created, 0U) << "and it is none of the new pool's";
 }
 
-TEST_F(pool_drain, a_handle_made_of_or_after_a_closed_pool_is_refused) {
+TEST_F(drain, a_handle_made_of_or_after_a_closed_pool_is_refused) {
   const endpoint_handle before = backends().handle(server().at());
   ASSERT_TRUE(run([this]() -> task<void> {
     auto closed = co_await backends().close();

@@ -68,7 +68,7 @@ struct network_case {
   const char* canonical;
 };
 
-TEST(Endpoint, ReadsNetworkFormsIntoTheirCanonicalText) {
+TEST(endpoint, reads_network_forms_into_their_canonical_text) {
   const network_case cases[] = {
       {"tcp://db:5432", transport::tcp, "db", 5432, false, "tcp://db:5432"},
       {"db:5432", transport::tcp, "db", 5432, false, "tcp://db:5432"},
@@ -106,7 +106,7 @@ TEST(Endpoint, ReadsNetworkFormsIntoTheirCanonicalText) {
   }
 }
 
-TEST(Endpoint, ReadsUnixFormsIntoTheirCanonicalText) {
+TEST(endpoint, reads_unix_forms_into_their_canonical_text) {
   struct {
     const char* text;
     const char* path;
@@ -203,14 +203,14 @@ const std::vector<std::pair<std::string, std::string>>& nonsense() {
   return cases;
 }
 
-TEST(Endpoint, SaysWhatIsWrongAndWhatWouldBeRight) {
+TEST(endpoint, says_what_is_wrong_and_what_would_be_right) {
   for (const auto& [text, words] : nonsense()) {
     SCOPED_TRACE(text);
     EXPECT_NE(refused(text).find(words), std::string::npos) << refused(text);
   }
 }
 
-TEST(Endpoint, GivesEachKindOfNonsenseItsOwnDetail) {
+TEST(endpoint, gives_each_kind_of_nonsense_its_own_detail) {
   const std::string_view kinds[] = {
       "",           "host",         "host:",           "host:99999",  "host:0",
       "host:12x",   "http//x",      "http://x",        "tcp://",      "tcp://:80",
@@ -224,28 +224,28 @@ TEST(Endpoint, GivesEachKindOfNonsenseItsOwnDetail) {
   EXPECT_EQ(details.size(), std::size(kinds) + 2);
 }
 
-TEST(Endpoint, TakesNamesAsLongAsTheStandardsAllow) {
+TEST(endpoint, takes_names_as_long_as_the_standards_allow) {
   ASSERT_EQ(longest_host().size(), 253u);
   EXPECT_EQ(parsed(longest_host() + ":65535").host(), longest_host());
   EXPECT_EQ(parsed(longest_host() + ".:1").host(), longest_host());
   EXPECT_EQ(parsed(std::string(63, 'a') + ":1").host().size(), 63u);
 }
 
-TEST(Endpoint, TakesUnixPathsThatJustFitTheKernelsAddress) {
+TEST(endpoint, takes_unix_paths_that_just_fit_the_kernels_address) {
   const endpoint path = parsed("unix:/" + std::string(106, 'a'));
   EXPECT_EQ(path.path().size() + 1, sizeof(sockaddr_un::sun_path));  // and the NUL
   const endpoint name = parsed("unix:@" + std::string(107, 'a'));
   EXPECT_EQ(name.path().size(), sizeof(sockaddr_un::sun_path));  // '@' becomes the NUL
 }
 
-TEST(Endpoint, NamesTheGivenTextInItsErrors) {
+TEST(endpoint, names_the_given_text_in_its_errors) {
   EXPECT_EQ(subject("http://x"), "http://x");
   EXPECT_EQ(subject(""), "");
   EXPECT_EQ(subject("a\nb\\\x80\x7f:1"), "a\\x0ab\\\\\\x80\\x7f:1");
   EXPECT_EQ(subject(std::string("a\0", 2)), "a\\x00");
 }
 
-TEST(Endpoint, CutsLongTextInItsErrorsAfterAHundredBytes) {
+TEST(endpoint, cuts_long_text_in_its_errors_after_a_hundred_bytes) {
   EXPECT_EQ(subject(std::string(100, '!')), std::string(100, '!'));
   EXPECT_EQ(subject(std::string(101, '!')), std::string(100, '!') + "...");
   // 25 escapes of 4 bytes fit; with one byte before them, 24 do, and none is cut in two.
@@ -254,7 +254,7 @@ TEST(Endpoint, CutsLongTextInItsErrorsAfterAHundredBytes) {
   EXPECT_LT(refused("host:" + std::string(100'000, '9')).size(), 300u);
 }
 
-TEST(Endpoint, KeepsCredentialsOutOfItsErrors) {
+TEST(endpoint, keeps_credentials_out_of_its_errors) {
   EXPECT_EQ(subject("redis://me:secret@host:80"), "redis://***@host:80");
   for (const std::string_view text :
        {"redis://me:secret@host:80", "tcp://me:secret@host:80", "me:secret@host:80",
@@ -266,7 +266,7 @@ TEST(Endpoint, KeepsCredentialsOutOfItsErrors) {
   }
 }
 
-TEST(Endpoint, IsEqualWhenAllSpellingsMeanTheSame) {
+TEST(endpoint, is_equal_when_all_spellings_mean_the_same) {
   const std::vector<std::vector<std::string_view>> groups = {
       {"a.example:80", "tcp://A.Example:80", "TCP://a.example.:080"},
       {"tls://a.example:80", "TLS://A.EXAMPLE.:80"},
@@ -292,7 +292,7 @@ TEST(Endpoint, IsEqualWhenAllSpellingsMeanTheSame) {
   }
 }
 
-TEST(Endpoint, IsAKeyOfUnorderedContainers) {
+TEST(endpoint, is_a_key_of_unordered_containers) {
   std::unordered_set<endpoint> set;
   for (int port = 1; port <= 1000; ++port) {
     set.insert(parsed("host:" + std::to_string(port)));
@@ -303,7 +303,7 @@ TEST(Endpoint, IsAKeyOfUnorderedContainers) {
   EXPECT_FALSE(set.contains(parsed("tls://host:7")));
 }
 
-TEST(Endpoint, SpreadsSimilarTextsOverLowAndHighBitsOfItsHash) {
+TEST(endpoint, spreads_similar_texts_over_low_and_high_bits_of_its_hash) {
   // 4096 keys in 256 buckets, 16 expected in each: a good hash leaves all between 1 and 48.
   for (const int shift : {0, 28, 56}) {
     std::map<std::uint64_t, int> buckets;
@@ -315,7 +315,7 @@ TEST(Endpoint, SpreadsSimilarTextsOverLowAndHighBitsOfItsHash) {
   }
 }
 
-TEST(Endpoint, ChangesEachBitOfItsHashHalfOfTheTimeWhenOneBitOfTheTextChanges) {
+TEST(endpoint, changes_each_bit_of_its_hash_half_of_the_time_when_one_bit_of_the_text_changes) {
   int flips[64] = {};
   constexpr int pairs = 2'000;
   for (int i = 0; i < pairs; ++i) {
@@ -331,7 +331,7 @@ TEST(Endpoint, ChangesEachBitOfItsHashHalfOfTheTimeWhenOneBitOfTheTextChanges) {
   }
 }
 
-TEST(Endpoint, CopiesAndMovesKeepAllOfIt) {
+TEST(endpoint, copies_and_moves_keep_all_of_it) {
   const endpoint original = parsed("tls://[::1]:443");
   endpoint copy = original;
   EXPECT_NE(copy.text().data(), original.text().data());
@@ -346,7 +346,7 @@ TEST(Endpoint, CopiesAndMovesKeepAllOfIt) {
   EXPECT_EQ(copy.host(), "::1");
 }
 
-TEST(Endpoint, NamesItsTransports) {
+TEST(endpoint, names_its_transports) {
   EXPECT_STREQ(to_string(transport::tcp), "tcp");
   EXPECT_STREQ(to_string(transport::tls), "tls");
   EXPECT_STREQ(to_string(transport::unix_socket), "unix");
@@ -414,7 +414,7 @@ void expect_taken_well(const endpoint& value) {
   EXPECT_LE(value.path().size(), sizeof(sockaddr_un::sun_path));
 }
 
-TEST(Endpoint, RoundTripsOrRefusesWhateverItIsGiven) {
+TEST(endpoint, round_trips_or_refuses_whatever_it_is_given) {
   constexpr std::uint64_t seed = 20'240'229;
   std::mt19937_64 random(seed);
   std::map<transport, int> taken;

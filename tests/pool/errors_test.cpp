@@ -22,7 +22,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_errors : public pool_fixture {
+class errors : public pool_fixture {
  protected:
   // What an acquire of `text` comes back with; time passes a second a round until it does.
   error failure_of(const std::string& text) {
@@ -47,7 +47,7 @@ class pool_errors : public pool_fixture {
   }
 };
 
-TEST_F(pool_errors, refused_says_where_how_often_and_why) {
+TEST_F(errors, refused_says_where_how_often_and_why) {
   const silent_port nobody;
   const error got = failure_of(nobody.text());
   EXPECT_EQ(got, errc::connect_failed);
@@ -60,7 +60,7 @@ TEST_F(pool_errors, refused_says_where_how_often_and_why) {
   EXPECT_EQ(totals().closed(close_reason::connect_failed), 1U);
 }
 
-TEST_F(pool_errors, T17_hung_connect_isolated_ends_at_the_connection_timeout) {
+TEST_F(errors, T17_a_hung_connect_ends_at_the_connection_timeout) {
   silent_port hole(0);
   hole.fill();
   const error got = failure_of(hole.text());
@@ -70,7 +70,7 @@ TEST_F(pool_errors, T17_hung_connect_isolated_ends_at_the_connection_timeout) {
   EXPECT_EQ(totals().connect_timeouts, 1U);
 }
 
-TEST_F(pool_errors, T20_timeout_error_carries_cause_of_a_connect_that_takes_too_long) {
+TEST_F(errors, T20_the_timeout_error_carries_the_cause_of_a_connect_that_takes_too_long) {
   pool_config config;
   config.acquire_timeout = 1s;
   config.max_connections_per_endpoint = 1;
@@ -86,7 +86,7 @@ TEST_F(pool_errors, T20_timeout_error_carries_cause_of_a_connect_that_takes_too_
   EXPECT_TRUE(says(second, "last failed connect")) << second.message();
 }
 
-TEST_F(pool_errors, a_name_that_does_not_exist_fails_in_the_resolve_phase) {
+TEST_F(errors, a_name_that_does_not_exist_fails_in_the_resolve_phase) {
   // RFC 6761: names under .invalid never exist, whatever the resolver says or whether it answers.
   const error got = failure_of("tcp://no-such-host.invalid:80");
   EXPECT_TRUE(got == errc::resolve_failed || got == errc::resolve_timeout) << got.message();
@@ -95,7 +95,7 @@ TEST_F(pool_errors, a_name_that_does_not_exist_fails_in_the_resolve_phase) {
   EXPECT_EQ(totals().resolve_failures, 1U);
 }
 
-TEST_F(pool_errors, too_many_open_files_is_its_own_error_and_passes) {
+TEST_F(errors, too_many_open_files_is_its_own_error_and_passes) {
   const endpoint to = server().at();
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
@@ -118,7 +118,7 @@ TEST_F(pool_errors, too_many_open_files_is_its_own_error_and_passes) {
   }));
 }
 
-TEST_F(pool_errors, T14_connect_fail_hits_one_and_the_others_go_on) {
+TEST_F(errors, T14_a_failed_connect_hits_one_caller_and_the_others_go_on) {
   const silent_port nobody;
   const endpoint to = endpoint::parse(nobody.text()).value();
   pool_config config;
@@ -140,7 +140,7 @@ TEST_F(pool_errors, T14_connect_fail_hits_one_and_the_others_go_on) {
   EXPECT_EQ(totals().created, 5U) << "one connect for each, none for nobody";
 }
 
-TEST_F(pool_errors, a_socket_that_the_kernel_connected_to_itself_is_never_lent) {
+TEST_F(errors, a_socket_that_the_kernel_connected_to_itself_is_never_lent) {
   // The kernel walks through its source ports, one for each connect: sooner or later it comes to
   // the port that is asked for, of those it uses for connects the even ones of the default range.
   const endpoint to = endpoint::parse("tcp://127.0.0.1:50000").value();
@@ -166,7 +166,7 @@ TEST_F(pool_errors, a_socket_that_the_kernel_connected_to_itself_is_never_lent) 
   EXPECT_TRUE(to_itself) << "the kernel's choice of ports has changed: this test shows nothing";
 }
 
-TEST_F(pool_errors, a_build_without_tls_refuses_it_with_a_clear_error) {
+TEST_F(errors, a_build_without_tls_refuses_it_with_a_clear_error) {
   const endpoint tls = endpoint::parse("tls://127.0.0.1:443").value();
   if (dialer::supports(tls)) GTEST_SKIP() << "this build has TLS";
   const error got = failure_of("tls://127.0.0.1:443");
@@ -174,7 +174,7 @@ TEST_F(pool_errors, a_build_without_tls_refuses_it_with_a_clear_error) {
   EXPECT_TRUE(says(got, "TLS")) << got.message();
 }
 
-TEST_F(pool_errors, a_wrong_configuration_is_refused_by_name) {
+TEST_F(errors, a_wrong_configuration_is_refused_by_name) {
   pool_config config;
   config.max_connections_per_endpoint = 0;
   const auto made = pool::create(home(), config);
@@ -183,7 +183,7 @@ TEST_F(pool_errors, a_wrong_configuration_is_refused_by_name) {
   EXPECT_EQ(made.error().subject(), "max_connections_per_endpoint");
 }
 
-TEST_F(pool_errors, localhost_resolves_and_connects) {
+TEST_F(errors, localhost_resolves_and_connects) {
   const std::string at = server().at().text();
   const endpoint to = endpoint::parse("localhost" + at.substr(at.rfind(':'))).value();
   ASSERT_TRUE(run([&]() -> task<void> {
@@ -192,7 +192,7 @@ TEST_F(pool_errors, localhost_resolves_and_connects) {
   }));
 }
 
-TEST_F(pool_errors, the_first_address_of_a_name_that_connects_is_used) {
+TEST_F(errors, the_first_address_of_a_name_that_connects_is_used) {
   dns_server names;
   // The server listens on 127.0.0.1 only. Whatever order the resolver settles on, one of the two
   // names has the address that refuses first.
@@ -227,7 +227,7 @@ TEST_F(pool_errors, the_first_address_of_a_name_that_connects_is_used) {
   EXPECT_TRUE(run_until(home(), [&] { return ended; }, [&] { names.serve(); }));
 }
 
-TEST_F(pool_errors, a_unix_socket_that_is_not_there_names_its_path) {
+TEST_F(errors, a_unix_socket_that_is_not_there_names_its_path) {
   const error got = failure_of("unix:/nowhere/conpool.sock");
   EXPECT_EQ(got, errc::connect_failed);
   EXPECT_EQ(got.system_errno(), ENOENT);

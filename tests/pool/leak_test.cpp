@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_leak : public callers_fixture {
+class leaks : public callers_fixture {
  protected:
   struct told {
     pool_event_kind kind;
@@ -59,7 +59,7 @@ class pool_leak : public callers_fixture {
   std::vector<told> events_;
 };
 
-TEST_F(pool_leak, T74_leak_report) {
+TEST_F(leaks, T74_a_lease_kept_too_long_is_reported_once_with_its_location) {
   detect(10s);
   hold().release();  // then the next one is a hit: those are told of, too
   auto [held, line] = acquire_here();
@@ -87,7 +87,7 @@ TEST_F(pool_leak, T74_leak_report) {
   EXPECT_EQ(events_[1].line, line + 1);
 }
 
-TEST_F(pool_leak, T74_leak_report_once_for_each_lease_in_the_order_of_the_acquires) {
+TEST_F(leaks, T74_each_lease_is_reported_once_in_the_order_of_the_acquires) {
   detect(10s);
   auto [first, first_line] = acquire_here();
   pass(3s);
@@ -114,7 +114,7 @@ TEST_F(pool_leak, T74_leak_report_once_for_each_lease_in_the_order_of_the_acquir
   EXPECT_GT(first_line, 0U);
 }
 
-TEST_F(pool_leak, T74_leak_report_of_a_waiter_begins_when_it_is_served) {
+TEST_F(leaks, T74_the_time_of_a_waiters_lease_begins_when_it_is_served) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   config.leak_threshold = 3s;
@@ -133,7 +133,7 @@ TEST_F(pool_leak, T74_leak_report_of_a_waiter_begins_when_it_is_served) {
   EXPECT_EQ(events_[0].held, 3s);
 }
 
-TEST_F(pool_leak, the_detector_may_be_switched_off_and_on_while_leases_are_out) {
+TEST_F(leaks, the_detector_may_be_switched_off_and_on_while_leases_are_out) {
   detect(10s);
   lease before = hold();
   lease reported = hold();

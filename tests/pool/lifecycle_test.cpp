@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_lifecycle : public pool_fixture {
+class lifecycle : public pool_fixture {
  protected:
   lease hold() {
     lease held;
@@ -29,7 +29,7 @@ class pool_lifecycle : public pool_fixture {
   std::uint64_t closed(close_reason why) { return totals().closed(why); }
 };
 
-TEST_F(pool_lifecycle, T2_lifo_order_idle_connections_are_a_stack) {
+TEST_F(lifecycle, T2_idle_connections_are_a_stack) {
   lease a = hold();
   lease b = hold();
   const std::uint64_t id_a = a->id();
@@ -42,7 +42,7 @@ TEST_F(pool_lifecycle, T2_lifo_order_idle_connections_are_a_stack) {
   EXPECT_EQ(after->id(), id_a);
 }
 
-TEST_F(pool_lifecycle, T35_idle_timeout_clock_the_coldest_expire_on_time_and_the_warm_stay) {
+TEST_F(lifecycle, T35_the_coldest_expire_on_time_and_the_warm_stay) {
   lease a = hold();
   lease b = hold();
   a.release();
@@ -60,7 +60,7 @@ TEST_F(pool_lifecycle, T35_idle_timeout_clock_the_coldest_expire_on_time_and_the
   EXPECT_TRUE(until([&] { return totals().closing == 0; }));
 }
 
-TEST_F(pool_lifecycle, T35_idle_timeout_clock_holds_while_the_timer_waits_for_something_later) {
+TEST_F(lifecycle, T35_the_idle_timeout_holds_while_the_timer_waits_for_something_later) {
   lease first = hold();
   hold().release();
   settle();
@@ -71,7 +71,7 @@ TEST_F(pool_lifecycle, T35_idle_timeout_clock_holds_while_the_timer_waits_for_so
   EXPECT_EQ(closed(close_reason::idle_timeout), 2U);
 }
 
-TEST_F(pool_lifecycle, T37_lifetime_while_leased_idle_ones_end_by_timer_leased_ones_on_return) {
+TEST_F(lifecycle, T37_past_their_lifetime_idle_ones_end_by_timer_and_leased_ones_on_return) {
   pool_config config;
   config.max_connection_lifetime = 10s;
   config.max_idle_time = 0ms;
@@ -90,7 +90,7 @@ TEST_F(pool_lifecycle, T37_lifetime_while_leased_idle_ones_end_by_timer_leased_o
   EXPECT_EQ(closed(close_reason::lifetime) + totals().closing, 2U);
 }
 
-TEST_F(pool_lifecycle, T73_clock_jump_suspend_overdue_ones_are_dropped_before_an_acquire) {
+TEST_F(lifecycle, T73_after_a_jump_of_the_clock_overdue_ones_are_dropped_before_an_acquire) {
   hold().release();
   settle();
   clock().advance(10min);  // as after a suspended machine: no turn in between; within its lifetime
@@ -103,7 +103,7 @@ TEST_F(pool_lifecycle, T73_clock_jump_suspend_overdue_ones_are_dropped_before_an
 }
 
 // A wall clock that is set changes nothing: nobody reads it, which scripts/tidy.py sees to.
-TEST_F(pool_lifecycle, T73_clock_jump_suspend_ends_waits_and_lifetimes_that_are_over_and_no_lease) {
+TEST_F(lifecycle, T73_a_jump_of_the_clock_ends_waits_and_lifetimes_that_are_over_and_no_lease) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   config.max_connection_lifetime = 1h;
@@ -135,7 +135,7 @@ TEST_F(pool_lifecycle, T73_clock_jump_suspend_ends_waits_and_lifetimes_that_are_
   EXPECT_FALSE(hold().reused());
 }
 
-TEST_F(pool_lifecycle, idle_connections_beyond_the_limit_are_closed_on_return) {
+TEST_F(lifecycle, idle_connections_beyond_the_limit_are_closed_on_return) {
   pool_config config;
   config.max_idle_per_endpoint = 1;
   configure(config);
@@ -148,8 +148,8 @@ TEST_F(pool_lifecycle, idle_connections_beyond_the_limit_are_closed_on_return) {
   EXPECT_EQ(closed(close_reason::over_idle_limit), 1U);
 }
 
-TEST_F(pool_lifecycle,
-       T41_generation_clear_idle_close_now_leased_on_return_pending_when_they_stand) {
+TEST_F(lifecycle,
+       T41_a_clear_closes_idle_ones_now_leased_ones_on_return_and_pending_ones_when_they_stand) {
   lease idle = hold();
   lease leased = hold();
   idle.release();
@@ -175,7 +175,7 @@ TEST_F(pool_lifecycle,
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_lifecycle, T47_dirty_return_unread_bytes_close_the_connection) {
+TEST_F(lifecycle, T47_bytes_unread_at_the_return_close_the_connection) {
   lease held = hold();
   ASSERT_TRUE(run([&]() -> task<void> {
     auto sent = co_await held->write("0123456789");
@@ -189,7 +189,7 @@ TEST_F(pool_lifecycle, T47_dirty_return_unread_bytes_close_the_connection) {
   EXPECT_EQ(closed(close_reason::unread_data), 1U);
 }
 
-TEST_F(pool_lifecycle, a_write_that_was_never_read_after_is_not_lent_again) {
+TEST_F(lifecycle, a_write_that_was_never_read_after_is_not_lent_again) {
   lease held = hold();
   ASSERT_TRUE(run([&]() -> task<void> {
     auto sent = co_await held->write("is anybody there?");
@@ -200,7 +200,7 @@ TEST_F(pool_lifecycle, a_write_that_was_never_read_after_is_not_lent_again) {
   EXPECT_EQ(closed(close_reason::unanswered), 1U);
 }
 
-TEST_F(pool_lifecycle, reuse_unanswered_allows_protocols_without_answers) {
+TEST_F(lifecycle, reuse_unanswered_allows_protocols_without_answers) {
   pool_config config;
   config.reuse_unanswered = true;
   configure(config);
@@ -215,7 +215,7 @@ TEST_F(pool_lifecycle, reuse_unanswered_allows_protocols_without_answers) {
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_lifecycle, T48_dirty_return_inflight_read_is_cancelled_and_the_connection_closed) {
+TEST_F(lifecycle, T48_a_read_in_flight_at_the_return_is_cancelled_and_the_connection_closed) {
   lease held = hold();
   connection& inner = *held;
   result<std::size_t> outcome = 0U;
@@ -231,7 +231,7 @@ TEST_F(pool_lifecycle, T48_dirty_return_inflight_read_is_cancelled_and_the_conne
   EXPECT_EQ(closed(close_reason::busy), 1U);
 }
 
-TEST_F(pool_lifecycle, a_read_that_timed_out_makes_the_connection_unusable) {
+TEST_F(lifecycle, a_read_that_timed_out_makes_the_connection_unusable) {
   server().echo(false);
   lease held = hold();
   result<std::size_t> outcome = 0U;
@@ -255,7 +255,7 @@ TEST_F(pool_lifecycle, a_read_that_timed_out_makes_the_connection_unusable) {
   EXPECT_EQ(closed(close_reason::interrupted), 1U);
 }
 
-TEST_F(pool_lifecycle, T49_poison_and_hijack_discard_closes_and_frees_the_slot) {
+TEST_F(lifecycle, T49_discard_closes_the_connection_and_frees_the_slot) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   configure(config);
@@ -267,7 +267,7 @@ TEST_F(pool_lifecycle, T49_poison_and_hijack_discard_closes_and_frees_the_slot) 
   EXPECT_EQ(closed(close_reason::discarded), 1U);
 }
 
-TEST_F(pool_lifecycle, T44_close_wakes_waiters_each_of_them_once) {
+TEST_F(lifecycle, T44_a_close_wakes_each_waiter_once) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   configure(config);
@@ -298,7 +298,7 @@ TEST_F(pool_lifecycle, T44_close_wakes_waiters_each_of_them_once) {
   ASSERT_TRUE(run([&]() -> task<void> { co_await all.join(); }));
 }
 
-TEST_F(pool_lifecycle, a_lease_may_outlive_its_pool) {
+TEST_F(lifecycle, a_lease_may_outlive_its_pool) {
   lease held = hold();
   configure({});  // destroys the pool that lent it
   ASSERT_TRUE(run([&]() -> task<void> {
@@ -312,7 +312,7 @@ TEST_F(pool_lifecycle, a_lease_may_outlive_its_pool) {
   settle();
 }
 
-TEST_F(pool_lifecycle, a_waiter_outlives_its_pool_with_an_error) {
+TEST_F(lifecycle, a_waiter_outlives_its_pool_with_an_error) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   configure(config);
@@ -328,7 +328,7 @@ TEST_F(pool_lifecycle, a_waiter_outlives_its_pool_with_an_error) {
   settle();
 }
 
-TEST_F(pool_lifecycle, with_connection_returns_the_value_and_the_connection) {
+TEST_F(lifecycle, with_connection_returns_the_value_and_the_connection) {
   ASSERT_TRUE(run([this]() -> task<void> {
     auto asked = backends().with_connection(
         server().at(), [](connection& peer) -> task<result<std::string>> {
@@ -346,7 +346,7 @@ TEST_F(pool_lifecycle, with_connection_returns_the_value_and_the_connection) {
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_lifecycle, with_connection_discards_when_the_function_fails_or_throws) {
+TEST_F(lifecycle, with_connection_discards_when_the_function_fails_or_throws) {
   ASSERT_TRUE(run([this]() -> task<void> {
     auto failing = backends().with_connection(server().at(), [](connection&) -> task<result<int>> {
       co_return fail(error(errc::invalid_argument));
@@ -370,7 +370,7 @@ TEST_F(pool_lifecycle, with_connection_discards_when_the_function_fails_or_throw
   EXPECT_EQ(closed(close_reason::discarded), 2U);
 }
 
-TEST_F(pool_lifecycle, stats_name_the_endpoint) {
+TEST_F(lifecycle, stats_name_the_endpoint) {
   EXPECT_FALSE(backends().stats(server().at()));
   hold().release();
   const auto one = backends().stats(server().at());

@@ -11,9 +11,9 @@
 namespace conpool::test {
 namespace {
 
-using pool_misuse = callers_fixture;
+using misuse = callers_fixture;
 
-TEST_F(pool_misuse, T46_double_release) {
+TEST_F(misuse, T46_a_second_release_does_nothing) {
   lease held = hold();
   held.release();
   EXPECT_FALSE(held);
@@ -27,7 +27,7 @@ TEST_F(pool_misuse, T46_double_release) {
   EXPECT_NE(first->id(), second->id());
 }
 
-TEST_F(pool_misuse, T46_double_release_of_a_moved_lease) {
+TEST_F(misuse, T46_a_lease_that_was_moved_from_releases_nothing) {
   lease first = hold();
   const std::uint64_t id = first->id();
   lease second = std::move(first);
@@ -55,7 +55,7 @@ TEST_F(pool_misuse, T46_double_release_of_a_moved_lease) {
 }
 
 #ifndef NDEBUG
-TEST_F(pool_misuse, T46_double_release_then_use_is_asserted) {
+TEST_F(misuse, T46_use_after_a_release_is_asserted) {
   lease held = hold();
   held.release();
   EXPECT_DEATH(static_cast<void>(held->id()), "an empty lease was used");

@@ -9,7 +9,7 @@
 namespace conpool::test {
 namespace {
 
-class pool_without_tls : public pool_fixture {
+class without_tls : public pool_fixture {
  protected:
   static void expect_refusal(const error& why) {
     EXPECT_EQ(why, errc::unsupported);
@@ -19,7 +19,7 @@ class pool_without_tls : public pool_fixture {
   const endpoint there_ = endpoint::parse("tls://127.0.0.1:443").value();
 };
 
-TEST_F(pool_without_tls, an_acquire_is_refused_and_nothing_is_dialed) {
+TEST_F(without_tls, an_acquire_is_refused_and_nothing_is_dialed) {
   ASSERT_TRUE(run([this]() -> task<void> {
     auto lease = co_await backends().acquire(there_);
     if (lease) {
@@ -31,7 +31,7 @@ TEST_F(pool_without_tls, an_acquire_is_refused_and_nothing_is_dialed) {
   EXPECT_EQ(totals().created, 0U);
 }
 
-TEST_F(pool_without_tls, warming_and_adopting_are_refused) {
+TEST_F(without_tls, warming_and_adopting_are_refused) {
   ASSERT_TRUE(run([this]() -> task<void> {
     auto stands = co_await backends().warm(there_, 1, std::chrono::seconds(1));
     if (stands) {
@@ -44,7 +44,7 @@ TEST_F(pool_without_tls, warming_and_adopting_are_refused) {
   EXPECT_EQ(totals().created, 0U);
 }
 
-TEST_F(pool_without_tls, tcp_is_served_and_says_that_it_is_not_tls) {
+TEST_F(without_tls, tcp_is_served_and_says_that_it_is_not_tls) {
   ASSERT_TRUE(run([this]() -> task<void> {
     auto lease = co_await backends().acquire(server().at());
     CO_ASSERT_OK(lease);

@@ -39,7 +39,7 @@ struct told {
   errc why{};
 };
 
-class pool_observed : public callers_fixture {
+class observers : public callers_fixture {
  protected:
   void listen() {
     backends().observe([this](const pool_event& event) { events_.emplace_back(event); });
@@ -74,7 +74,7 @@ class pool_observed : public callers_fixture {
   std::vector<told> last_;
 };
 
-TEST_F(pool_observed, a_life_of_a_connection_is_told_in_order) {
+TEST_F(observers, a_life_of_a_connection_is_told_in_order) {
   start_with({});
   lease held = hold();
   EXPECT_EQ(heard(), (kinds{kind::waiter_queued, kind::created, kind::connected, kind::lent}));
@@ -94,7 +94,7 @@ TEST_F(pool_observed, a_life_of_a_connection_is_told_in_order) {
   EXPECT_EQ(the(kind::closed).reason, close_reason::discarded);
 }
 
-TEST_F(pool_observed, callers_that_give_up_and_a_full_queue_are_told) {
+TEST_F(observers, callers_that_give_up_and_a_full_queue_are_told) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   config.max_waiters_per_endpoint = 1;
@@ -121,7 +121,7 @@ TEST_F(pool_observed, callers_that_give_up_and_a_full_queue_are_told) {
   ASSERT_TRUE(run([&]() -> task<void> { co_await leaving.join(); }));
 }
 
-TEST_F(pool_observed, failed_connects_and_the_breaker_are_told) {
+TEST_F(observers, failed_connects_and_the_breaker_are_told) {
   pool_config config;
   config.breaker_failures = 1;
   config.connect_backoff_min = 1ms;
@@ -151,7 +151,7 @@ TEST_F(pool_observed, failed_connects_and_the_breaker_are_told) {
   EXPECT_EQ(heard(), (kinds{kind::created, kind::connected, kind::breaker_closed}));
 }
 
-TEST_F(pool_observed, leaks_are_told_and_the_forgetting_of_an_endpoint) {
+TEST_F(observers, leaks_are_told_and_the_forgetting_of_an_endpoint) {
   pool_config config;
   config.leak_threshold = 10s;
   config.max_idle_time = 20s;
@@ -191,7 +191,7 @@ struct pings_and_pushes {
   }
 };
 
-TEST_F(pool_observed, pings_that_fail_and_pushes_that_are_kept_are_told) {
+TEST_F(observers, pings_that_fail_and_pushes_that_are_kept_are_told) {
   bool healthy = true;
   auto made = pool::create(home(), {}, pings_and_pushes{&healthy});
   ASSERT_TRUE(made);
@@ -218,7 +218,7 @@ TEST_F(pool_observed, pings_that_fail_and_pushes_that_are_kept_are_told) {
   EXPECT_EQ(the(kind::closed).reason, close_reason::ping_failed);
 }
 
-TEST_F(pool_observed, every_kind_has_a_name_of_its_own) {
+TEST_F(observers, every_kind_has_a_name_of_its_own) {
   std::vector<std::string> names;
   for (int i = 0; i <= static_cast<int>(kind::endpoint_forgotten); ++i) {
     const std::string name = to_string(static_cast<kind>(i));
@@ -230,7 +230,7 @@ TEST_F(pool_observed, every_kind_has_a_name_of_its_own) {
 
 // --- An observer that meddles
 
-TEST_F(pool_observed, T75_observer_reentrancy) {
+TEST_F(observers, T75_an_observer_may_acquire_release_and_clear) {
   pool_config config;
   config.max_connections_per_endpoint = 2;
   configure(config);
@@ -266,7 +266,7 @@ TEST_F(pool_observed, T75_observer_reentrancy) {
   ASSERT_TRUE(run([&]() -> task<void> { co_await acquired.join(); }));
 }
 
-TEST_F(pool_observed, T75_observer_reentrancy_an_exception_ends_no_telling) {
+TEST_F(observers, T75_an_exception_of_an_observer_ends_no_telling) {
   unsigned heard = 0;
   backends().observe([&](const pool_event&) {
     ++heard;
@@ -279,7 +279,7 @@ TEST_F(pool_observed, T75_observer_reentrancy_an_exception_ends_no_telling) {
   backends().observe({});
 }
 
-TEST_F(pool_observed, T75_observer_reentrancy_one_that_replaces_itself) {
+TEST_F(observers, T75_an_observer_may_replace_itself) {
   auto alive = std::make_shared<int>(0);
   unsigned by_first = 0;
   unsigned by_second = 0;
@@ -303,7 +303,7 @@ TEST_F(pool_observed, T75_observer_reentrancy_one_that_replaces_itself) {
   EXPECT_EQ(by_second, before + 1);
 }
 
-TEST_F(pool_observed, T75_observer_reentrancy_one_that_ends_its_pool) {
+TEST_F(observers, T75_an_observer_may_end_its_pool) {
   auto made = pool::create(home(), {});
   ASSERT_TRUE(made);
   auto mortal = std::make_unique<pool>(std::move(*made));
@@ -330,7 +330,7 @@ TEST_F(pool_observed, T75_observer_reentrancy_one_that_ends_its_pool) {
   EXPECT_EQ(heard, before + 2) << "returned and closed: it hears as long as there is something";
 }
 
-TEST_F(pool_observed, T75_observer_reentrancy_one_that_pauses_resizes_and_resumes) {
+TEST_F(observers, T75_an_observer_may_pause_resize_and_resume) {
   lease held = hold();
   unsigned rounds = 0;
   backends().observe([&](const pool_event& event) {
@@ -352,7 +352,7 @@ TEST_F(pool_observed, T75_observer_reentrancy_one_that_pauses_resizes_and_resume
   backends().observe({});
 }
 
-TEST_F(pool_observed, what_a_slow_observer_misses_is_counted) {
+TEST_F(observers, what_a_slow_observer_misses_is_counted) {
   hold().release();
   unsigned heard = 0;
   backends().observe([&](const pool_event&) { ++heard; });

@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_options : public callers_fixture {
+class acquires_with_options : public callers_fixture {
  protected:
   void cap(std::uint32_t connections, std::uint32_t waiters = 0) {
     pool_config config;
@@ -47,7 +47,7 @@ class pool_options : public callers_fixture {
   }
 };
 
-TEST_F(pool_options, try_only_takes_what_is_idle_and_begins_nothing) {
+TEST_F(acquires_with_options, try_only_takes_what_is_idle_and_begins_nothing) {
   for (const bool with_handle : {false, true}) {
     cap(2);
     auto none = outcome_of(with_handle, {.try_only = true});
@@ -66,7 +66,7 @@ TEST_F(pool_options, try_only_takes_what_is_idle_and_begins_nothing) {
   }
 }
 
-TEST_F(pool_options, fresh_is_never_what_was_lent_before) {
+TEST_F(acquires_with_options, fresh_is_never_what_was_lent_before) {
   for (const bool with_handle : {false, true}) {
     cap(2);
     hold().release();
@@ -82,7 +82,7 @@ TEST_F(pool_options, fresh_is_never_what_was_lent_before) {
   }
 }
 
-TEST_F(pool_options, fresh_waits_for_a_place_and_takes_it_from_what_comes_back) {
+TEST_F(acquires_with_options, fresh_waits_for_a_place_and_takes_it_from_what_comes_back) {
   cap(1);
   lease held = hold();
   caller& fresh = call(server().at(), {.fresh = true});
@@ -100,7 +100,7 @@ TEST_F(pool_options, fresh_waits_for_a_place_and_takes_it_from_what_comes_back) 
   EXPECT_EQ(closed(close_reason::evicted), 1U);
 }
 
-TEST_F(pool_options, fresh_takes_what_was_warmed) {
+TEST_F(acquires_with_options, fresh_takes_what_was_warmed) {
   cap(2);
   ASSERT_TRUE(run([&]() -> task<void> {
     auto work = backends().warm(server().at(), 1);
@@ -112,7 +112,7 @@ TEST_F(pool_options, fresh_takes_what_was_warmed) {
   EXPECT_EQ(totals().created, 1U) << "a connection that was never lent was there";
 }
 
-TEST_F(pool_options, the_sooner_of_timeout_and_deadline_holds) {
+TEST_F(acquires_with_options, the_sooner_of_timeout_and_deadline_holds) {
   cap(1, 5);
   lease held = hold();
   const time_point now = home().now();
@@ -136,7 +136,7 @@ TEST_F(pool_options, the_sooner_of_timeout_and_deadline_holds) {
   EXPECT_EQ(totals().acquire_timeouts, 5U);
 }
 
-TEST_F(pool_options, a_deadline_that_has_passed_still_takes_an_idle_connection) {
+TEST_F(acquires_with_options, a_deadline_that_has_passed_still_takes_an_idle_connection) {
   for (const bool with_handle : {false, true}) {
     cap(1);
     const acquire_options late{.deadline = home().now() - 1s};
@@ -150,7 +150,7 @@ TEST_F(pool_options, a_deadline_that_has_passed_still_takes_an_idle_connection) 
   }
 }
 
-TEST_F(pool_options, high_priority_is_served_before_all_others_and_in_order) {
+TEST_F(acquires_with_options, high_priority_is_served_before_all_others_and_in_order) {
   cap(1);
   lease held = hold();
   std::array<caller*, 4> in_order{};
@@ -170,7 +170,8 @@ TEST_F(pool_options, high_priority_is_served_before_all_others_and_in_order) {
   }
 }
 
-TEST_F(pool_options, T76_nested_acquire_cap1) {
+TEST_F(acquires_with_options,
+       T76_an_acquire_within_a_lease_at_a_cap_of_one_times_out_and_says_why) {
   cap(1);
   errc inner{};
   std::string text;
@@ -196,7 +197,7 @@ TEST_F(pool_options, T76_nested_acquire_cap1) {
   EXPECT_EQ(totals().idle, 1U) << "and afterwards all is well";
 }
 
-TEST_F(pool_options, each_failure_of_an_acquire_is_a_distinct_error_code_with_text) {
+TEST_F(acquires_with_options, each_failure_of_an_acquire_is_a_distinct_error_code_with_text) {
   const std::array all{errc::acquire_timeout, errc::queue_full,        errc::pool_closed,
                        errc::pool_paused,     errc::breaker_open,      errc::cancelled,
                        errc::connect_failed,  errc::connect_timeout,   errc::resolve_failed,
@@ -217,7 +218,7 @@ TEST_F(pool_options, each_failure_of_an_acquire_is_a_distinct_error_code_with_te
   EXPECT_EQ(values.count(0), 0U);
 }
 
-TEST_F(pool_options, a_failed_acquire_says_what_where_and_why) {
+TEST_F(acquires_with_options, a_failed_acquire_says_what_where_and_why) {
   const endpoint nobody = endpoint::parse("unix:@conpool-test-nobody-listens").value();
   pool_config config;
   config.max_connections_per_endpoint = 1;
@@ -262,7 +263,7 @@ TEST_F(pool_options, a_failed_acquire_says_what_where_and_why) {
   EXPECT_TRUE(last == nullptr || last->ended);
 }
 
-TEST_F(pool_options, a_caller_whose_context_is_over_is_refused_and_counted) {
+TEST_F(acquires_with_options, a_caller_whose_context_is_over_is_refused_and_counted) {
   cap(1);
   lease held = hold();
   errc why{};
@@ -282,7 +283,7 @@ TEST_F(pool_options, a_caller_whose_context_is_over_is_refused_and_counted) {
   EXPECT_EQ(totals().waiting, 0U);
 }
 
-TEST_F(pool_options, a_tls_endpoint_is_never_lent_in_the_clear_through_a_handle_either) {
+TEST_F(acquires_with_options, a_tls_endpoint_is_never_lent_in_the_clear_through_a_handle_either) {
   const endpoint to = endpoint::parse("tls://" + server().at().text().substr(6)).value();
   const endpoint_handle there = backends().handle(to);
   ASSERT_TRUE(run([&]() -> task<void> {
@@ -295,7 +296,7 @@ TEST_F(pool_options, a_tls_endpoint_is_never_lent_in_the_clear_through_a_handle_
   }));
 }
 
-TEST_F(pool_options, a_lease_counts_its_own_bytes_and_knows_whether_it_was_lent_before) {
+TEST_F(acquires_with_options, a_lease_counts_its_own_bytes_and_knows_whether_it_was_lent_before) {
   lease first = hold();
   EXPECT_FALSE(first.reused());
   EXPECT_EQ(first->uses(), 1U);

@@ -13,9 +13,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-using pool_pause = callers_fixture;
+using pauses = callers_fixture;
 
-TEST_F(pool_pause, T51_pause_resume) {
+TEST_F(pauses, T51_callers_wait_during_a_pause_and_are_served_after_it) {
   hold().release();
   lease held = hold();
   lease other = hold();
@@ -49,7 +49,7 @@ TEST_F(pool_pause, T51_pause_resume) {
   EXPECT_FALSE(newcomer.reused()) << "and no newcomer";
 }
 
-TEST_F(pool_pause, T51_pause_resume_a_caller_times_out_meanwhile_and_hears_why) {
+TEST_F(pauses, T51_a_caller_who_times_out_during_a_pause_hears_why) {
   hold().release();
   backends().pause();
   caller& waiting = call();
@@ -60,7 +60,7 @@ TEST_F(pool_pause, T51_pause_resume_a_caller_times_out_meanwhile_and_hears_why) 
   EXPECT_EQ(refused(server().at(), {.try_only = true}), errc::none_idle);
 }
 
-TEST_F(pool_pause, T51_pause_resume_fails_by_policy) {
+TEST_F(pauses, T51_callers_fail_at_once_where_the_policy_says_so) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
   configure(config);
@@ -80,7 +80,7 @@ TEST_F(pool_pause, T51_pause_resume_fails_by_policy) {
   EXPECT_TRUE(hold().reused());
 }
 
-TEST_F(pool_pause, T51_pause_resume_of_a_handle) {
+TEST_F(pauses, T51_a_pause_holds_for_handles_too) {
   const endpoint_handle there = backends().handle(server().at());
   hold().release();
   backends().pause(while_paused::fail);
@@ -93,7 +93,7 @@ TEST_F(pool_pause, T51_pause_resume_of_a_handle) {
   }));
 }
 
-TEST_F(pool_pause, T51_pause_resume_begins_no_connect_meanwhile) {
+TEST_F(pauses, T51_no_connect_begins_during_a_pause) {
   bool ended = false;
   // The dial is decided upon in this turn, and paused before it begins.
   start(
@@ -117,7 +117,7 @@ TEST_F(pool_pause, T51_pause_resume_begins_no_connect_meanwhile) {
   EXPECT_TRUE(until([&] { return ended; }));
 }
 
-TEST_F(pool_pause, T51_pause_resume_keeps_the_floor_for_later) {
+TEST_F(pauses, T51_the_floor_is_refilled_after_a_pause) {
   pool_config config;
   config.min_idle_per_endpoint = 2;
   config.refill_jitter = 0ms;
@@ -133,7 +133,7 @@ TEST_F(pool_pause, T51_pause_resume_keeps_the_floor_for_later) {
   EXPECT_TRUE(until([&] { return totals().idle == 2; }));
 }
 
-TEST_F(pool_pause, a_second_pause_changes_the_policy_and_resume_is_idempotent) {
+TEST_F(pauses, a_second_pause_changes_the_policy_and_resume_is_idempotent) {
   backends().resume();
   backends().pause();
   caller& waiting = call();

@@ -124,7 +124,7 @@ class protocol_ends : public pool_fixture, public ::testing::WithParamInterface<
   bool ending_done_ = true;
 };
 
-TEST_P(protocol_ends, while_it_is_suspended) {
+TEST_P(protocol_ends, everything_may_end_while_a_hook_is_suspended) {
   const auto [which, how, end] = GetParam();
   suspend_in(which, how);
   end_by(end);

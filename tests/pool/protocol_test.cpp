@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_protocol : public pool_fixture {
+class protocols : public pool_fixture {
  protected:
   void TearDown() override {
     held_.clear();
@@ -67,7 +67,7 @@ class pool_protocol : public pool_fixture {
 
 // --- on_connect
 
-TEST_F(pool_protocol, on_connect_logs_in_before_the_first_lease) {
+TEST_F(protocols, on_connect_logs_in_before_the_first_lease) {
   configure(config_, logging_in{&says_});
   hold(2);
   EXPECT_EQ(says_.ended, 2U);
@@ -82,7 +82,7 @@ TEST_F(pool_protocol, on_connect_logs_in_before_the_first_lease) {
   EXPECT_EQ(totals().idle, 0U);
 }
 
-TEST_F(pool_protocol, on_connect_that_fails_is_a_failed_connect) {
+TEST_F(protocols, on_connect_that_fails_is_a_failed_connect) {
   says_.does = act::fails;
   configure(config_, logging_in{&says_});
   bool done = false;
@@ -96,7 +96,7 @@ TEST_F(pool_protocol, on_connect_that_fails_is_a_failed_connect) {
   ASSERT_TRUE(until([&] { return server().open() == 0; }));
 }
 
-TEST_F(pool_protocol, on_connect_that_throws_is_a_failed_connect_with_what_it_said) {
+TEST_F(protocols, on_connect_that_throws_is_a_failed_connect_with_what_it_said) {
   says_.does = act::throws;
   configure(config_, logging_in{&says_});
   bool done = false;
@@ -107,7 +107,7 @@ TEST_F(pool_protocol, on_connect_that_throws_is_a_failed_connect_with_what_it_sa
   EXPECT_NE(error_->message().find("as the script says"), std::string::npos) << error_->message();
 }
 
-TEST_F(pool_protocol, on_connect_that_hangs_ends_with_the_connection_timeout) {
+TEST_F(protocols, on_connect_that_hangs_ends_with_the_connection_timeout) {
   server().echo(false);
   config_.connection_timeout = 500ms;
   config_.max_connections_per_endpoint = 1;
@@ -129,7 +129,7 @@ TEST_F(pool_protocol, on_connect_that_hangs_ends_with_the_connection_timeout) {
   EXPECT_EQ(held_.size(), 1U) << "the place is free again";
 }
 
-TEST_F(pool_protocol, on_connect_meets_a_server_that_closes) {
+TEST_F(protocols, on_connect_meets_a_server_that_closes) {
   says_.does = act::hangs;
   configure(config_, logging_in{&says_});
   bool done = false;
@@ -143,7 +143,7 @@ TEST_F(pool_protocol, on_connect_meets_a_server_that_closes) {
 
 // --- on_acquire, is_healthy
 
-TEST_F(pool_protocol, on_acquire_is_asked_once_for_each_lease_however_it_is_served) {
+TEST_F(protocols, on_acquire_is_asked_once_for_each_lease_however_it_is_served) {
   config_.max_connections_per_endpoint = 1;
   configure(config_, choosing{{&says_}});
   hold(1);  // a new one
@@ -160,7 +160,7 @@ TEST_F(pool_protocol, on_acquire_is_asked_once_for_each_lease_however_it_is_serv
   EXPECT_EQ(held_[0]->state<choosing>().lends, 3U);
 }
 
-TEST_F(pool_protocol, on_acquire_that_says_no_closes_the_connection_and_another_one_is_lent) {
+TEST_F(protocols, on_acquire_that_says_no_closes_the_connection_and_another_one_is_lent) {
   configure(config_, choosing{{&says_}});
   make_idle(3);
   says_.says = false;
@@ -176,7 +176,7 @@ TEST_F(pool_protocol, on_acquire_that_says_no_closes_the_connection_and_another_
   EXPECT_FALSE(held_[0].reused());
 }
 
-TEST_F(pool_protocol, a_handed_over_connection_that_is_refused_leaves_its_waiter_the_first) {
+TEST_F(protocols, a_handed_over_connection_that_is_refused_leaves_its_waiter_the_first) {
   config_.max_connections_per_endpoint = 1;
   configure(config_, choosing{{&says_}});
   hold(1);
@@ -200,7 +200,7 @@ TEST_F(pool_protocol, a_handed_over_connection_that_is_refused_leaves_its_waiter
   ASSERT_TRUE(until([&] { return second; }));
 }
 
-TEST_F(pool_protocol, a_protocol_that_refuses_every_new_connection_does_not_dial_without_end) {
+TEST_F(protocols, a_protocol_that_refuses_every_new_connection_does_not_dial_without_end) {
   says_.says = false;
   config_.acquire_timeout = 1s;
   configure(config_, choosing{{&says_}});
@@ -214,7 +214,7 @@ TEST_F(pool_protocol, a_protocol_that_refuses_every_new_connection_does_not_dial
   EXPECT_LT(totals().created, 20U);
 }
 
-TEST_F(pool_protocol, one_that_is_not_healthy_is_closed_and_another_one_is_lent) {
+TEST_F(protocols, one_that_is_not_healthy_is_closed_and_another_one_is_lent) {
   configure(config_, healthy{{&says_}});
   for (const bool throws : {false, true}) {
     says_.throws = false;
@@ -236,7 +236,7 @@ TEST_F(pool_protocol, one_that_is_not_healthy_is_closed_and_another_one_is_lent)
 
 // --- on_release
 
-TEST_F(pool_protocol, on_release_may_veto) {
+TEST_F(protocols, on_release_may_veto) {
   configure(config_, releasing{{&says_}});
   lend_once();
   EXPECT_EQ(totals().idle, 1U);
@@ -250,7 +250,7 @@ TEST_F(pool_protocol, on_release_may_veto) {
   EXPECT_EQ(totals().idle, 0U);
 }
 
-TEST_F(pool_protocol, on_release_as_a_coroutine_cleans_before_the_next_one_gets_it) {
+TEST_F(protocols, on_release_as_a_coroutine_cleans_before_the_next_one_gets_it) {
   config_.max_connections_per_endpoint = 1;
   configure(config_, cleaning{{&says_}});
   hold(1);
@@ -268,7 +268,7 @@ TEST_F(pool_protocol, on_release_as_a_coroutine_cleans_before_the_next_one_gets_
   EXPECT_EQ(says_.ended, 2U);
 }
 
-TEST_F(pool_protocol, on_release_as_a_coroutine_that_does_not_succeed_closes_the_connection) {
+TEST_F(protocols, on_release_as_a_coroutine_that_does_not_succeed_closes_the_connection) {
   unsigned closed = 0;
   for (const act does : {act::fails, act::throws, act::hangs, act::sleeps}) {
     says_.does = does;
@@ -282,7 +282,7 @@ TEST_F(pool_protocol, on_release_as_a_coroutine_that_does_not_succeed_closes_the
   }
 }
 
-TEST_F(pool_protocol, at_most_so_many_are_cleaned_at_a_time) {
+TEST_F(protocols, at_most_so_many_are_cleaned_at_a_time) {
   config_.max_releasing_per_endpoint = 2;
   says_.does = act::hangs;
   configure(config_, cleaning{{&says_}});
@@ -296,7 +296,7 @@ TEST_F(pool_protocol, at_most_so_many_are_cleaned_at_a_time) {
   ASSERT_TRUE(until([&] { return totals().idle == 2; }));
 }
 
-TEST_F(pool_protocol, a_dirty_connection_is_closed_and_nobody_is_asked) {
+TEST_F(protocols, a_dirty_connection_is_closed_and_nobody_is_asked) {
   configure(config_, releasing{{&says_}});
   hold(1);
   held_[0].discard();
@@ -307,7 +307,7 @@ TEST_F(pool_protocol, a_dirty_connection_is_closed_and_nobody_is_asked) {
 
 // --- on_idle_data
 
-TEST_F(pool_protocol, T25_allowed_push_while_idle) {
+TEST_F(protocols, T25_a_push_while_idle_is_handed_to_the_protocol_and_the_connection_kept) {
   configure(config_, listening{{&says_}});
   make_idle(1);
   server().send_to_all(">news 1\n");
@@ -322,7 +322,7 @@ TEST_F(pool_protocol, T25_allowed_push_while_idle) {
   EXPECT_EQ(totals().created, 1U);
 }
 
-TEST_F(pool_protocol, T25_allowed_push_while_idle_of_any_size_is_handed_over_whole) {
+TEST_F(protocols, T25_a_push_of_any_size_is_handed_over_whole) {
   configure(config_, listening{{&says_}});
   make_idle(1);
   std::string big;
@@ -333,7 +333,7 @@ TEST_F(pool_protocol, T25_allowed_push_while_idle_of_any_size_is_handed_over_who
   ASSERT_TRUE(until([&] { return totals().idle == 1; }));
 }
 
-TEST_F(pool_protocol, T25_allowed_push_while_idle_on_more_connections_than_there_are_buffers) {
+TEST_F(protocols, T25_pushes_on_more_connections_than_there_are_buffers_are_kept) {
   config_.max_connections_per_endpoint = 300;
   configure(config_, listening{{&says_}});
   make_idle(300);
@@ -342,7 +342,7 @@ TEST_F(pool_protocol, T25_allowed_push_while_idle_on_more_connections_than_there
   EXPECT_EQ(says_.pushed.size(), 300U);
 }
 
-TEST_F(pool_protocol, data_while_idle_that_the_protocol_calls_dirt_closes_the_connection) {
+TEST_F(protocols, data_while_idle_that_the_protocol_calls_dirt_closes_the_connection) {
   configure(config_, listening{{&says_}});
   make_idle(1);
   says_.keeps = false;
@@ -355,7 +355,7 @@ TEST_F(pool_protocol, data_while_idle_that_the_protocol_calls_dirt_closes_the_co
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::unexpected_data) == 2; }));
 }
 
-TEST_F(pool_protocol, a_push_and_the_end_in_one_are_both_seen) {
+TEST_F(protocols, a_push_and_the_end_in_one_are_both_seen) {
   configure(config_, listening{{&says_}});
   make_idle(1);
   server().send_to_all(">last words\n");
@@ -366,7 +366,7 @@ TEST_F(pool_protocol, a_push_and_the_end_in_one_are_both_seen) {
 
 // --- on_close
 
-TEST_F(pool_protocol, on_close_is_told_once_for_each_connection_that_stood) {
+TEST_F(protocols, on_close_is_told_once_for_each_connection_that_stood) {
   configure(config_, saying_goodbye{{&says_}});
   make_idle(2);
   server().close_all();
@@ -385,7 +385,7 @@ TEST_F(pool_protocol, on_close_is_told_once_for_each_connection_that_stood) {
 
 // --- run
 
-TEST_F(pool_protocol, run_lives_as_long_as_its_connection) {
+TEST_F(protocols, run_lives_as_long_as_its_connection) {
   for (const act does : {act::hangs, act::sleeps}) {
     says_.does = does;
     configure(config_, running{{&says_}});
@@ -406,7 +406,7 @@ TEST_F(pool_protocol, run_lives_as_long_as_its_connection) {
   }
 }
 
-TEST_F(pool_protocol, run_that_ends_by_itself_retires_the_connection) {
+TEST_F(protocols, run_that_ends_by_itself_retires_the_connection) {
   configure(config_, running{{&says_}});
   hold(1);
   ASSERT_TRUE(until([&] { return says_.ended == 1; }));
@@ -418,8 +418,7 @@ TEST_F(pool_protocol, run_that_ends_by_itself_retires_the_connection) {
   EXPECT_EQ(says_.why, close_reason::retired);
 }
 
-TEST_F(pool_protocol,
-       run_that_ends_at_once_is_a_failing_server_and_not_a_reason_to_dial_on_and_on) {
+TEST_F(protocols, run_that_ends_at_once_is_a_failing_server_and_not_a_reason_to_dial_on_and_on) {
   config_.acquire_timeout = 1s;
   for (const act does : {act::fails, act::throws}) {
     says_.does = does;
@@ -434,7 +433,7 @@ TEST_F(pool_protocol,
   }
 }
 
-TEST_F(pool_protocol, run_is_the_watch_of_an_idle_connection_that_it_reads) {
+TEST_F(protocols, run_is_the_watch_of_an_idle_connection_that_it_reads) {
   says_.does = act::hangs;
   configure(config_, running{{&says_}});
   make_idle(1);
@@ -449,7 +448,7 @@ TEST_F(pool_protocol, run_is_the_watch_of_an_idle_connection_that_it_reads) {
   EXPECT_EQ(says_.why, close_reason::peer_closed);
 }
 
-TEST_F(pool_protocol, run_does_not_outlive_a_detached_connection) {
+TEST_F(protocols, run_does_not_outlive_a_detached_connection) {
   says_.does = act::sleeps;
   configure(config_, running{{&says_}});
   hold(1);

@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_resize : public callers_fixture {
+class resize : public callers_fixture {
  protected:
   // Changes one thing of the configuration.
   template <typename Change>
@@ -36,7 +36,7 @@ class pool_resize : public callers_fixture {
   }
 };
 
-TEST_F(pool_resize, T50_resize_shrink_grow) {
+TEST_F(resize, T50_a_lowered_limit_closes_the_excess_on_return_and_a_raised_one_wakes_waiters) {
   start_with(6);
   std::vector<lease> held = hold_many(6);
   change([](pool_config& config) { config.max_connections_per_endpoint = 3; });
@@ -61,7 +61,7 @@ TEST_F(pool_resize, T50_resize_shrink_grow) {
   EXPECT_EQ(totals().active, 5U);
 }
 
-TEST_F(pool_resize, T50_resize_shrink_grow_closes_of_the_idle_only_the_excess) {
+TEST_F(resize, T50_a_lowered_limit_closes_of_the_idle_only_the_excess) {
   start_with(6);
   hold_many(6).clear();
   ASSERT_EQ(totals().idle, 6U);
@@ -83,7 +83,7 @@ TEST_F(pool_resize, T50_resize_shrink_grow_closes_of_the_idle_only_the_excess) {
   EXPECT_EQ(totals().idle, 3U);
 }
 
-TEST_F(pool_resize, T50_resize_shrink_grow_of_the_limit_over_all_endpoints) {
+TEST_F(resize, T50_the_limit_over_all_endpoints_may_shrink_and_grow) {
   start_with(8);
   echo_server& other = add_server();
   hold_many(3).clear();
@@ -114,7 +114,7 @@ TEST_F(pool_resize, T50_resize_shrink_grow_of_the_limit_over_all_endpoints) {
   EXPECT_TRUE(waiting.served());
 }
 
-TEST_F(pool_resize, T50_resize_shrink_grow_lifts_the_limit_over_all_endpoints) {
+TEST_F(resize, T50_the_limit_over_all_endpoints_may_be_lifted) {
   pool_config config;
   config.max_connections = 1;
   configure(config);
@@ -129,7 +129,7 @@ TEST_F(pool_resize, T50_resize_shrink_grow_lifts_the_limit_over_all_endpoints) {
   EXPECT_EQ(totals().idle, 1U) << "nobody stands in line any more";
 }
 
-TEST_F(pool_resize, T50_resize_shrink_grow_of_the_floor_the_queue_and_the_times) {
+TEST_F(resize, T50_the_floor_the_queue_and_the_times_may_change) {
   start_with(4);
   lease first = hold();
   change([](pool_config& config) {
@@ -168,7 +168,7 @@ TEST_F(pool_resize, T50_resize_shrink_grow_of_the_floor_the_queue_and_the_times)
       << "the shorter time holds for what was idle before, down to the floor";
 }
 
-TEST_F(pool_resize, T50_resize_shrink_grow_of_the_uses_holds_for_what_is_leased) {
+TEST_F(resize, T50_a_changed_limit_of_uses_holds_for_what_is_leased) {
   start_with(4);
   lease held = hold();
   change([](pool_config& config) { config.max_connection_uses = 1; });
@@ -181,7 +181,7 @@ TEST_F(pool_resize, T50_resize_shrink_grow_of_the_uses_holds_for_what_is_leased)
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_resize, a_wrong_configuration_changes_nothing) {
+TEST_F(resize, a_wrong_configuration_changes_nothing) {
   const pool_config before = backends().config();
   pool_config wrong = before;
   wrong.max_connections_per_endpoint = 0;

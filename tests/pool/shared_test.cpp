@@ -23,7 +23,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_shared : public pool_fixture {
+class shared_connections : public pool_fixture {
  protected:
   void TearDown() override {
     held_.clear();
@@ -80,7 +80,7 @@ class pool_shared : public pool_fixture {
 
 // --- one connect for many callers
 
-TEST_F(pool_shared, T61_h2_single_flight) {
+TEST_F(shared_connections, T61_a_hundred_cold_callers_share_one_connect) {
   share(100);
   constexpr unsigned callers = 100;
   unsigned answered = 0;
@@ -99,7 +99,7 @@ TEST_F(pool_shared, T61_h2_single_flight) {
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_shared, T62_h2_driver_cancelled_in_the_middle_of_its_call) {
+TEST_F(shared_connections, T62_a_caller_cancelled_in_the_middle_of_its_call_disturbs_no_other) {
   share(100);
   server().echo(false);
   unsigned answered = 0;
@@ -132,7 +132,7 @@ TEST_F(pool_shared, T62_h2_driver_cancelled_in_the_middle_of_its_call) {
   EXPECT_EQ(totals().idle, 1U) << "one caller's end says nothing of the connection";
 }
 
-TEST_F(pool_shared, any_number_of_leases_may_be_said_to_have_room) {
+TEST_F(shared_connections, any_number_of_leases_may_be_said_to_have_room) {
   share(std::numeric_limits<std::uint32_t>::max());
   hold(1);
   server_says("GOAWAY");  // the next connect counts with what was learned from this one
@@ -150,7 +150,7 @@ TEST_F(pool_shared, any_number_of_leases_may_be_said_to_have_room) {
 
 // --- several connections
 
-TEST_F(pool_shared, T64_shared_full_opens_second) {
+TEST_F(shared_connections, T64_a_second_connection_is_opened_when_the_first_is_full) {
   share(4);
   hold(4);
   EXPECT_EQ(totals().created, 1U);
@@ -175,7 +175,7 @@ TEST_F(pool_shared, T64_shared_full_opens_second) {
   EXPECT_EQ(totals().created, 3U) << "both were full";
 }
 
-TEST_F(pool_shared, T64_shared_full_opens_second_only_up_to_the_limit) {
+TEST_F(shared_connections, T64_a_further_connection_is_opened_only_up_to_the_limit) {
   share(2, 1);
   hold(2);
   bool served = false;
@@ -196,7 +196,7 @@ TEST_F(pool_shared, T64_shared_full_opens_second_only_up_to_the_limit) {
 
 // --- GOAWAY
 
-TEST_F(pool_shared, T65_goaway_drain) {
+TEST_F(shared_connections, T65_a_goaway_stops_new_leases_and_closes_after_the_last) {
   share(100, 1);
   hold(3);
   const std::uint64_t leaving = held_[0]->id();
@@ -216,7 +216,7 @@ TEST_F(pool_shared, T65_goaway_drain) {
   EXPECT_TRUE(works(held_[0]));
 }
 
-TEST_F(pool_shared, T65_goaway_drain_of_an_idle_connection_closes_it_at_once) {
+TEST_F(shared_connections, T65_a_goaway_on_an_idle_connection_closes_it_at_once) {
   share(100);
   hold(1);
   held_.clear();
@@ -224,7 +224,7 @@ TEST_F(pool_shared, T65_goaway_drain_of_an_idle_connection_closes_it_at_once) {
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::retired) == 1; }));
 }
 
-TEST_F(pool_shared, T65_goaway_drain_takes_back_what_was_handed_to_waiters_who_did_not_run) {
+TEST_F(shared_connections, T65_a_goaway_takes_back_what_was_handed_to_waiters_who_did_not_run) {
   share(1, 1);
   hold(1);
   lease mine = std::move(held_[0]);
@@ -251,7 +251,7 @@ TEST_F(pool_shared, T65_goaway_drain_takes_back_what_was_handed_to_waiters_who_d
 
 // --- the limit may change while connected
 
-TEST_F(pool_shared, a_limit_that_grows_serves_those_who_wait) {
+TEST_F(shared_connections, a_limit_that_grows_serves_those_who_wait) {
   share(1, 1);
   hold(1);
   bool done = false;
@@ -269,7 +269,8 @@ TEST_F(pool_shared, a_limit_that_grows_serves_those_who_wait) {
   EXPECT_EQ(totals().created, 1U);
 }
 
-TEST_F(pool_shared, a_limit_that_shrinks_takes_no_lease_away_and_gives_none_until_it_is_met) {
+TEST_F(shared_connections,
+       a_limit_that_shrinks_takes_no_lease_away_and_gives_none_until_it_is_met) {
   share(3, 1);
   hold(3);
   server_says("MAX 1");
@@ -291,7 +292,7 @@ TEST_F(pool_shared, a_limit_that_shrinks_takes_no_lease_away_and_gives_none_unti
 
 // --- its end
 
-TEST_F(pool_shared, a_connection_that_ended_under_its_leases_takes_no_new_ones) {
+TEST_F(shared_connections, a_connection_that_ended_under_its_leases_takes_no_new_ones) {
   share(100);
   hold(2);
   server().close_all();
@@ -304,7 +305,7 @@ TEST_F(pool_shared, a_connection_that_ended_under_its_leases_takes_no_new_ones) 
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_shared, an_end_that_nobody_has_seen_yet_is_seen_by_the_acquire) {
+TEST_F(shared_connections, an_end_that_nobody_has_seen_yet_is_seen_by_the_acquire) {
   share(100);
   hold(1);
   held_.clear();
@@ -318,7 +319,7 @@ TEST_F(pool_shared, an_end_that_nobody_has_seen_yet_is_seen_by_the_acquire) {
   }));
 }
 
-TEST_F(pool_shared, a_discarded_lease_closes_the_connection_after_the_others) {
+TEST_F(shared_connections, a_discarded_lease_closes_the_connection_after_the_others) {
   share(100);
   hold(3);
   held_[0].discard();
@@ -331,7 +332,7 @@ TEST_F(pool_shared, a_discarded_lease_closes_the_connection_after_the_others) {
   EXPECT_EQ(totals().idle, 1U);
 }
 
-TEST_F(pool_shared, one_past_its_lifetime_takes_no_new_leases_though_it_is_never_idle) {
+TEST_F(shared_connections, one_past_its_lifetime_takes_no_new_leases_though_it_is_never_idle) {
   config_.max_connection_lifetime = 10s;
   config_.lifetime_jitter_percent = 0;
   share(100, 1);
@@ -344,7 +345,7 @@ TEST_F(pool_shared, one_past_its_lifetime_takes_no_new_leases_though_it_is_never
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::lifetime) == 1; }));
 }
 
-TEST_F(pool_shared, clear_leaves_the_leases_and_gives_no_new_ones) {
+TEST_F(shared_connections, clear_leaves_the_leases_and_gives_no_new_ones) {
   share(100);
   hold(2);
   backends().clear(server().at());
@@ -355,7 +356,8 @@ TEST_F(pool_shared, clear_leaves_the_leases_and_gives_no_new_ones) {
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::cleared) == 1; }));
 }
 
-TEST_F(pool_shared, clear_that_breaks_off_ends_the_calls_and_serves_those_who_were_only_chosen) {
+TEST_F(shared_connections,
+       clear_that_breaks_off_ends_the_calls_and_serves_those_who_were_only_chosen) {
   share(2, 1);
   hold(2);
   const std::uint64_t cleared = held_[0]->id();
@@ -384,7 +386,7 @@ TEST_F(pool_shared, clear_that_breaks_off_ends_the_calls_and_serves_those_who_we
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::cleared) == 2; }));
 }
 
-TEST_F(pool_shared, drain_forces_a_shared_connection_once) {
+TEST_F(shared_connections, drain_forces_a_shared_connection_once) {
   share(100);
   hold(5);
   bool done = false;
@@ -407,7 +409,7 @@ TEST_F(pool_shared, drain_forces_a_shared_connection_once) {
   EXPECT_EQ(totals().leases, 0U);
 }
 
-TEST_F(pool_shared, a_drain_ends_with_the_last_of_its_leases) {
+TEST_F(shared_connections, a_drain_ends_with_the_last_of_its_leases) {
   share(100);
   hold(2);
   bool done = false;
@@ -428,7 +430,7 @@ TEST_F(pool_shared, a_drain_ends_with_the_last_of_its_leases) {
   ASSERT_TRUE(until([&] { return done; }));
 }
 
-TEST_F(pool_shared, leases_may_outlive_their_pool_and_its_shard) {
+TEST_F(shared_connections, leases_may_outlive_their_pool_and_its_shard) {
   share(100);
   hold(3);
   backends() = pool::create(home(), config_).value();
@@ -441,7 +443,7 @@ TEST_F(pool_shared, leases_may_outlive_their_pool_and_its_shard) {
 
 // --- the protocol's say
 
-TEST_F(pool_shared, the_protocol_is_asked_for_each_lease) {
+TEST_F(shared_connections, the_protocol_is_asked_for_each_lease) {
   share(100);
   hold(3);
   EXPECT_EQ(settings_.asked, 3U);
@@ -460,7 +462,7 @@ TEST_F(pool_shared, the_protocol_is_asked_for_each_lease) {
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::vetoed) == 1; }));
 }
 
-TEST_F(pool_shared, one_that_turns_out_to_be_exclusive_is_lent_to_one_at_a_time) {
+TEST_F(shared_connections, one_that_turns_out_to_be_exclusive_is_lent_to_one_at_a_time) {
   share(100, 2);
   settings_.mode = access::exclusive();  // as HTTP/1.1 where HTTP/2 was hoped for
   hold(2);
@@ -477,7 +479,7 @@ TEST_F(pool_shared, one_that_turns_out_to_be_exclusive_is_lent_to_one_at_a_time)
   EXPECT_EQ(totals().leases, 0U) << "they are not shared";
 }
 
-TEST_F(pool_shared, an_adopted_connection_is_shared_as_any_other) {
+TEST_F(shared_connections, an_adopted_connection_is_shared_as_any_other) {
   share(100);
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const auto to = socket_address::ip("127.0.0.1", server().at().port()).value();
@@ -491,7 +493,7 @@ TEST_F(pool_shared, an_adopted_connection_is_shared_as_any_other) {
 
 // --- among other endpoints
 
-TEST_F(pool_shared, under_the_cap_over_all_endpoints_an_idle_one_makes_room) {
+TEST_F(shared_connections, under_the_cap_over_all_endpoints_an_idle_one_makes_room) {
   config_.max_connections = 1;
   share(100);
   hold(1);

@@ -14,6 +14,8 @@
 namespace conpool::test {
 namespace {
 
+using surprise_close = pool_fixture;
+
 constexpr unsigned requests = 1000;
 constexpr unsigned clients = 8;
 
@@ -96,7 +98,7 @@ task<void> client(pool& backends, endpoint to, unsigned number, record& seen) {
   }
 }
 
-TEST_F(pool_fixture, T27_surprise_close_stress) {
+TEST_F(surprise_close, T27_only_reused_connections_fail_and_only_before_an_answer) {
   hasty_server hasty(home());
   record seen;
   ASSERT_TRUE(run([&]() -> task<void> {

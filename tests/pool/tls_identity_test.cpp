@@ -46,7 +46,7 @@ class pool_tls_identity : public pool_tls {
   }
 };
 
-TEST_F(pool_tls_identity, T31_resumption_identity) {
+TEST_F(pool_tls_identity, T31_twenty_identities_share_neither_connections_nor_sessions) {
   tls::server_options options = server_options();
   options.alpn = {"h2", "http/1.1"};
   options.clients = tls::client_certificates::optional;

@@ -57,7 +57,7 @@ class pool_tls_peers : public pool_tls {
   std::unique_ptr<relay> between_;
 };
 
-TEST_F(pool_tls_peers, T29_tls_close_notify_while_idle_is_answered_in_order) {
+TEST_F(pool_tls_peers, T29_a_close_notify_while_idle_is_answered_in_order) {
   const endpoint there = to();
   EXPECT_EQ(request(there, "hello").value(), "hello");
   settle();
@@ -172,7 +172,7 @@ TEST_F(pool_tls_late_refusal, comes_in_time_in_1_2) {
 }
 
 // One deadline over all of it, wherever the server begins to be slow.
-TEST_F(pool_tls_peers, T34_handshake_stall_a_byte_each_second_at_every_stage) {
+TEST_F(pool_tls_peers, T34_a_handshake_of_a_byte_each_second_ends_at_the_timeout_at_every_stage) {
   const std::size_t base = here().engine().contexts();
   // The first byte, a header, in the ServerHello, behind it, in the certificate, nearly done.
   for (const std::size_t at_once : {0U, 5U, 60U, 140U, 400U, 600U}) {

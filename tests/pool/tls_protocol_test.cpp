@@ -71,7 +71,7 @@ class pool_tls_protocol : public pool_tls {
   }
 };
 
-TEST_F(pool_tls_protocol, T63_alpn_falls_to_h1) {
+TEST_F(pool_tls_protocol, T63_where_alpn_falls_to_h1_every_caller_gets_a_connection_of_its_own) {
   tls::server_options options = server_options();
   options.alpn = {"http/1.1"};
   serve(std::move(options));
@@ -82,7 +82,7 @@ TEST_F(pool_tls_protocol, T63_alpn_falls_to_h1) {
   close(http);
 }
 
-TEST_F(pool_tls_protocol, T63_alpn_falls_to_h1_and_h2_is_shared) {
+TEST_F(pool_tls_protocol, T63_where_alpn_agrees_on_h2_one_connection_is_shared) {
   tls::server_options options = server_options();
   options.alpn = {"h2", "http/1.1"};
   serve(std::move(options));

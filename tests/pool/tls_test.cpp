@@ -94,7 +94,7 @@ TEST_F(pool_tls, insecure_accepts_it_and_is_counted) {
   EXPECT_EQ(totals().insecure, 1U);
 }
 
-TEST_F(pool_tls, T34_handshake_stall) {
+TEST_F(pool_tls, T34_a_handshake_that_stalls_ends_at_its_timeout_and_frees_the_slot) {
   peer().stall(true);
   const endpoint there = to();
   auto waiting = start_on(home(), ask(there, "hello"));
@@ -111,7 +111,7 @@ TEST_F(pool_tls, T34_handshake_stall) {
 }
 
 // The server's tickets arrive when the connection is idle already: it stays, and they are used.
-TEST_F(pool_tls, T28_tls_ticket_while_idle) {
+TEST_F(pool_tls, T28_tickets_that_come_while_idle_are_kept) {
   const endpoint there = to();
   warm(there);
   settle();
@@ -125,7 +125,7 @@ TEST_F(pool_tls, T28_tls_ticket_while_idle) {
   EXPECT_EQ(totals().resumed, 1U);
 }
 
-TEST_F(pool_tls, T29_tls_close_notify_while_idle) {
+TEST_F(pool_tls, T29_a_close_notify_while_idle_ends_the_connection) {
   const endpoint there = to();
   EXPECT_EQ(request(there, "hello").value(), "hello");
   settle();
@@ -139,7 +139,7 @@ TEST_F(pool_tls, T29_tls_close_notify_while_idle) {
 }
 
 // A FIN without close_notify: while idle nothing was cut off, and it is only gone.
-TEST_F(pool_tls, T29_tls_close_notify_while_idle_left_out) {
+TEST_F(pool_tls, T29_an_end_without_close_notify_while_idle_ends_the_connection) {
   const endpoint there = to();
   EXPECT_EQ(request(there, "hello").value(), "hello");
   settle();
@@ -148,7 +148,7 @@ TEST_F(pool_tls, T29_tls_close_notify_while_idle_left_out) {
   EXPECT_EQ(totals().closed(close_reason::peer_closed), 1U);
 }
 
-TEST_F(pool_tls, T30_tls_key_update_while_idle) {
+TEST_F(pool_tls, T30_a_key_update_while_idle_leaves_the_connection_usable) {
   const endpoint there = to();
   EXPECT_EQ(request(there, "hello").value(), "hello");
   for (int i = 0; i < 3; ++i) {

@@ -19,7 +19,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_validation : public pool_fixture {
+class validation : public pool_fixture {
  protected:
   void TearDown() override {
     held_.clear();
@@ -97,7 +97,7 @@ class pool_validation : public pool_fixture {
 
 // --- probe
 
-TEST_F(pool_validation, probe_asks_a_batch_in_one_submission_and_lends_the_first_healthy_one) {
+TEST_F(validation, probe_asks_a_batch_in_one_submission_and_lends_the_first_healthy_one) {
   by(validation_policy::probe);
   make_idle(6);
   bool done = false;
@@ -112,7 +112,7 @@ TEST_F(pool_validation, probe_asks_a_batch_in_one_submission_and_lends_the_first
   EXPECT_EQ(totals().created, 6U);
 }
 
-TEST_F(pool_validation, probe_closes_the_dead_with_their_reason_and_goes_on) {
+TEST_F(validation, probe_closes_the_dead_with_their_reason_and_goes_on) {
   by(validation_policy::probe);
   make_idle(2);
   server_closes();
@@ -137,7 +137,7 @@ TEST_F(pool_validation, probe_closes_the_dead_with_their_reason_and_goes_on) {
   EXPECT_EQ(totals().closed(close_reason::peer_reset), 1U);
 }
 
-TEST_F(pool_validation, probe_serves_several_waiters_each_with_candidates_of_their_own) {
+TEST_F(validation, probe_serves_several_waiters_each_with_candidates_of_their_own) {
   by(validation_policy::probe);
   config_.probe_candidates = 2;
   by(validation_policy::probe);
@@ -150,7 +150,7 @@ TEST_F(pool_validation, probe_serves_several_waiters_each_with_candidates_of_the
   EXPECT_EQ(held_.size(), 3U);
 }
 
-TEST_F(pool_validation, probe_may_be_interrupted_by_clear_drain_and_the_end) {
+TEST_F(validation, probe_may_be_interrupted_by_clear_drain_and_the_end) {
   by(validation_policy::probe);
   make_idle(3);
   bool done = false;
@@ -165,7 +165,7 @@ TEST_F(pool_validation, probe_may_be_interrupted_by_clear_drain_and_the_end) {
   EXPECT_EQ(totals().active, 1U);
 }
 
-TEST_F(pool_validation, a_change_of_the_policy_finds_what_was_not_watched_and_what_is) {
+TEST_F(validation, a_change_of_the_policy_finds_what_was_not_watched_and_what_is) {
   by(validation_policy::probe);
   make_idle(2);
   server_closes();
@@ -183,7 +183,7 @@ TEST_F(pool_validation, a_change_of_the_policy_finds_what_was_not_watched_and_wh
 
 // --- ping
 
-TEST_F(pool_validation, ping_asks_what_was_idle_longer_than_the_window_and_nothing_else) {
+TEST_F(validation, ping_asks_what_was_idle_longer_than_the_window_and_nothing_else) {
   with_ping(validation_policy::ping);
   make_idle(1);
   pass(999ms);
@@ -198,7 +198,7 @@ TEST_F(pool_validation, ping_asks_what_was_idle_longer_than_the_window_and_nothi
   EXPECT_EQ(totals().created, 1U);
 }
 
-TEST_F(pool_validation, a_failed_ping_makes_the_next_lends_ping_too_until_one_succeeds) {
+TEST_F(validation, a_failed_ping_makes_the_next_lends_ping_too_until_one_succeeds) {
   with_ping(validation_policy::ping);
   make_idle(3);
   pass(1s);
@@ -218,7 +218,7 @@ TEST_F(pool_validation, a_failed_ping_makes_the_next_lends_ping_too_until_one_su
   EXPECT_EQ(totals().pings, pings + 1) << "all is well again";
 }
 
-TEST_F(pool_validation, a_ping_that_hangs_or_throws_has_failed_and_another_one_is_lent) {
+TEST_F(validation, a_ping_that_hangs_or_throws_has_failed_and_another_one_is_lent) {
   for (const act does : {act::hangs, act::sleeps, act::throws}) {
     says_.does = act::talks;
     with_ping(validation_policy::ping);
@@ -242,7 +242,7 @@ TEST_F(pool_validation, a_ping_that_hangs_or_throws_has_failed_and_another_one_i
   }
 }
 
-TEST_F(pool_validation, while_pings_fail_a_caller_waits_for_a_connect_as_well) {
+TEST_F(validation, while_pings_fail_a_caller_waits_for_a_connect_as_well) {
   // A peer that vanished: each ping takes its whole timeout, and there are many to find out about.
   with_ping(validation_policy::ping);
   make_idle(8);
@@ -256,7 +256,7 @@ TEST_F(pool_validation, while_pings_fail_a_caller_waits_for_a_connect_as_well) {
   EXPECT_FALSE(held_[0].reused());
 }
 
-TEST_F(pool_validation, one_that_ended_during_its_ping_is_not_lent) {
+TEST_F(validation, one_that_ended_during_its_ping_is_not_lent) {
   with_ping(validation_policy::ping);
   make_idle(1);
   pass(1s);
@@ -270,7 +270,7 @@ TEST_F(pool_validation, one_that_ended_during_its_ping_is_not_lent) {
   EXPECT_FALSE(held_[0].reused());
 }
 
-TEST_F(pool_validation, clear_during_a_ping_is_no_failed_ping) {
+TEST_F(validation, clear_during_a_ping_is_no_failed_ping) {
   with_ping(validation_policy::ping);
   make_idle(2);
   pass(1s);
@@ -290,7 +290,7 @@ TEST_F(pool_validation, clear_during_a_ping_is_no_failed_ping) {
 
 // --- none
 
-TEST_F(pool_validation, none_lends_without_a_look) {
+TEST_F(validation, none_lends_without_a_look) {
   by(validation_policy::none);
   make_idle(1);
   ASSERT_TRUE(run([this]() -> task<void> {
@@ -304,7 +304,7 @@ TEST_F(pool_validation, none_lends_without_a_look) {
 
 // --- at intervals
 
-TEST_F(pool_validation, watch_with_a_ping_at_each_interval_asks_all_that_are_due_as_one_batch) {
+TEST_F(validation, watch_with_a_ping_at_each_interval_asks_all_that_are_due_as_one_batch) {
   config_.validation_interval = 10s;
   with_ping(validation_policy::watch);
   make_idle(8);
@@ -323,7 +323,7 @@ TEST_F(pool_validation, watch_with_a_ping_at_each_interval_asks_all_that_are_due
   ASSERT_TRUE(until([&] { return totals().pings == 14; }));
 }
 
-TEST_F(pool_validation, pings_at_intervals_keep_the_order_of_use) {
+TEST_F(validation, pings_at_intervals_keep_the_order_of_use) {
   config_.validation_interval = 10s;
   with_ping(validation_policy::watch);
   hold(3);
@@ -341,7 +341,7 @@ TEST_F(pool_validation, pings_at_intervals_keep_the_order_of_use) {
   EXPECT_EQ(held_[2]->id(), order[0]);
 }
 
-TEST_F(pool_validation, a_caller_during_pings_at_an_interval_waits_for_one_and_dials_none) {
+TEST_F(validation, a_caller_during_pings_at_an_interval_waits_for_one_and_dials_none) {
   config_.validation_interval = 10s;
   with_ping(validation_policy::watch);
   make_idle(2);
@@ -354,7 +354,7 @@ TEST_F(pool_validation, a_caller_during_pings_at_an_interval_waits_for_one_and_d
   EXPECT_EQ(totals().created, 2U);
 }
 
-TEST_F(pool_validation, a_ping_at_an_interval_that_fails_closes_the_connection) {
+TEST_F(validation, a_ping_at_an_interval_that_fails_closes_the_connection) {
   config_.validation_interval = 10s;
   with_ping(validation_policy::watch);
   make_idle(3);
@@ -363,7 +363,7 @@ TEST_F(pool_validation, a_ping_at_an_interval_that_fails_closes_the_connection) 
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::ping_failed) == 3; }));
 }
 
-TEST_F(pool_validation, probe_at_each_interval_finds_what_died) {
+TEST_F(validation, probe_at_each_interval_finds_what_died) {
   config_.validation_interval = 10s;
   by(validation_policy::probe);
   make_idle(3);
@@ -376,7 +376,7 @@ TEST_F(pool_validation, probe_at_each_interval_finds_what_died) {
 
 // --- on demand
 
-TEST_F(pool_validation, validate_reports_what_the_watch_has_been_told) {
+TEST_F(validation, validate_reports_what_the_watch_has_been_told) {
   by(validation_policy::watch);
   make_idle(3);
   ASSERT_TRUE(run([this]() -> task<void> {
@@ -391,7 +391,7 @@ TEST_F(pool_validation, validate_reports_what_the_watch_has_been_told) {
   }));
 }
 
-TEST_F(pool_validation, validate_probes_all_idle_connections_in_one_batch) {
+TEST_F(validation, validate_probes_all_idle_connections_in_one_batch) {
   by(validation_policy::probe);
   make_idle(20);
   bool done = false;
@@ -408,7 +408,7 @@ TEST_F(pool_validation, validate_probes_all_idle_connections_in_one_batch) {
   EXPECT_EQ(second.closed(close_reason::peer_closed), 20U);
 }
 
-TEST_F(pool_validation, validate_pings_when_the_protocol_can_whatever_the_policy) {
+TEST_F(validation, validate_pings_when_the_protocol_can_whatever_the_policy) {
   for (const auto policy :
        {validation_policy::watch, validation_policy::probe, validation_policy::ping}) {
     says_.does = act::talks;
@@ -425,7 +425,7 @@ TEST_F(pool_validation, validate_pings_when_the_protocol_can_whatever_the_policy
   }
 }
 
-TEST_F(pool_validation, validate_all_asks_all_endpoints_in_one_batch) {
+TEST_F(validation, validate_all_asks_all_endpoints_in_one_batch) {
   by(validation_policy::probe);
   make_idle(3);
   echo_server other(home());
@@ -453,12 +453,12 @@ TEST_F(pool_validation, validate_all_asks_all_endpoints_in_one_batch) {
   ASSERT_TRUE(until([&] { return other.stopped(); }));
 }
 
-TEST_F(pool_validation, validate_of_an_endpoint_that_was_never_used_finds_nothing) {
+TEST_F(validation, validate_of_an_endpoint_that_was_never_used_finds_nothing) {
   by(validation_policy::probe);
   EXPECT_EQ(validate().checked, 0U);
 }
 
-TEST_F(pool_validation, validations_at_once_take_turns_and_each_reports_everything) {
+TEST_F(validation, validations_at_once_take_turns_and_each_reports_everything) {
   with_ping(validation_policy::watch);
   make_idle(4);
   std::array<validation_report, 3> reports{};
@@ -478,7 +478,7 @@ TEST_F(pool_validation, validations_at_once_take_turns_and_each_reports_everythi
   EXPECT_EQ(totals().pings, 12U);
 }
 
-TEST_F(pool_validation, a_validation_that_is_cancelled_lets_the_next_one_begin) {
+TEST_F(validation, a_validation_that_is_cancelled_lets_the_next_one_begin) {
   with_ping(validation_policy::watch);
   make_idle(2);
   says_.does = act::hangs;
@@ -502,7 +502,7 @@ TEST_F(pool_validation, a_validation_that_is_cancelled_lets_the_next_one_begin) 
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::ping_failed) == 2; }));
 }
 
-TEST_F(pool_validation, connections_may_be_taken_and_given_back_while_others_are_validated) {
+TEST_F(validation, connections_may_be_taken_and_given_back_while_others_are_validated) {
   with_ping(validation_policy::watch);
   hold(4);
   held_.resize(2);
@@ -525,7 +525,7 @@ TEST_F(pool_validation, connections_may_be_taken_and_given_back_while_others_are
   EXPECT_EQ(report_.closed(close_reason::peer_reset), 0U);
 }
 
-TEST_F(pool_validation, a_close_ends_validations_that_wait) {
+TEST_F(validation, a_close_ends_validations_that_wait) {
   with_ping(validation_policy::watch);
   make_idle(2);
   says_.does = act::hangs;

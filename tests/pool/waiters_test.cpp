@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class pool_waiters : public pool_fixture {
+class waiters : public pool_fixture {
  protected:
   void cap(std::uint32_t connections, std::uint32_t waiters = 0) {
     pool_config config;
@@ -56,7 +56,7 @@ class pool_waiters : public pool_fixture {
   std::vector<caller*> served_;
 };
 
-TEST_F(pool_waiters, T3_cap_never_exceeded) {
+TEST_F(waiters, T3_the_cap_is_never_exceeded) {
   cap(10, 200);
   unsigned most = 0;
   scope all(home());
@@ -80,7 +80,7 @@ TEST_F(pool_waiters, T3_cap_never_exceeded) {
   EXPECT_LE(totals().misses, 10U);
 }
 
-TEST_F(pool_waiters, T4_fairness_fifo_waiters_are_served_in_the_order_they_came) {
+TEST_F(waiters, T4_waiters_are_served_in_the_order_they_came) {
   cap(1, 10);
   lease held = hold();
   std::vector<caller> callers(5);
@@ -102,7 +102,7 @@ TEST_F(pool_waiters, T4_fairness_fifo_waiters_are_served_in_the_order_they_came)
   join(all);
 }
 
-TEST_F(pool_waiters, T4_fairness_fifo_a_newcomer_does_not_pass_a_waiter_that_was_chosen) {
+TEST_F(waiters, T4_a_newcomer_does_not_pass_a_waiter_that_was_chosen) {
   cap(1);
   lease held = hold();
   caller first;
@@ -127,7 +127,7 @@ TEST_F(pool_waiters, T4_fairness_fifo_a_newcomer_does_not_pass_a_waiter_that_was
   join(all);
 }
 
-TEST_F(pool_waiters, T5_acquire_timeout_exact_at_its_deadline_and_not_before) {
+TEST_F(waiters, T5_an_acquire_times_out_at_its_deadline_and_not_before) {
   cap(1);
   lease held = hold();
   caller early;
@@ -155,7 +155,7 @@ TEST_F(pool_waiters, T5_acquire_timeout_exact_at_its_deadline_and_not_before) {
   join(all);
 }
 
-TEST_F(pool_waiters, T6_timeout_vs_delivery_race_loses_no_connection) {
+TEST_F(waiters, T6_a_timeout_in_the_turn_of_a_delivery_loses_no_connection) {
   cap(1);
   for (const bool release_first : {true, false}) {
     lease held = hold();
@@ -176,7 +176,7 @@ TEST_F(pool_waiters, T6_timeout_vs_delivery_race_loses_no_connection) {
   }
 }
 
-TEST_F(pool_waiters, T7_cancel_waiter_middle_leaves_the_others_in_order) {
+TEST_F(waiters, T7_cancelling_a_waiter_in_the_middle_leaves_the_others_in_order) {
   cap(1);
   lease held = hold();
   caller first;
@@ -204,7 +204,7 @@ TEST_F(pool_waiters, T7_cancel_waiter_middle_leaves_the_others_in_order) {
   join(leaving);
 }
 
-TEST_F(pool_waiters, T8_cancel_after_reserved_passes_the_connection_on) {
+TEST_F(waiters, T8_a_cancelled_waiter_passes_on_what_was_reserved_for_it) {
   cap(1);
   lease held = hold();
   caller chosen;
@@ -230,7 +230,7 @@ TEST_F(pool_waiters, T8_cancel_after_reserved_passes_the_connection_on) {
   join(leaving);
 }
 
-TEST_F(pool_waiters, T9_cancel_during_connect_leaves_an_idle_connection) {
+TEST_F(waiters, T9_a_cancel_during_the_connect_leaves_an_idle_connection) {
   caller one;
   scope leaving(home());
   call(leaving, one);
@@ -243,7 +243,7 @@ TEST_F(pool_waiters, T9_cancel_during_connect_leaves_an_idle_connection) {
   join(leaving);
 }
 
-TEST_F(pool_waiters, T11_late_binding_serves_the_waiter_with_what_comes_first) {
+TEST_F(waiters, T11_a_waiter_gets_what_comes_first) {
   cap(2);
   lease held = hold();
   caller one;
@@ -261,7 +261,7 @@ TEST_F(pool_waiters, T11_late_binding_serves_the_waiter_with_what_comes_first) {
   join(all);
 }
 
-TEST_F(pool_waiters, T21_waiter_queue_full_refuses_at_once) {
+TEST_F(waiters, T21_a_full_queue_refuses_at_once) {
   cap(1, 2);
   lease held = hold();
   std::vector<caller> callers(3);
@@ -280,7 +280,7 @@ TEST_F(pool_waiters, T21_waiter_queue_full_refuses_at_once) {
   join(all);
 }
 
-TEST_F(pool_waiters, a_connection_that_dies_while_it_is_handed_over_is_not_lent) {
+TEST_F(waiters, a_connection_that_dies_while_it_is_handed_over_is_not_lent) {
   cap(1);
   lease held = hold();
   ASSERT_TRUE(until([&] { return server().open() == 1; }));
@@ -302,7 +302,7 @@ TEST_F(pool_waiters, a_connection_that_dies_while_it_is_handed_over_is_not_lent)
   join(all);
 }
 
-TEST_F(pool_waiters, a_burst_of_256_misses_is_dialed_with_few_enters) {
+TEST_F(waiters, a_burst_of_256_misses_is_dialed_with_few_enters) {
   pool_config config;
   config.max_connections_per_endpoint = 256;
   config.max_connecting_per_endpoint = 256;

@@ -12,7 +12,7 @@
 namespace conpool::test {
 namespace {
 
-class pool_watch : public pool_fixture {
+class idle_watch : public pool_fixture {
  protected:
   // Makes `count` idle connections.
   void make_idle(unsigned count) {
@@ -41,28 +41,28 @@ class pool_watch : public pool_fixture {
   }
 };
 
-TEST_F(pool_watch, T22_peer_fin_while_idle_is_counted_without_an_acquire) {
+TEST_F(idle_watch, T22_an_end_while_idle_is_counted_without_an_acquire) {
   make_idle(3);
   server().close_all();
   ASSERT_TRUE(until([&] { return totals().idle == 0; }));
   EXPECT_EQ(totals().closed(close_reason::peer_closed), 3U);
 }
 
-TEST_F(pool_watch, T23_peer_rst_while_idle_is_counted_as_reset) {
+TEST_F(idle_watch, T23_a_reset_while_idle_is_counted_as_one) {
   make_idle(2);
   server().reset_all();
   ASSERT_TRUE(until([&] { return totals().idle == 0; }));
   EXPECT_EQ(totals().closed(close_reason::peer_reset), 2U);
 }
 
-TEST_F(pool_watch, T24_garbage_while_idle_closes_the_connection) {
+TEST_F(idle_watch, T24_garbage_while_idle_closes_the_connection) {
   make_idle(1);
   server().send_to_all("surprise");
   ASSERT_TRUE(until([&] { return totals().idle == 0; }));
   EXPECT_EQ(totals().closed(close_reason::unexpected_data), 1U);
 }
 
-TEST_F(pool_watch, T26_fin_same_turn_as_checkout_is_seen_though_it_was_not_harvested) {
+TEST_F(idle_watch, T26_an_end_is_seen_by_an_acquire_of_the_turn_that_has_not_harvested_it) {
   // The server closes inside the very turn in which the acquire follows: nothing was harvested in
   // between, so only the look at the acquire itself can tell.
   make_idle(1);
@@ -78,7 +78,7 @@ TEST_F(pool_watch, T26_fin_same_turn_as_checkout_is_seen_though_it_was_not_harve
   EXPECT_EQ(totals().closed(close_reason::peer_closed), 1U);
 }
 
-TEST_F(pool_watch, a_server_that_closes_before_each_acquire_never_gets_a_dead_one_lent) {
+TEST_F(idle_watch, a_server_that_closes_before_each_acquire_never_gets_a_dead_one_lent) {
   constexpr unsigned rounds = 1000;
   unsigned failures = 0;
   ASSERT_TRUE(run([this, &failures]() -> task<void> {
@@ -101,7 +101,7 @@ TEST_F(pool_watch, a_server_that_closes_before_each_acquire_never_gets_a_dead_on
   EXPECT_EQ(totals().reused, 0U);
 }
 
-TEST_F(pool_watch, a_hit_makes_no_system_call_and_submits_nothing) {
+TEST_F(idle_watch, a_hit_makes_no_system_call_and_submits_nothing) {
   make_idle(1);
   settle();
   ASSERT_TRUE(run([this]() -> task<void> {
@@ -119,7 +119,7 @@ TEST_F(pool_watch, a_hit_makes_no_system_call_and_submits_nothing) {
   EXPECT_TRUE(home().ring().in_flight() > 0);
 }
 
-TEST_F(pool_watch, a_greeting_before_the_first_lease_belongs_to_that_lease) {
+TEST_F(idle_watch, a_greeting_before_the_first_lease_belongs_to_that_lease) {
   server().greet_with("220 ready");
   ASSERT_TRUE(run([this]() -> task<void> {
     for (int round = 0; round < 3; ++round) {
@@ -134,7 +134,7 @@ TEST_F(pool_watch, a_greeting_before_the_first_lease_belongs_to_that_lease) {
   }));
 }
 
-TEST_F(pool_watch, an_idle_connection_with_a_greeting_is_looked_at_before_it_is_lent) {
+TEST_F(idle_watch, an_idle_connection_with_a_greeting_is_looked_at_before_it_is_lent) {
   server().greet_with("hello");
   // A waiter that gives up leaves a connection nobody has used yet.
   bool ended = false;
@@ -162,7 +162,7 @@ TEST_F(pool_watch, an_idle_connection_with_a_greeting_is_looked_at_before_it_is_
   EXPECT_EQ(totals().closed(close_reason::peer_closed), 1U);
 }
 
-TEST_F(pool_watch, without_validation_the_turn_still_finds_the_dead) {
+TEST_F(idle_watch, without_validation_the_turn_still_finds_the_dead) {
   pool_config config;
   config.validation = validation_policy::none;
   configure(config);
@@ -172,7 +172,7 @@ TEST_F(pool_watch, without_validation_the_turn_still_finds_the_dead) {
   EXPECT_EQ(totals().closed(close_reason::peer_closed), 2U);
 }
 
-TEST_F(pool_watch, more_arrivals_than_receive_buffers_are_all_recognised) {
+TEST_F(idle_watch, more_arrivals_than_receive_buffers_are_all_recognised) {
   // 300 connections, 256 buffers: the last ones complete with ENOBUFS and are looked at directly.
   pool_config config;
   config.max_connections_per_endpoint = 300;

@@ -19,7 +19,7 @@ void expect_ip(std::string_view literal, int family, const std::string& text) {
   EXPECT_EQ(made->to_string(), text);
 }
 
-TEST(SocketAddress, ParsesIpLiterals) {
+TEST(socket_address, parses_ip_literals) {
   expect_ip("127.0.0.1", AF_INET, "127.0.0.1:80");
   expect_ip("0.0.0.0", AF_INET, "0.0.0.0:80");
   expect_ip("::1", AF_INET6, "[::1]:80");
@@ -27,14 +27,14 @@ TEST(SocketAddress, ParsesIpLiterals) {
   expect_ip("::ffff:10.0.0.1", AF_INET6, "[::ffff:10.0.0.1]:80");
 }
 
-TEST(SocketAddress, HasTheLengthOfItsFamily) {
+TEST(socket_address, has_the_length_of_its_family) {
   EXPECT_EQ(socket_address::ip("10.0.0.1", 1)->size(), sizeof(sockaddr_in));
   EXPECT_EQ(socket_address::ip("::1", 1)->size(), sizeof(sockaddr_in6));
   EXPECT_EQ(socket_address::unix_path("/a")->size(), offsetof(sockaddr_un, sun_path) + 3);
   EXPECT_EQ(socket_address::unix_path("@a")->size(), offsetof(sockaddr_un, sun_path) + 2);
 }
 
-TEST(SocketAddress, KeepsTheScopeOfALinkLocalAddress) {
+TEST(socket_address, keeps_the_scope_of_a_link_local_address) {
   const auto by_number = socket_address::ip("fe80::1%1", 80);
   ASSERT_TRUE(by_number);
   EXPECT_EQ(by_number->to_string(), "[fe80::1%1]:80");
@@ -45,7 +45,7 @@ TEST(SocketAddress, KeepsTheScopeOfALinkLocalAddress) {
   EXPECT_NE(by_name->to_string().find('%'), std::string::npos);
 }
 
-TEST(SocketAddress, RefusesWhatIsNoIpLiteral) {
+TEST(socket_address, refuses_what_is_no_ip_literal) {
   using namespace std::literals;
   for (const std::string_view text :
        {""sv, "localhost"sv, "127.0.0"sv, "127.0.0.256"sv, "127.0.0.1 "sv, "[::1]"sv, ":::"sv,
@@ -59,7 +59,7 @@ TEST(SocketAddress, RefusesWhatIsNoIpLiteral) {
   }
 }
 
-TEST(SocketAddress, TakesAUnixPath) {
+TEST(socket_address, takes_a_unix_path) {
   const result<socket_address> made = socket_address::unix_path("/run/redis.sock");
   ASSERT_TRUE(made);
   EXPECT_EQ(made->family(), AF_UNIX);
@@ -67,7 +67,7 @@ TEST(SocketAddress, TakesAUnixPath) {
   EXPECT_EQ(made->to_string(), "unix:/run/redis.sock");
 }
 
-TEST(SocketAddress, TakesAnAbstractName) {
+TEST(socket_address, takes_an_abstract_name) {
   const result<socket_address> made = socket_address::unix_path("@redis");
   ASSERT_TRUE(made);
   EXPECT_EQ(made->to_string(), "unix:@redis");
@@ -75,7 +75,7 @@ TEST(SocketAddress, TakesAnAbstractName) {
   EXPECT_NE(*made, *socket_address::unix_path("redis"));
 }
 
-TEST(SocketAddress, TakesTheLongestUnixPathAndRefusesALongerOne) {
+TEST(socket_address, takes_the_longest_unix_path_and_refuses_a_longer_one) {
   EXPECT_TRUE(socket_address::unix_path(std::string(107, 'a')));
   EXPECT_TRUE(socket_address::unix_path('@' + std::string(106, 'a')));
   EXPECT_EQ(socket_address::unix_path(std::string(108, 'a')).error(), errc::invalid_argument);
@@ -84,7 +84,7 @@ TEST(SocketAddress, TakesTheLongestUnixPathAndRefusesALongerOne) {
   EXPECT_EQ(socket_address::unix_path(std::string("/a\0b", 4)).error(), errc::invalid_argument);
 }
 
-TEST(SocketAddress, CopiesWhatTheKernelReturned) {
+TEST(socket_address, copies_what_the_kernel_returned) {
   for (const socket_address& original :
        {*socket_address::ip("10.1.2.3", 443), *socket_address::ip("2001:db8::7", 443),
         *socket_address::unix_path("/tmp/s"), *socket_address::unix_path("@s")}) {
@@ -96,7 +96,7 @@ TEST(SocketAddress, CopiesWhatTheKernelReturned) {
   }
 }
 
-TEST(SocketAddress, ComparesUnixPathsUpToTheirFinalZero) {
+TEST(socket_address, compares_unix_paths_up_to_their_final_zero) {
   // getpeername(2) may count the final zero of a path or not, depending on who bound it.
   const socket_address with_zero = *socket_address::unix_path("/tmp/s");
   const auto without = socket_address::from(with_zero.data(), with_zero.size() - 1);
@@ -104,7 +104,7 @@ TEST(SocketAddress, ComparesUnixPathsUpToTheirFinalZero) {
   EXPECT_EQ(*without, with_zero);
 }
 
-TEST(SocketAddress, KnowsAUnixSocketWithoutAName) {
+TEST(socket_address, knows_a_unix_socket_without_a_name) {
   sockaddr_un unnamed{};
   unnamed.sun_family = AF_UNIX;
   const auto made = socket_address::from(reinterpret_cast<const sockaddr*>(&unnamed),
@@ -113,7 +113,7 @@ TEST(SocketAddress, KnowsAUnixSocketWithoutAName) {
   EXPECT_EQ(made->to_string(), "unix:");
 }
 
-TEST(SocketAddress, RefusesARawAddressItCannotHold) {
+TEST(socket_address, refuses_a_raw_address_it_cannot_hold) {
   sockaddr_storage raw{};
   const auto* const address = reinterpret_cast<const sockaddr*>(&raw);
   raw.ss_family = AF_INET;
@@ -128,7 +128,7 @@ TEST(SocketAddress, RefusesARawAddressItCannotHold) {
   EXPECT_FALSE(socket_address::from(address, sizeof raw));
 }
 
-TEST(SocketAddress, ChangesItsPort) {
+TEST(socket_address, changes_its_port) {
   for (const std::string_view literal : {"127.0.0.1", "::1"}) {
     socket_address address = *socket_address::ip(literal, 1);
     address.set_port(65535);
@@ -138,7 +138,7 @@ TEST(SocketAddress, ChangesItsPort) {
   }
 }
 
-TEST(SocketAddress, ComparesFamilyAddressAndPort) {
+TEST(socket_address, compares_family_address_and_port) {
   EXPECT_EQ(*socket_address::ip("127.0.0.1", 1), *socket_address::ip("127.0.0.1", 1));
   EXPECT_NE(*socket_address::ip("127.0.0.1", 1), *socket_address::ip("127.0.0.2", 1));
   EXPECT_NE(*socket_address::ip("::1", 1), *socket_address::ip("::2", 1));
@@ -147,7 +147,7 @@ TEST(SocketAddress, ComparesFamilyAddressAndPort) {
   EXPECT_NE(*socket_address::unix_path("/a"), *socket_address::unix_path("/b"));
 }
 
-TEST(SocketAddress, IsNoAddressAtFirst) {
+TEST(socket_address, is_no_address_at_first) {
   const socket_address none;
   EXPECT_EQ(none.family(), AF_UNSPEC);
   EXPECT_EQ(none.size(), 0U);

@@ -1,9 +1,9 @@
 // What the library believes about the compiler's coroutines, tested.
 //
-// g++ 12 silently miscompiles some coroutines (docs/COROUTINES.md has the rules). The tests named
-// CoroutineForms are of the forms that the library and its examples use: each value must be
+// g++ 12 silently miscompiles some coroutines (docs/COROUTINES.md has the rules). The suite
+// coroutine_forms has the forms that the library and its examples use: each value must be
 // constructed and destroyed exactly once, and the body must run. They must pass with every
-// compiler. The tests named CompilerBug.Records... hold a form that is forbidden and record as the
+// compiler. The tests named compiler_bug.records... hold a form that is forbidden and record as the
 // test property `bug_present` (see --gtest_output) whether this compiler gets it wrong; they pass
 // either way, and do no harm either way, as the value that is destroyed twice owns nothing. Forms
 // that cannot be run without undefined behaviour where the bug is present (an await in a condition)
@@ -114,11 +114,11 @@ class task {
   handle handle_;
 };
 
-class CoroutineForms : public ::testing::Test {
+class coroutine_forms : public ::testing::Test {
  protected:
-  CoroutineForms() { seen = counts(); }
+  coroutine_forms() { seen = counts(); }
   // After every test: what was constructed was destroyed, once.
-  ~CoroutineForms() override {
+  ~coroutine_forms() override {
     EXPECT_GT(seen.constructed, 0);
     EXPECT_EQ(seen.alive(), 0);
   }
@@ -142,7 +142,7 @@ task<int> await_into_named_local() {
   co_return c.value;
 }
 
-TEST_F(CoroutineForms, AwaitIntoANamedLocal) {
+TEST_F(coroutine_forms, await_into_a_named_local) {
   EXPECT_EQ(await_into_named_local().run(), 7);
 }
 
@@ -154,7 +154,7 @@ task<int> await_then_branch(int wanted) {
   co_return 0;
 }
 
-TEST_F(CoroutineForms, AwaitBeforeTheConditionRunsTheBranch) {
+TEST_F(coroutine_forms, await_before_the_condition_runs_the_branch) {
   EXPECT_EQ(await_then_branch(3).run(), 1);
 }
 
@@ -168,7 +168,7 @@ task<int> await_in_loop(int rounds) {
   co_return sum;
 }
 
-TEST_F(CoroutineForms, AwaitInALoopBodyRunsEachRound) {
+TEST_F(coroutine_forms, await_in_a_loop_body_runs_each_round) {
   EXPECT_EQ(await_in_loop(10).run(), 10);
 }
 
@@ -180,7 +180,7 @@ task<int> await_into_assignment() {
   co_return first * 10 + c.value;
 }
 
-TEST_F(CoroutineForms, AwaitIntoAnAssignment) {
+TEST_F(coroutine_forms, await_into_an_assignment) {
   EXPECT_EQ(await_into_assignment().run(), 23);
 }
 
@@ -192,7 +192,7 @@ task<int> await_with_moved_and_copied_names() {
   co_return a * 10 + b;
 }
 
-TEST_F(CoroutineForms, AwaitWithMovedAndCopiedNamesAsArguments) {
+TEST_F(coroutine_forms, await_with_moved_and_copied_names_as_arguments) {
   EXPECT_EQ(await_with_moved_and_copied_names().run(), 45);
 }
 
@@ -206,7 +206,7 @@ task<int> await_with_prvalues_that_have_constructors() {
   co_return a * 10 + b;
 }
 
-TEST_F(CoroutineForms, AwaitWithPrvalueArgumentsOfTypesWithConstructors) {
+TEST_F(coroutine_forms, await_with_prvalue_arguments_of_types_with_constructors) {
   EXPECT_EQ(await_with_prvalues_that_have_constructors().run(), 67);
 }
 
@@ -231,7 +231,7 @@ task<int> await_with_plain_options() {
   co_return a * 100 + b * 10 - c;
 }
 
-TEST_F(CoroutineForms, AwaitWithTriviallyDestructibleOptions) {
+TEST_F(coroutine_forms, await_with_trivially_destructible_options) {
   EXPECT_EQ(await_with_plain_options().run(), 345);
 }
 
@@ -239,7 +239,7 @@ task<counted> return_an_await(int value) {
   co_return co_await make_counted(value);
 }
 
-TEST_F(CoroutineForms, ReturnOfAnAwait) {
+TEST_F(coroutine_forms, return_of_an_await) {
   EXPECT_EQ(return_an_await(8).run().value, 8);
 }
 
@@ -250,7 +250,7 @@ task<int> make_then_await() {
   co_return value;
 }
 
-TEST_F(CoroutineForms, ATaskMadeInOneStatementAndAwaitedInTheNext) {
+TEST_F(coroutine_forms, a_task_made_in_one_statement_and_awaited_in_the_next) {
   EXPECT_EQ(make_then_await().run(), 9);
 }
 
@@ -271,7 +271,7 @@ task<expected_counted> chain_of_results(bool first, bool second) {
   co_return counted(one->value + two->value + before.value + between.value);
 }
 
-TEST_F(CoroutineForms, ExpectedOfClassTypesWithEarlyErrorReturn) {
+TEST_F(coroutine_forms, expected_of_class_types_with_early_error_return) {
   const expected_counted good = chain_of_results(true, true).run();
   ASSERT_TRUE(good.has_value());
   EXPECT_EQ(good->value, 32);
@@ -291,7 +291,7 @@ task<int> lambda_with_trivial_captures() {
   co_return sum;
 }
 
-TEST_F(CoroutineForms, ANamedLambdaWithTrivialCapturesAcrossAnAwait) {
+TEST_F(coroutine_forms, a_named_lambda_with_trivial_captures_across_an_await) {
   EXPECT_EQ(lambda_with_trivial_captures().run(), 9);
 }
 
@@ -304,7 +304,7 @@ task<int> lambda_with_owning_capture() {
   co_return get() + value;
 }
 
-TEST_F(CoroutineForms, ANamedLambdaWithAnOwningCaptureAcrossAnAwait) {
+TEST_F(coroutine_forms, a_named_lambda_with_an_owning_capture_across_an_await) {
   EXPECT_EQ(lambda_with_owning_capture().run(), 6);
 }
 
@@ -320,7 +320,7 @@ task<int> coroutine_lambda() {
   co_return sum;
 }
 
-TEST_F(CoroutineForms, ACoroutineLambdaWithParametersOnly) {
+TEST_F(coroutine_forms, a_coroutine_lambda_with_parameters_only) {
   EXPECT_EQ(coroutine_lambda().run(), 42);
 }
 
@@ -339,7 +339,7 @@ task<int> parks(std::coroutine_handle<>& place, counted parameter) {
   co_return local.value + parameter.value;
 }
 
-TEST_F(CoroutineForms, DestroyingASuspendedCoroutineDestroysItsLocalsAndParameters) {
+TEST_F(coroutine_forms, destroying_a_suspended_coroutine_destroys_its_locals_and_parameters) {
   std::coroutine_handle<> parked;
   {
     task<int> pending = parks(parked, counted(2));
@@ -350,7 +350,7 @@ TEST_F(CoroutineForms, DestroyingASuspendedCoroutineDestroysItsLocalsAndParamete
   EXPECT_EQ(seen.alive(), 0);
 }
 
-TEST_F(CoroutineForms, ADestroyedTaskThatNeverStartedDestroysItsParameters) {
+TEST_F(coroutine_forms, a_destroyed_task_that_never_started_destroys_its_parameters) {
   {
     counted parameter(3);
     const task<int> pending = value_of(std::move(parameter));
@@ -373,7 +373,7 @@ task<int> sum_of_ones(int rounds) {
 }
 
 // Needs -foptimize-sibling-calls with g++ below -O2; without it the stack overflows here.
-TEST(SymmetricTransfer, ALoopOfSynchronousAwaitsUsesNoStack) {
+TEST(symmetric_transfer, a_loop_of_synchronous_awaits_uses_no_stack) {
   const int rounds = sanitized ? 500 : 100'000;
   EXPECT_EQ(sum_of_ones(rounds).run(), rounds);
 }
@@ -384,7 +384,7 @@ task<int> depth(int levels) {
   co_return below + 1;
 }
 
-TEST(SymmetricTransfer, AChainOfNestedAwaitsUsesNoStack) {
+TEST(symmetric_transfer, a_chain_of_nested_awaits_uses_no_stack) {
   const int levels = sanitized ? 500 : 100'000;
   EXPECT_EQ(depth(levels).run(), levels);
 }
@@ -420,7 +420,7 @@ task<int> await_with_aggregate_prvalue() {
   co_return value;
 }
 
-TEST(CompilerBug, RecordsWhetherAnAggregatePrvalueBesideAnAwaitIsDestroyedTwice) {
+TEST(compiler_bug, records_whether_an_aggregate_prvalue_beside_an_await_is_destroyed_twice) {
   owners_destroyed = 0;
   EXPECT_EQ(await_with_aggregate_prvalue().run(), 5);
   EXPECT_GE(owners_destroyed, 1);
@@ -433,7 +433,7 @@ task<int> await_with_conditional(bool first) {
   co_return value;
 }
 
-TEST(CompilerBug, RecordsWhetherAConditionalBesideAnAwaitIsDestroyedTwice) {
+TEST(compiler_bug, records_whether_a_conditional_beside_an_await_is_destroyed_twice) {
   owners_destroyed = 0;
   EXPECT_EQ(await_with_conditional(true).run(), 6);
   EXPECT_GE(owners_destroyed, 1);
@@ -447,7 +447,7 @@ task<int> await_with_named_aggregate() {
   co_return value;
 }
 
-TEST(CompilerBug, IsAvoidedByANamedAggregate) {
+TEST(compiler_bug, is_avoided_by_a_named_aggregate) {
   owners_destroyed = 0;
   EXPECT_EQ(await_with_named_aggregate().run(), 5);
   EXPECT_EQ(owners_destroyed, 1);
@@ -463,7 +463,7 @@ task<int> await_with_branches(bool first) {
   }
 }
 
-TEST(CompilerBug, IsAvoidedByIfAndElse) {
+TEST(compiler_bug, is_avoided_by_if_and_else) {
   owners_destroyed = 0;
   EXPECT_EQ(await_with_branches(true).run(), 6);
   EXPECT_EQ(await_with_branches(false).run(), 7);

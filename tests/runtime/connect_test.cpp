@@ -38,7 +38,7 @@ class no_descriptors {
   rlimit before_{};
 };
 
-class connect_test : public shard_fixture {
+class connects : public shard_fixture {
  protected:
   using outcome = std::shared_ptr<std::optional<result<socket>>>;
 
@@ -73,7 +73,7 @@ class connect_test : public shard_fixture {
   }
 };
 
-void connect_test::meet(const socket_address& at, const std::string& shown) {
+void connects::meet(const socket_address& at, const std::string& shown) {
   auto door = listener::open(home(), at);
   ASSERT_TRUE(door) << door.error().message();
   if (!shown.empty()) {
@@ -96,11 +96,11 @@ void connect_test::meet(const socket_address& at, const std::string& shown) {
   }));
 }
 
-TEST_F(connect_test, a_connection_is_made_over_ipv4) {
+TEST_F(connects, a_connection_is_made_over_ipv4) {
   meet(loopback(), "");
 }
 
-TEST_F(connect_test, a_connection_is_made_over_ipv6) {
+TEST_F(connects, a_connection_is_made_over_ipv6) {
   const unique_fd probe(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto at = socket_address::ip("::1", 0).value();
   if (probe.get() < 0 || ::bind(probe.get(), at.data(), at.size()) != 0) {
@@ -109,19 +109,19 @@ TEST_F(connect_test, a_connection_is_made_over_ipv6) {
   meet(at, "");
 }
 
-TEST_F(connect_test, a_connection_is_made_over_a_unix_path) {
+TEST_F(connects, a_connection_is_made_over_a_unix_path) {
   const std::string path = "/tmp/conpool-test-" + std::to_string(::getpid()) + ".sock";
   ::unlink(path.c_str());
   meet(socket_address::unix_path(path).value(), "unix:" + path);
   ::unlink(path.c_str());
 }
 
-TEST_F(connect_test, a_connection_is_made_over_an_abstract_unix_name) {
+TEST_F(connects, a_connection_is_made_over_an_abstract_unix_name) {
   const std::string name = "@conpool-test-" + std::to_string(::getpid());
   meet(socket_address::unix_path(name).value(), "unix:" + name);
 }
 
-TEST_F(connect_test, a_refused_connection_says_so_and_closes_its_descriptor) {
+TEST_F(connects, a_refused_connection_says_so_and_closes_its_descriptor) {
   socket_address nobody;
   {
     const raw_listener gone = listen_on_loopback(1);
@@ -139,7 +139,7 @@ TEST_F(connect_test, a_refused_connection_says_so_and_closes_its_descriptor) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST_F(connect_test, a_unix_path_without_a_listener_is_a_failed_connect) {
+TEST_F(connects, a_unix_path_without_a_listener_is_a_failed_connect) {
   const auto nobody = socket_address::unix_path("@conpool-test-nobody").value();
   const outcome connected = start_connect(nobody);
   ASSERT_TRUE(until([&] { return connected->has_value(); }));
@@ -147,7 +147,7 @@ TEST_F(connect_test, a_unix_path_without_a_listener_is_a_failed_connect) {
   EXPECT_EQ(connected->value().error().system_errno(), ECONNREFUSED);
 }
 
-TEST_F(connect_test, without_an_answer_it_ends_with_connect_timeout_and_closes_its_descriptor) {
+TEST_F(connects, without_an_answer_it_ends_with_connect_timeout_and_closes_its_descriptor) {
   const black_hole hole = make_black_hole();
   const std::size_t before = open_descriptors();
   const outcome connected = start_connect(hole.address, 500ms);
@@ -163,7 +163,7 @@ TEST_F(connect_test, without_an_answer_it_ends_with_connect_timeout_and_closes_i
   EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST_F(connect_test, to_a_full_unix_listener_it_ends_with_connect_timeout_too) {
+TEST_F(connects, to_a_full_unix_listener_it_ends_with_connect_timeout_too) {
   const auto name = socket_address::unix_path("@conpool-full-" + std::to_string(::getpid()));
   const unique_fd door(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   ASSERT_EQ(::bind(door.get(), name->data(), name->size()), 0);
@@ -179,7 +179,7 @@ TEST_F(connect_test, to_a_full_unix_listener_it_ends_with_connect_timeout_too) {
       << connected->value().error().message();
 }
 
-TEST_F(connect_test, cancelling_it_closes_its_descriptor) {
+TEST_F(connects, cancelling_it_closes_its_descriptor) {
   const black_hole hole = make_black_hole();
   const std::size_t before = open_descriptors();
   std::optional<errc> how;
@@ -197,7 +197,7 @@ TEST_F(connect_test, cancelling_it_closes_its_descriptor) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST_F(connect_test, in_a_cancelled_scope_it_does_not_connect) {
+TEST_F(connects, in_a_cancelled_scope_it_does_not_connect) {
   const raw_listener door = listen_on_loopback(8);
   std::optional<errc> how;
   scope dialers(home());
@@ -211,7 +211,7 @@ TEST_F(connect_test, in_a_cancelled_scope_it_does_not_connect) {
   EXPECT_EQ(*how, errc::cancelled);
 }
 
-TEST_F(connect_test, closing_the_socket_while_it_connects_ends_it) {
+TEST_F(connects, closing_the_socket_while_it_connects_ends_it) {
   const black_hole hole = make_black_hole();
   socket made(home(), home().ring().open_socket(AF_INET), "dialing");
   std::optional<errc> how;
@@ -227,7 +227,7 @@ TEST_F(connect_test, closing_the_socket_while_it_connects_ends_it) {
   EXPECT_EQ(*how, errc::connection_closed);
 }
 
-TEST_F(connect_test, a_connection_made_together_with_the_deadline_is_kept) {
+TEST_F(connects, a_connection_made_together_with_the_deadline_is_kept) {
   const raw_listener door = listen_on_loopback(8);
   const outcome connected = start_connect(address_of(door), 500ms);
   home().run_once(0ms);  // submitted, and on loopback answered at once
@@ -236,7 +236,7 @@ TEST_F(connect_test, a_connection_made_together_with_the_deadline_is_kept) {
   EXPECT_TRUE(connected->value());
 }
 
-TEST_F(connect_test, without_free_descriptors_it_says_too_many_files) {
+TEST_F(connects, without_free_descriptors_it_says_too_many_files) {
   const raw_listener door = listen_on_loopback(8);
   outcome connected;
   {
@@ -248,7 +248,7 @@ TEST_F(connect_test, without_free_descriptors_it_says_too_many_files) {
   EXPECT_EQ(connected->value().error().system_errno(), EMFILE);
 }
 
-TEST_F(connect_test, without_free_descriptors_an_accept_says_so_and_the_next_one_works) {
+TEST_F(connects, without_free_descriptors_an_accept_says_so_and_the_next_one_works) {
   auto door = listener::open(home(), loopback());
   ASSERT_TRUE(door);
   const unique_fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -265,7 +265,7 @@ TEST_F(connect_test, without_free_descriptors_an_accept_says_so_and_the_next_one
   EXPECT_TRUE(accepted->value());
 }
 
-TEST_F(connect_test, listening_where_somebody_listens_fails_with_the_address) {
+TEST_F(connects, listening_where_somebody_listens_fails_with_the_address) {
   const raw_listener door = listen_on_loopback(8);
   auto second = listener::open(home(), address_of(door));
   ASSERT_FALSE(second);
@@ -278,7 +278,7 @@ TEST_F(connect_test, listening_where_somebody_listens_fails_with_the_address) {
   EXPECT_EQ(third.error(), errc::too_many_files);
 }
 
-TEST_F(connect_test, cancelling_an_accept_ends_it_and_a_later_one_gets_the_connection) {
+TEST_F(connects, cancelling_an_accept_ends_it_and_a_later_one_gets_the_connection) {
   auto door = listener::open(home(), loopback());
   ASSERT_TRUE(door);
   std::optional<errc> how;
@@ -299,7 +299,7 @@ TEST_F(connect_test, cancelling_an_accept_ends_it_and_a_later_one_gets_the_conne
   EXPECT_TRUE(accepted->value());
 }
 
-TEST_F(connect_test, a_connection_accepted_together_with_the_cancel_is_delivered) {
+TEST_F(connects, a_connection_accepted_together_with_the_cancel_is_delivered) {
   auto door = listener::open(home(), loopback());
   ASSERT_TRUE(door);
   bool delivered = false;
@@ -317,7 +317,7 @@ TEST_F(connect_test, a_connection_accepted_together_with_the_cancel_is_delivered
   EXPECT_TRUE(delivered);
 }
 
-TEST_F(connect_test, socket_options_are_set) {
+TEST_F(connects, socket_options_are_set) {
   const raw_listener door = listen_on_loopback(8);
   socket_options options;
   options.keepalive = true;

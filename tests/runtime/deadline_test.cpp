@@ -13,7 +13,7 @@
 namespace conpool::test {
 namespace {
 
-using deadline_test = shard_fixture;
+using deadlines = shard_fixture;
 
 task<errc> sleep_once(shard& home, duration time) {
   auto slept = co_await home.sleep_for(time);
@@ -27,7 +27,7 @@ task<errc> sleep_within(shard& home, duration limit, duration time) {
   co_return how;
 }
 
-TEST_F(deadline_test, a_wait_ends_with_deadline_exceeded_when_the_time_is_over) {
+TEST_F(deadlines, a_wait_ends_with_deadline_exceeded_when_the_time_is_over) {
   const auto how = start_on(home(), sleep_within(home(), 250ms, 1h));
   settle();
   pass(249ms);
@@ -37,7 +37,7 @@ TEST_F(deadline_test, a_wait_ends_with_deadline_exceeded_when_the_time_is_over) 
   EXPECT_EQ(how->value(), errc::deadline_exceeded);
 }
 
-TEST_F(deadline_test, what_ends_in_time_is_not_disturbed_and_leaves_no_timer) {
+TEST_F(deadlines, what_ends_in_time_is_not_disturbed_and_leaves_no_timer) {
   const auto how = start_on(home(), sleep_within(home(), 250ms, 100ms));
   settle();
   pass(100ms);
@@ -46,7 +46,7 @@ TEST_F(deadline_test, what_ends_in_time_is_not_disturbed_and_leaves_no_timer) {
   EXPECT_TRUE(home().timers().empty());
 }
 
-TEST_F(deadline_test, the_earlier_of_two_nested_deadlines_ends_the_wait) {
+TEST_F(deadlines, the_earlier_of_two_nested_deadlines_ends_the_wait) {
   const auto nest = [](shard& home, duration outer, duration inner) -> task<errc> {
     auto work = sleep_within(home, inner, 1h);
     auto how = co_await with_timeout(home, outer, std::move(work));
@@ -65,7 +65,7 @@ TEST_F(deadline_test, the_earlier_of_two_nested_deadlines_ends_the_wait) {
   EXPECT_TRUE(home().timers().empty());
 }
 
-TEST_F(deadline_test, after_the_inner_deadline_the_outer_task_goes_on) {
+TEST_F(deadlines, after_the_inner_deadline_the_outer_task_goes_on) {
   std::vector<errc> how;
   bool ended = false;
   start(
@@ -83,13 +83,13 @@ TEST_F(deadline_test, after_the_inner_deadline_the_outer_task_goes_on) {
   EXPECT_EQ(how, (std::vector<errc>{errc::deadline_exceeded, errc{}}));
 }
 
-TEST_F(deadline_test, a_deadline_of_zero_ends_the_first_wait) {
+TEST_F(deadlines, a_deadline_of_zero_ends_the_first_wait) {
   const auto how = start_on(home(), sleep_within(home(), 0ms, 1h));
   EXPECT_TRUE(until([&] { return how->has_value(); }));
   EXPECT_EQ(how->value(), errc::deadline_exceeded);
 }
 
-TEST_F(deadline_test, a_deadline_beyond_all_time_never_passes) {
+TEST_F(deadlines, a_deadline_beyond_all_time_never_passes) {
   const auto how = start_on(home(), sleep_within(home(), duration::max(), 1h));
   settle();
   EXPECT_FALSE(how->has_value());
@@ -98,7 +98,7 @@ TEST_F(deadline_test, a_deadline_beyond_all_time_never_passes) {
   EXPECT_EQ(how->value(), errc{});
 }
 
-TEST_F(deadline_test, cancelling_the_caller_reaches_through_it) {
+TEST_F(deadlines, cancelling_the_caller_reaches_through_it) {
   std::vector<errc> how;
   scope callers(home());
   callers.spawn([&]() -> task<void> {
@@ -112,7 +112,7 @@ TEST_F(deadline_test, cancelling_the_caller_reaches_through_it) {
   EXPECT_TRUE(home().timers().empty());
 }
 
-TEST_F(deadline_test, in_a_cancelled_caller_the_first_wait_ends_at_once) {
+TEST_F(deadlines, in_a_cancelled_caller_the_first_wait_ends_at_once) {
   std::vector<errc> how;
   scope callers(home());
   callers.cancel();
@@ -124,7 +124,7 @@ TEST_F(deadline_test, in_a_cancelled_caller_the_first_wait_ends_at_once) {
   EXPECT_EQ(how, std::vector<errc>{errc::cancelled});
 }
 
-TEST_F(deadline_test, exceptions_come_out_of_it) {
+TEST_F(deadlines, exceptions_come_out_of_it) {
   bool caught = false;
   const auto fail_late = [](shard& home) -> task<void> {
     co_await home.yield();
@@ -142,7 +142,7 @@ TEST_F(deadline_test, exceptions_come_out_of_it) {
   EXPECT_TRUE(home().timers().empty());
 }
 
-TEST_F(deadline_test, bytes_that_arrive_with_the_deadline_are_kept) {
+TEST_F(deadlines, bytes_that_arrive_with_the_deadline_are_kept) {
   socket_pair pair = tcp_pair();
   socket peer = adopt(pair.near);
   const auto read_text = [](socket& from) -> task<std::string> {

@@ -18,7 +18,7 @@ void on_new_thread(Test test) {
   std::thread(test).join();
 }
 
-TEST(FramePool, MemoryIsUsableAlignedAndDistinctForEverySize) {
+TEST(frame_pool, memory_is_usable_aligned_and_distinct_for_every_size) {
   on_new_thread([] {
     for (std::size_t bytes = 1; bytes <= 2 * pooled_frame_bytes_max; bytes += 13) {
       void* one = allocate_frame(bytes);
@@ -34,7 +34,7 @@ TEST(FramePool, MemoryIsUsableAlignedAndDistinctForEverySize) {
   });
 }
 
-TEST(FramePool, AFreedFrameIsReusedForItsSizeClassOnly) {
+TEST(frame_pool, a_freed_frame_is_reused_for_its_size_class_only) {
   if (!frames_are_cached) GTEST_SKIP() << "nothing is cached under AddressSanitizer";
   on_new_thread([] {
     void* frame = allocate_frame(65);
@@ -58,7 +58,7 @@ TEST(FramePool, AFreedFrameIsReusedForItsSizeClassOnly) {
   });
 }
 
-TEST(FramePool, LargeAndEmptyFramesAreNotCached) {
+TEST(frame_pool, large_and_empty_frames_are_not_cached) {
   on_new_thread([] {
     for (std::size_t bytes : {std::size_t{0}, pooled_frame_bytes_max + 1, std::size_t{1} << 20}) {
       deallocate_frame(allocate_frame(bytes), bytes);
@@ -69,7 +69,7 @@ TEST(FramePool, LargeAndEmptyFramesAreNotCached) {
   });
 }
 
-TEST(FramePool, UnderAddressSanitizerNothingIsCached) {
+TEST(frame_pool, under_address_sanitizer_nothing_is_cached) {
   if (frames_are_cached) GTEST_SKIP() << "only where frames are not cached";
   on_new_thread([] {
     for (int round = 0; round < 3; ++round) deallocate_frame(allocate_frame(100), 100);
@@ -78,7 +78,7 @@ TEST(FramePool, UnderAddressSanitizerNothingIsCached) {
   });
 }
 
-TEST(FramePool, AListHoldsAtMostItsShareOfBytes) {
+TEST(frame_pool, a_list_holds_at_most_its_share_of_bytes) {
   if (!frames_are_cached) GTEST_SKIP() << "nothing is cached under AddressSanitizer";
   on_new_thread([] {
     const std::size_t blocks_max = frame_cache_bytes_max / 1024;
@@ -97,7 +97,7 @@ TEST(FramePool, AListHoldsAtMostItsShareOfBytes) {
   });
 }
 
-TEST(FramePool, AFrameFreedOnAnotherThreadJoinsThatThreadsList) {
+TEST(frame_pool, a_frame_freed_on_another_thread_joins_that_threads_list) {
   if (!frames_are_cached) GTEST_SKIP() << "nothing is cached under AddressSanitizer";
   on_new_thread([] {
     void* frame = allocate_frame(200);
@@ -112,7 +112,7 @@ TEST(FramePool, AFrameFreedOnAnotherThreadJoinsThatThreadsList) {
   });
 }
 
-TEST(FramePool, ReleasingGivesAllBackAndCachingGoesOn) {
+TEST(frame_pool, releasing_gives_all_back_and_caching_goes_on) {
   if (!frames_are_cached) GTEST_SKIP() << "nothing is cached under AddressSanitizer";
   on_new_thread([] {
     release_cached_frames();
@@ -141,7 +141,7 @@ struct frees_late {
   }
 };
 
-TEST(FramePool, AFrameFreedAfterTheThreadsCleanUpIsNotCached) {
+TEST(frame_pool, a_frame_freed_after_the_threads_clean_up_is_not_cached) {
   std::uint64_t reused = 1;
   std::size_t cached_bytes = 1;
   on_new_thread([&] {
@@ -173,7 +173,7 @@ pooled_coroutine increment(int& counter) {
   co_return;
 }
 
-TEST(FramePool, CoroutinesOfOneSizeShareAFrame) {
+TEST(frame_pool, coroutines_of_one_size_share_a_frame) {
   on_new_thread([] {
     int counter = 0;
     for (int n = 0; n < 100; ++n) increment(counter);

@@ -43,13 +43,13 @@ bool in_age_list(const item& i) {
   return static_cast<const list_hook<by_age>&>(i).is_linked();
 }
 
-TEST(IntrusiveList, StartsEmpty) {
+TEST(intrusive_list, starts_empty) {
   age_list list;
   EXPECT_TRUE(list.empty());
   EXPECT_EQ(list.begin(), list.end());
 }
 
-TEST(IntrusiveList, KeepsTheOrderOfPushesAtBothEnds) {
+TEST(intrusive_list, keeps_the_order_of_pushes_at_both_ends) {
   item a(1), b(2), c(3);
   age_list list;
   list.push_back(b);
@@ -64,7 +64,7 @@ TEST(IntrusiveList, KeepsTheOrderOfPushesAtBothEnds) {
   EXPECT_TRUE(list.empty());
 }
 
-TEST(IntrusiveList, RemovesFromFrontMiddleAndBack) {
+TEST(intrusive_list, removes_from_front_middle_and_back) {
   item a(1), b(2), c(3), d(4);
   age_list list;
   for (item* i : {&a, &b, &c, &d}) list.push_back(*i);
@@ -78,7 +78,7 @@ TEST(IntrusiveList, RemovesFromFrontMiddleAndBack) {
   EXPECT_TRUE(list.empty());
 }
 
-TEST(IntrusiveList, AHookKnowsWhetherItIsLinked) {
+TEST(intrusive_list, a_hook_knows_whether_it_is_linked) {
   item a(1);
   age_list list;
   EXPECT_FALSE(in_age_list(a));
@@ -92,7 +92,7 @@ TEST(IntrusiveList, AHookKnowsWhetherItIsLinked) {
   EXPECT_FALSE(in_age_list(a));
 }
 
-TEST(IntrusiveList, AnElementMayBeInOneListForEachHook) {
+TEST(intrusive_list, an_element_may_be_in_one_list_for_each_hook) {
   item a(1), b(2);
   age_list ages;
   use_list uses;
@@ -109,7 +109,7 @@ TEST(IntrusiveList, AnElementMayBeInOneListForEachHook) {
   clear(uses);
 }
 
-TEST(IntrusiveList, SplicingMovesAllToTheBackInOrder) {
+TEST(intrusive_list, splicing_moves_all_to_the_back_in_order) {
   item a(1), b(2), c(3), d(4);
   age_list to, from;
   to.splice_back(from);
@@ -129,7 +129,7 @@ TEST(IntrusiveList, SplicingMovesAllToTheBackInOrder) {
   clear(to);
 }
 
-TEST(IntrusiveList, IteratesBothWaysAndAllowsRemovalBehindTheIterator) {
+TEST(intrusive_list, iterates_both_ways_and_allows_removal_behind_the_iterator) {
   item a(1), b(2), c(3);
   age_list list;
   for (item* i : {&a, &b, &c}) list.push_back(*i);
@@ -144,7 +144,7 @@ TEST(IntrusiveList, IteratesBothWaysAndAllowsRemovalBehindTheIterator) {
   clear(list);
 }
 
-TEST(IntrusiveList, AgreesWithADequeInARandomWalk) {
+TEST(intrusive_list, agrees_with_a_deque_in_a_random_walk) {
   const unsigned seed = std::random_device()();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
@@ -188,7 +188,7 @@ std::vector<int> take_all(job_queue& queue) {
   return out;
 }
 
-TEST(IntrusiveQueue, IsFirstInFirstOut) {
+TEST(intrusive_queue, is_first_in_first_out) {
   job a(1), b(2), c(3);
   job_queue queue;
   EXPECT_TRUE(queue.empty());
@@ -200,7 +200,7 @@ TEST(IntrusiveQueue, IsFirstInFirstOut) {
   EXPECT_EQ(take_all(queue), (std::vector{1, 2, 3}));
 }
 
-TEST(IntrusiveQueue, PushFrontOvertakes) {
+TEST(intrusive_queue, push_front_overtakes) {
   job a(1), b(2), c(3);
   job_queue queue;
   queue.push_front(b);
@@ -209,7 +209,7 @@ TEST(IntrusiveQueue, PushFrontOvertakes) {
   EXPECT_EQ(take_all(queue), (std::vector{1, 2, 3}));
 }
 
-TEST(IntrusiveQueue, AnElementMayReturnAfterItLeft) {
+TEST(intrusive_queue, an_element_may_return_after_it_left) {
   job a(1), b(2);
   job_queue queue;
   queue.push_back(a);
@@ -221,7 +221,7 @@ TEST(IntrusiveQueue, AnElementMayReturnAfterItLeft) {
   EXPECT_EQ(take_all(queue), (std::vector{2, 1}));
 }
 
-TEST(IntrusiveQueue, SplicingMovesAllToTheBackInOrder) {
+TEST(intrusive_queue, splicing_moves_all_to_the_back_in_order) {
   job a(1), b(2), c(3), d(4), e(5);
   job_queue to, from;
   to.splice_back(from);
@@ -239,7 +239,7 @@ TEST(IntrusiveQueue, SplicingMovesAllToTheBackInOrder) {
   EXPECT_EQ(take_all(to), (std::vector{1, 2, 3, 4, 5}));
 }
 
-TEST(IntrusiveQueue, MovesWithItsElements) {
+TEST(intrusive_queue, moves_with_its_elements) {
   job a(1), b(2);
   job_queue from;
   from.push_back(a);
@@ -252,7 +252,7 @@ TEST(IntrusiveQueue, MovesWithItsElements) {
 }
 
 #ifndef NDEBUG
-TEST(IntrusiveListDeathTest, MisuseIsAsserted) {
+TEST(intrusive_list, misuse_is_asserted) {
   EXPECT_DEATH(
       {
         age_list list;
@@ -270,7 +270,7 @@ TEST(IntrusiveListDeathTest, MisuseIsAsserted) {
   list.remove(a);
 }
 
-TEST(IntrusiveQueueDeathTest, MisuseIsAsserted) {
+TEST(intrusive_queue, misuse_is_asserted) {
   job a(1);
   job_queue queue;
   EXPECT_DEATH(queue.pop_front(), "empty queue");

@@ -33,18 +33,18 @@ struct letter : mail {
   std::function<void(letter&)> then;
 };
 
-class Mailbox : public ::testing::Test {
+class mailboxes : public ::testing::Test {
  protected:
   mailbox box_;
   std::vector<int> log_;
   letter a_{1, log_}, b_{2, log_}, c_{3, log_};
 };
 
-TEST_F(Mailbox, AnEmptyOneDeliversNothing) {
+TEST_F(mailboxes, an_empty_one_delivers_nothing) {
   EXPECT_EQ(box_.drain(all), 0u);
 }
 
-TEST_F(Mailbox, DeliversInTheOrderOfPushes) {
+TEST_F(mailboxes, delivers_in_the_order_of_pushes) {
   EXPECT_FALSE(box_.push(a_));
   EXPECT_FALSE(box_.push(b_));
   EXPECT_FALSE(box_.push(c_));
@@ -53,7 +53,7 @@ TEST_F(Mailbox, DeliversInTheOrderOfPushes) {
   EXPECT_EQ(box_.drain(all), 0u);
 }
 
-TEST_F(Mailbox, WhatIsBeyondTheLimitStaysInOrderForTheNextCall) {
+TEST_F(mailboxes, what_is_beyond_the_limit_stays_in_order_for_the_next_call) {
   letter d(4, log_);
   for (letter* item : {&a_, &b_, &c_}) EXPECT_FALSE(box_.push(*item));
   EXPECT_EQ(box_.drain(0), 0u);
@@ -66,7 +66,7 @@ TEST_F(Mailbox, WhatIsBeyondTheLimitStaysInOrderForTheNextCall) {
   EXPECT_EQ(log_, (std::vector{1, 2, 3, 4, 1}));
 }
 
-TEST_F(Mailbox, MailPushedWhileDeliveringWaitsForTheNextCall) {
+TEST_F(mailboxes, mail_pushed_while_delivering_waits_for_the_next_call) {
   a_.then = [&](letter& self) {
     EXPECT_FALSE(box_.push(self));
   };
@@ -79,7 +79,7 @@ TEST_F(Mailbox, MailPushedWhileDeliveringWaitsForTheNextCall) {
   EXPECT_EQ(log_, (std::vector{1, 2, 1}));
 }
 
-TEST_F(Mailbox, MailMayBeDestroyedByItsDelivery) {
+TEST_F(mailboxes, mail_may_be_destroyed_by_its_delivery) {
   auto once = std::make_unique<letter>(9, log_);
   once->then = [&](letter&) {
     const auto keep = std::move(once->then);
@@ -91,7 +91,7 @@ TEST_F(Mailbox, MailMayBeDestroyedByItsDelivery) {
   EXPECT_EQ(once, nullptr);
 }
 
-TEST_F(Mailbox, OnlyTheFirstPushAfterFallingAsleepAsksForAWake) {
+TEST_F(mailboxes, only_the_first_push_after_falling_asleep_asks_for_a_wake) {
   ASSERT_TRUE(box_.prepare_to_sleep());
   EXPECT_TRUE(box_.push(a_));
   EXPECT_FALSE(box_.push(b_));
@@ -105,7 +105,7 @@ TEST_F(Mailbox, OnlyTheFirstPushAfterFallingAsleepAsksForAWake) {
   EXPECT_EQ(box_.drain(all), 1u);
 }
 
-TEST_F(Mailbox, DoesNotFallAsleepOnMail) {
+TEST_F(mailboxes, does_not_fall_asleep_on_mail) {
   EXPECT_FALSE(box_.push(a_));
   EXPECT_FALSE(box_.prepare_to_sleep());
   EXPECT_FALSE(box_.push(b_));  // still awake
@@ -116,7 +116,7 @@ TEST_F(Mailbox, DoesNotFallAsleepOnMail) {
   box_.awake();
 }
 
-TEST_F(Mailbox, AfterAWakeForOtherReasonsPushesAskForNone) {
+TEST_F(mailboxes, after_a_wake_for_other_reasons_pushes_ask_for_none) {
   ASSERT_TRUE(box_.prepare_to_sleep());
   box_.awake();
   EXPECT_FALSE(box_.push(a_));
@@ -124,7 +124,7 @@ TEST_F(Mailbox, AfterAWakeForOtherReasonsPushesAskForNone) {
   EXPECT_EQ(box_.drain(all), 1u);
 }
 
-TEST_F(Mailbox, DrainingWhileAsleepKeepsTheAnnouncement) {
+TEST_F(mailboxes, draining_while_asleep_keeps_the_announcement) {
   ASSERT_TRUE(box_.prepare_to_sleep());
   EXPECT_EQ(box_.drain(all), 0u);
   EXPECT_TRUE(box_.push(a_));
@@ -132,7 +132,7 @@ TEST_F(Mailbox, DrainingWhileAsleepKeepsTheAnnouncement) {
 }
 
 #ifndef NDEBUG
-TEST_F(Mailbox, MisuseIsAsserted) {
+TEST_F(mailboxes, misuse_is_asserted) {
   EXPECT_FALSE(box_.push(a_));
   EXPECT_DEATH(static_cast<void>(box_.push(a_)), "already in a mailbox");
   EXPECT_DEATH(box_.~mailbox(), "died with mail");
@@ -245,15 +245,15 @@ class letter_exchange {
   bool out_of_order_ = false;
 };
 
-TEST(MailboxStress, NothingIsLostOrReorderedUnderLoad) {
+TEST(mailbox_stress, nothing_is_lost_or_reordered_under_load) {
   letter_exchange().run(1000, false);
 }
 
-TEST(MailboxStress, NoWakeIsLostOrDoubledWhenTheOwnerSleepsOften) {
+TEST(mailbox_stress, no_wake_is_lost_or_doubled_when_the_owner_sleeps_often) {
   letter_exchange().run(1, true);
 }
 
-TEST(MailboxStress, NoWakeIsLostWithSmallBursts) {
+TEST(mailbox_stress, no_wake_is_lost_with_small_bursts) {
   letter_exchange().run(7, true);
 }
 

@@ -49,7 +49,7 @@ task<answer> ask(resolver& names, std::string host, time_point deadline) {
 }
 
 // A shard in virtual time and a resolver that asks a server of the test's.
-class ResolverTest : public testing::Test {
+class resolvers : public testing::Test {
  protected:
   void SetUp() override {
     shard_options options;
@@ -103,7 +103,7 @@ class ResolverTest : public testing::Test {
   std::unique_ptr<resolver> names_;
 };
 
-TEST_F(ResolverTest, AnswersNumericAddressesWithoutSuspending) {
+TEST_F(resolvers, answers_numeric_addresses_without_suspending) {
   for (const std::string host : {"127.0.0.1", "::1", "fe80::1%1"}) {
     auto asked = names_->resolve(host, 80, clock_.now());
     ASSERT_TRUE(asked.await_ready()) << host;
@@ -115,7 +115,7 @@ TEST_F(ResolverTest, AnswersNumericAddressesWithoutSuspending) {
   EXPECT_EQ(names_->statistics().questions, 0U);
 }
 
-TEST_F(ResolverTest, FindsLocalhostInTheHostsFile) {
+TEST_F(resolvers, finds_localhost_in_the_hosts_file) {
   const answer got = resolve("localhost");
   ASSERT_TRUE(got) << got.error().message();
   ASSERT_FALSE(got->empty());
@@ -127,14 +127,14 @@ TEST_F(ResolverTest, FindsLocalhostInTheHostsFile) {
   EXPECT_EQ(questions_for("localhost"), 0U);
 }
 
-TEST_F(ResolverTest, TheShardsOwnResolverUsesTheSystemsConfiguration) {
+TEST_F(resolvers, the_shards_own_resolver_uses_the_systems_configuration) {
   const auto got = test::run_on(*home_, ask(home_->resolver(), "localhost", clock_.now() + 5s));
   ASSERT_TRUE(got);
   ASSERT_TRUE(*got) << got->error().message();
   EXPECT_FALSE((*got)->empty());
 }
 
-TEST_F(ResolverTest, ReturnsTheAddressesOfBothFamiliesWithThePort) {
+TEST_F(resolvers, returns_the_addresses_of_both_families_with_the_port) {
   server_.add("both.test", "127.0.0.2");
   server_.add("both.test", "127.0.0.3");
   server_.add("both.test", "::1");
@@ -142,14 +142,14 @@ TEST_F(ResolverTest, ReturnsTheAddressesOfBothFamiliesWithThePort) {
   EXPECT_EQ(text_of(got), "127.0.0.2:80 127.0.0.3:80 [::1]:80");
 }
 
-TEST_F(ResolverTest, ReturnsTheAddressesOfAHostWithOneFamilyOnly) {
+TEST_F(resolvers, returns_the_addresses_of_a_host_with_one_family_only) {
   server_.add("four.test", "127.0.0.4");
   server_.add("six.test", "::1");
   EXPECT_EQ(text_of(resolve("four.test")), "127.0.0.4:80");
   EXPECT_EQ(text_of(resolve("six.test")), "[::1]:80");
 }
 
-TEST_F(ResolverTest, PutsReachableAddressesFirst) {
+TEST_F(resolvers, puts_reachable_addresses_first) {
   // RFC 6724, rule 1: a destination that cannot be connected to, like the broadcast address, is
   // last.
   server_.add("sorted.test", "255.255.255.255");
@@ -160,7 +160,7 @@ TEST_F(ResolverTest, PutsReachableAddressesFirst) {
   EXPECT_EQ(got->front().to_string(), "127.0.0.1:80");
 }
 
-TEST_F(ResolverTest, FailsForANameThatDoesNotExist) {
+TEST_F(resolvers, fails_for_a_name_that_does_not_exist) {
   const answer got = resolve("missing.test");
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error(), errc::resolve_failed);
@@ -169,7 +169,7 @@ TEST_F(ResolverTest, FailsForANameThatDoesNotExist) {
   EXPECT_TRUE(got.error().detail().starts_with("name not found")) << got.error().message();
 }
 
-TEST_F(ResolverTest, FailsForANameWithoutAddresses) {
+TEST_F(resolvers, fails_for_a_name_without_addresses) {
   server_.add_empty("empty.test");
   const answer got = resolve("empty.test");
   ASSERT_FALSE(got);
@@ -177,7 +177,7 @@ TEST_F(ResolverTest, FailsForANameWithoutAddresses) {
   EXPECT_TRUE(got.error().detail().starts_with("name not found")) << got.error().message();
 }
 
-TEST_F(ResolverTest, FailsWhenTheServerRefusesOrFails) {
+TEST_F(resolvers, fails_when_the_server_refuses_or_fails) {
   use_server(server_.address(), 0ms, 1);
   server_.answer_with(dns_server::rcode_refused);
   EXPECT_EQ(resolve("refused.test").error(), errc::resolve_failed);
@@ -185,7 +185,7 @@ TEST_F(ResolverTest, FailsWhenTheServerRefusesOrFails) {
   EXPECT_EQ(resolve("broken.test").error(), errc::resolve_failed);
 }
 
-TEST_F(ResolverTest, FailsAtOnceWhenNothingListensAtTheServersAddress) {
+TEST_F(resolvers, fails_at_once_when_nothing_listens_at_the_servers_address) {
   const int reserved = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -201,7 +201,7 @@ TEST_F(ResolverTest, FailsAtOnceWhenNothingListensAtTheServersAddress) {
   EXPECT_EQ(got.error(), errc::resolve_failed);
 }
 
-TEST_F(ResolverTest, FailsForServersThatAreNoAddresses) {
+TEST_F(resolvers, fails_for_servers_that_are_no_addresses) {
   use_server("not a server");
   const answer got = resolve("any.test");
   ASSERT_FALSE(got);
@@ -209,7 +209,7 @@ TEST_F(ResolverTest, FailsForServersThatAreNoAddresses) {
   EXPECT_FALSE(got.error().detail().empty());
 }
 
-TEST_F(ResolverTest, FailsForAHostThatCannotBeAName) {
+TEST_F(resolvers, fails_for_a_host_that_cannot_be_a_name) {
   for (const std::string& host : {std::string(), std::string(256, 'a'), std::string("a\0b", 3)}) {
     const answer got = resolve(host);
     ASSERT_FALSE(got);
@@ -220,7 +220,7 @@ TEST_F(ResolverTest, FailsForAHostThatCannotBeAName) {
   EXPECT_EQ(questions_for(std::string(200, 'a')), 0U);
 }
 
-TEST_F(ResolverTest, ReportsThatTheProcessIsOutOfDescriptors) {
+TEST_F(resolvers, reports_that_the_process_is_out_of_descriptors) {
   const int lowest_free = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ASSERT_GE(lowest_free, 0);
   ::close(lowest_free);
@@ -239,7 +239,7 @@ TEST_F(ResolverTest, ReportsThatTheProcessIsOutOfDescriptors) {
   EXPECT_EQ(got.error(), errc::too_many_files) << got.error().message();
 }
 
-TEST_F(ResolverTest, TimesOutAtTheDeadlineOfTheShardsClock) {
+TEST_F(resolvers, times_out_at_the_deadline_of_the_shards_clock) {
   const pending asked = start("silent.test", 2s);
   test::settle(*home_);
   clock_.advance(1999ms);
@@ -252,7 +252,7 @@ TEST_F(ResolverTest, TimesOutAtTheDeadlineOfTheShardsClock) {
   EXPECT_EQ((**asked).error().subject(), "silent.test");
 }
 
-TEST_F(ResolverTest, TimesOutWhenTheServersDoNotAnswer) {
+TEST_F(resolvers, times_out_when_the_servers_do_not_answer) {
   // c-ares measures its attempts with a clock of its own: here one of a millisecond.
   use_server(server_.address(), 1ms, 1);
   const pending asked = start("silent.test", 1h);
@@ -264,7 +264,7 @@ TEST_F(ResolverTest, TimesOutWhenTheServersDoNotAnswer) {
   EXPECT_LT(clock_.now(), manual_clock().now() + 1h);
 }
 
-TEST_F(ResolverTest, AsksAgainWhenTheServerDoesNotAnswer) {
+TEST_F(resolvers, asks_again_when_the_server_does_not_answer) {
   server_.add("lost.test", "127.0.0.5");
   use_server(server_.address(), 1ms, 30);
   const pending asked = start("lost.test", 1h);
@@ -282,7 +282,7 @@ TEST_F(ResolverTest, AsksAgainWhenTheServerDoesNotAnswer) {
   EXPECT_GT(questions_for("lost.test"), 2U);
 }
 
-TEST_F(ResolverTest, KeepsAnAnswerThatCameAfterItsWaiterGaveUp) {
+TEST_F(resolvers, keeps_an_answer_that_came_after_its_waiter_gave_up) {
   server_.add("late.test", "127.0.0.6");
   const pending asked = start("late.test", 1s);
   test::settle(*home_);
@@ -297,7 +297,7 @@ TEST_F(ResolverTest, KeepsAnAnswerThatCameAfterItsWaiterGaveUp) {
   EXPECT_EQ(names_->statistics().cache_hits, 1U);
 }
 
-TEST_F(ResolverTest, ComesBackOverTcpForATruncatedAnswer) {
+TEST_F(resolvers, comes_back_over_tcp_for_a_truncated_answer) {
   server_.truncate();
   for (int i = 1; i <= 100; ++i) server_.add("long.test", "127.0.1." + std::to_string(i));
   const answer got = resolve("long.test");
@@ -306,7 +306,7 @@ TEST_F(ResolverTest, ComesBackOverTcpForATruncatedAnswer) {
   EXPECT_EQ(server_.asked_over_tcp(), 2U);
 }
 
-TEST_F(ResolverTest, AsksOnceForAllWhoWaitForTheSameName) {
+TEST_F(resolvers, asks_once_for_all_who_wait_for_the_same_name) {
   server_.add("shared.test", "127.0.0.7");
   const pending first = start("shared.test");
   const pending second = start("Shared.TEST");
@@ -320,7 +320,7 @@ TEST_F(ResolverTest, AsksOnceForAllWhoWaitForTheSameName) {
   EXPECT_EQ(server_.asked("shared.test", dns_server::type_aaaa), 1U);
 }
 
-TEST_F(ResolverTest, TellsAllWhoWaitThatItFailed) {
+TEST_F(resolvers, tells_all_who_wait_that_it_failed) {
   const pending first = start("missing.test");
   const pending second = start("missing.test");
   finish({first, second});
@@ -336,7 +336,7 @@ task<void> ask_in_scope(resolver& names, pending into, time_point deadline) {
   into->emplace(std::move(got));
 }
 
-TEST_F(ResolverTest, AWaiterThatIsCancelledLeavesTheOthers) {
+TEST_F(resolvers, a_waiter_that_is_cancelled_leaves_the_others) {
   server_.add("shared.test", "127.0.0.9");
   scope doomed(*home_);
   const auto cancelled = std::make_shared<std::optional<answer>>();
@@ -359,7 +359,7 @@ TEST_F(ResolverTest, AWaiterThatIsCancelledLeavesTheOthers) {
   EXPECT_EQ(names_->statistics().questions, 1U);
 }
 
-TEST_F(ResolverTest, ACancelThatComesWithTheAnswerChangesNothing) {
+TEST_F(resolvers, a_cancel_that_comes_with_the_answer_changes_nothing) {
   server_.add("shared.test", "127.0.0.10");
   scope doomed(*home_);
   const auto got = std::make_shared<std::optional<answer>>();
@@ -375,7 +375,7 @@ TEST_F(ResolverTest, ACancelThatComesWithTheAnswerChangesNothing) {
   EXPECT_EQ(text_of(resolve("shared.test")), "127.0.0.10:80");
 }
 
-TEST_F(ResolverTest, DoesNotAskInACancelledContext) {
+TEST_F(resolvers, does_not_ask_in_a_cancelled_context) {
   scope doomed(*home_);
   doomed.cancel();
   const auto got = std::make_shared<std::optional<answer>>();
@@ -386,7 +386,7 @@ TEST_F(ResolverTest, DoesNotAskInACancelledContext) {
   EXPECT_EQ(names_->statistics().questions, 0U);
 }
 
-TEST_F(ResolverTest, CachesForTheTimeToLive) {
+TEST_F(resolvers, caches_for_the_time_to_live) {
   server_.add("cached.test", "127.0.0.11", 60);
   server_.add("cached.test", "::1", 30);
   ASSERT_TRUE(resolve("cached.test"));
@@ -398,7 +398,7 @@ TEST_F(ResolverTest, CachesForTheTimeToLive) {
   EXPECT_EQ(names_->statistics().questions, 2U);
 }
 
-TEST_F(ResolverTest, CachesForAtLeastASecondAndAtMostFiveMinutes) {
+TEST_F(resolvers, caches_for_at_least_a_second_and_at_most_five_minutes) {
   server_.add("brief.test", "127.0.0.12", 0);
   server_.add("long.test", "127.0.0.13", 86400);
   ASSERT_TRUE(resolve("brief.test"));
@@ -416,7 +416,7 @@ TEST_F(ResolverTest, CachesForAtLeastASecondAndAtMostFiveMinutes) {
   EXPECT_EQ(names_->statistics().questions, 4U);
 }
 
-TEST_F(ResolverTest, ReadsTheHostsFileAgainAfterASecond) {
+TEST_F(resolvers, reads_the_hosts_file_again_after_a_second) {
   ASSERT_TRUE(resolve("localhost"));
   ASSERT_TRUE(resolve("localhost"));
   EXPECT_EQ(names_->statistics().questions, 1U);
@@ -432,7 +432,7 @@ task<void> ask_from_the_cache(resolver& names, int times, int& done, time_point 
   }
 }
 
-TEST_F(ResolverTest, AnswersFromTheCacheLetTheOthersRunNowAndThen) {
+TEST_F(resolvers, answers_from_the_cache_let_the_others_run_now_and_then) {
   server_.add("cached.test", "127.0.0.14");
   ASSERT_TRUE(resolve("cached.test"));
   int done = 0;
@@ -448,7 +448,7 @@ TEST_F(ResolverTest, AnswersFromTheCacheLetTheOthersRunNowAndThen) {
   EXPECT_LT(seen, 1000);
 }
 
-TEST_F(ResolverTest, ClosesItsSocketsWhenNothingIsAskedAnyMore) {
+TEST_F(resolvers, closes_its_sockets_when_nothing_is_asked_any_more) {
   server_.add("closed.test", "127.0.0.15");
   ASSERT_TRUE(resolve("localhost"));  // c-ares is set up
   const std::size_t before = open_descriptors();
@@ -476,7 +476,7 @@ detached ask_detached(resolver& names, std::string host, time_point deadline, pe
   into->emplace(std::move(got));
 }
 
-TEST_F(ResolverTest, AStopFailsTheLookUpsInFlightAndLeavesNothingOpen) {
+TEST_F(resolvers, a_stop_fails_the_look_ups_in_flight_and_leaves_nothing_open) {
   ASSERT_TRUE(resolve("localhost"));
   const std::size_t before = open_descriptors();
   const pending in_a_task = start("silent.test");
@@ -504,7 +504,7 @@ TEST_F(ResolverTest, AStopFailsTheLookUpsInFlightAndLeavesNothingOpen) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST_F(ResolverTest, HalfAnAnswerAtAStopIsNone) {
+TEST_F(resolvers, half_an_answer_at_a_stop_is_none) {
   server_.add("half.test", "127.0.0.16");
   const auto got = std::make_shared<std::optional<answer>>();
   ask_detached(*names_, "half.test", clock_.now() + 5s, got);
@@ -518,7 +518,7 @@ TEST_F(ResolverTest, HalfAnAnswerAtAStopIsNone) {
   EXPECT_EQ((**got).error(), errc::shard_stopped);
 }
 
-TEST_F(ResolverTest, AsksNothingAfterTheStop) {
+TEST_F(resolvers, asks_nothing_after_the_stop) {
   home_->stop();
   const auto got = std::make_shared<std::optional<answer>>();
   ask_detached(*names_, "any.test", clock_.now() + 5s, got);
@@ -527,7 +527,7 @@ TEST_F(ResolverTest, AsksNothingAfterTheStop) {
   EXPECT_EQ(names_->statistics().questions, 0U);
 }
 
-TEST(Resolver, DiesWithAShardThatWasNeverTurned) {
+TEST(resolver_end, dies_with_a_shard_that_was_never_turned) {
   const std::size_t before = open_descriptors();
   {
     auto home = shard::create();
@@ -537,7 +537,7 @@ TEST(Resolver, DiesWithAShardThatWasNeverTurned) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST(Resolver, DiesWithAShardThatIsDestroyedWhileItAsks) {
+TEST(resolver_end, dies_with_a_shard_that_is_destroyed_while_it_asks) {
   dns_server silent;
   const std::size_t before = open_descriptors();
   const auto got = std::make_shared<std::optional<answer>>();
@@ -557,7 +557,7 @@ TEST(Resolver, DiesWithAShardThatIsDestroyedWhileItAsks) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST(ResolverCache, DropsTheNameThatWasStoredLongestAgoWhenItIsFull) {
+TEST(resolver_cache, drops_the_name_that_was_stored_longest_ago_when_it_is_full) {
   detail::resolver_cache cache;
   const time_point now{1h};
   const std::vector<socket_address> addresses{*socket_address::ip("127.0.0.1", 0)};
@@ -576,7 +576,7 @@ TEST(ResolverCache, DropsTheNameThatWasStoredLongestAgoWhenItIsFull) {
   EXPECT_NE(cache.find("one more", now), nullptr);
 }
 
-TEST(ResolverCache, ForgetsWhatHasExpired) {
+TEST(resolver_cache, forgets_what_has_expired) {
   detail::resolver_cache cache;
   const time_point now{1h};
   cache.store("host", {*socket_address::ip("127.0.0.1", 0)}, now + 1s);

@@ -25,7 +25,7 @@ struct recorded : operation {
   unsigned calls = 0;
 };
 
-class ring_test : public ::testing::Test {
+class rings : public ::testing::Test {
  protected:
   void SetUp() override {
     descriptors_before_ = open_descriptors();
@@ -69,7 +69,7 @@ class ring_test : public ::testing::Test {
   std::unique_ptr<ring> ring_;
 };
 
-TEST_F(ring_test, nop_completes_with_zero) {
+TEST_F(rings, nop_completes_with_zero) {
   recorded op;
   kernel().nop(op);
   EXPECT_TRUE(op.in_flight());
@@ -81,7 +81,7 @@ TEST_F(ring_test, nop_completes_with_zero) {
   EXPECT_FALSE(kernel().needs_enter());
 }
 
-TEST_F(ring_test, nop_completes_with_the_result_it_was_given) {
+TEST_F(rings, nop_completes_with_the_result_it_was_given) {
   recorded positive;
   recorded negative;
   kernel().nop(positive, 42);
@@ -92,7 +92,7 @@ TEST_F(ring_test, nop_completes_with_the_result_it_was_given) {
   EXPECT_EQ(negative.returned(), -EIO);
 }
 
-TEST_F(ring_test, an_operation_may_be_started_again_by_its_handler) {
+TEST_F(rings, an_operation_may_be_started_again_by_its_handler) {
   struct repeated : operation {
     explicit repeated(ring& kernel) noexcept : operation(&repeated::again), on(&kernel) {}
     static void again(operation& op) noexcept {
@@ -108,13 +108,13 @@ TEST_F(ring_test, an_operation_may_be_started_again_by_its_handler) {
   EXPECT_EQ(op.calls, 10U);
 }
 
-TEST_F(ring_test, memory_bytes_counts_at_least_the_receive_buffers) {
+TEST_F(rings, memory_bytes_counts_at_least_the_receive_buffers) {
   const ring_options defaults;
   EXPECT_GE(kernel().memory_bytes(),
             std::size_t{defaults.receive_buffers} * defaults.receive_buffer_bytes);
 }
 
-TEST_F(ring_test, a_full_submission_queue_is_flushed_and_every_operation_completes) {
+TEST_F(rings, a_full_submission_queue_is_flushed_and_every_operation_completes) {
   create({.sq_entries = 4});
   std::deque<recorded> ops(1000);
   for (recorded& op : ops) kernel().nop(op);
@@ -127,7 +127,7 @@ TEST_F(ring_test, a_full_submission_queue_is_flushed_and_every_operation_complet
   EXPECT_GE(counted.enters, counted.flushes);
 }
 
-TEST_F(ring_test, an_overflown_completion_queue_loses_nothing) {
+TEST_F(rings, an_overflown_completion_queue_loses_nothing) {
   create({.sq_entries = 4, .cq_entries = 4});
   std::deque<recorded> ops(500);
   for (recorded& op : ops) kernel().nop(op);
@@ -138,7 +138,7 @@ TEST_F(ring_test, an_overflown_completion_queue_loses_nothing) {
   EXPECT_GT(kernel().statistics().overflows, 0U);
 }
 
-TEST_F(ring_test, receives_that_complete_all_at_once_survive_a_tiny_completion_queue) {
+TEST_F(rings, receives_that_complete_all_at_once_survive_a_tiny_completion_queue) {
   create({.sq_entries = 8, .cq_entries = 8});
   constexpr std::size_t count = 100;
   std::deque<recorded> ops(count);
@@ -158,7 +158,7 @@ TEST_F(ring_test, receives_that_complete_all_at_once_survive_a_tiny_completion_q
   }
 }
 
-TEST_F(ring_test, one_harvest_takes_more_deferred_completions_than_one_enter_runs) {
+TEST_F(rings, one_harvest_takes_more_deferred_completions_than_one_enter_runs) {
   constexpr std::size_t count = 200;
   std::deque<recorded> ops(count);
   std::vector<socket_pair> pairs;
@@ -175,7 +175,7 @@ TEST_F(ring_test, one_harvest_takes_more_deferred_completions_than_one_enter_run
   EXPECT_FALSE(kernel().completions_pending());
 }
 
-TEST_F(ring_test, a_bad_operation_fails_alone) {
+TEST_F(rings, a_bad_operation_fails_alone) {
   recorded before;
   recorded bad;
   recorded after;
@@ -190,7 +190,7 @@ TEST_F(ring_test, a_bad_operation_fails_alone) {
   EXPECT_EQ(after.calls, 1U);
 }
 
-TEST_F(ring_test, cancelling_a_receive_that_waits_ends_it_and_takes_no_bytes) {
+TEST_F(rings, cancelling_a_receive_that_waits_ends_it_and_takes_no_bytes) {
   const socket_pair pair = tcp_pair();
   std::array<char, 8> memory{};
   recorded op;
@@ -206,7 +206,7 @@ TEST_F(ring_test, cancelling_a_receive_that_waits_ends_it_and_takes_no_bytes) {
   EXPECT_EQ(receive_now(pair.near), "later");
 }
 
-TEST_F(ring_test, cancelling_a_receive_that_has_completed_keeps_its_bytes) {
+TEST_F(rings, cancelling_a_receive_that_has_completed_keeps_its_bytes) {
   const socket_pair pair = tcp_pair();
   std::array<char, 8> memory{};
   recorded op;
@@ -222,7 +222,7 @@ TEST_F(ring_test, cancelling_a_receive_that_has_completed_keeps_its_bytes) {
   EXPECT_EQ(std::string_view(memory.data(), 5), "bytes");
 }
 
-TEST_F(ring_test, cancelling_while_the_completion_is_deferred_ends_it_once) {
+TEST_F(rings, cancelling_while_the_completion_is_deferred_ends_it_once) {
   const socket_pair pair = tcp_pair();
   std::array<char, 8> memory{};
   recorded op;
@@ -240,7 +240,7 @@ TEST_F(ring_test, cancelling_while_the_completion_is_deferred_ends_it_once) {
   }
 }
 
-TEST_F(ring_test, cancelling_an_operation_that_was_not_submitted_yet_ends_it) {
+TEST_F(rings, cancelling_an_operation_that_was_not_submitted_yet_ends_it) {
   const socket_pair pair = tcp_pair();
   std::array<char, 8> memory{};
   recorded op;
@@ -251,7 +251,7 @@ TEST_F(ring_test, cancelling_an_operation_that_was_not_submitted_yet_ends_it) {
   EXPECT_EQ(op.returned(), -ECANCELED);
 }
 
-TEST_F(ring_test, cancelling_twice_asks_the_kernel_once) {
+TEST_F(rings, cancelling_twice_asks_the_kernel_once) {
   const socket_pair pair = tcp_pair();
   recorded op;
   kernel().receive_posted(op, pair.near.get());
@@ -264,7 +264,7 @@ TEST_F(ring_test, cancelling_twice_asks_the_kernel_once) {
   EXPECT_EQ(op.returned(), -ECANCELED);
 }
 
-TEST_F(ring_test, cancelling_what_is_not_in_flight_does_nothing) {
+TEST_F(rings, cancelling_what_is_not_in_flight_does_nothing) {
   recorded op;
   kernel().cancel(op);
   EXPECT_EQ(kernel().in_flight(), 0U);
@@ -275,7 +275,7 @@ TEST_F(ring_test, cancelling_what_is_not_in_flight_does_nothing) {
   EXPECT_EQ(kernel().in_flight(), 0U);
 }
 
-TEST_F(ring_test, an_operation_that_was_cancelled_can_be_started_again) {
+TEST_F(rings, an_operation_that_was_cancelled_can_be_started_again) {
   const socket_pair pair = tcp_pair();
   std::array<char, 8> memory{};
   recorded op;
@@ -291,7 +291,7 @@ TEST_F(ring_test, an_operation_that_was_cancelled_can_be_started_again) {
 }
 
 // The three things that end an idle connection, each seen without a system call.
-TEST_F(ring_test, the_look_for_completions_sees_fin_reset_and_stray_byte_without_a_system_call) {
+TEST_F(rings, the_look_for_completions_sees_fin_reset_and_stray_byte_without_a_system_call) {
   struct ending {
     const char* name;
     void (*happen)(unique_fd&);
@@ -322,7 +322,7 @@ TEST_F(ring_test, the_look_for_completions_sees_fin_reset_and_stray_byte_without
   }
 }
 
-TEST_F(ring_test, a_posted_receive_brings_its_bytes_in_a_buffer) {
+TEST_F(rings, a_posted_receive_brings_its_bytes_in_a_buffer) {
   const socket_pair pair = tcp_pair();
   recorded op;
   kernel().receive_posted(op, pair.near.get());
@@ -337,7 +337,7 @@ TEST_F(ring_test, a_posted_receive_brings_its_bytes_in_a_buffer) {
   kernel().recycle_buffer(op.buffer_id());
 }
 
-TEST_F(ring_test, a_posted_receive_tells_when_bytes_are_left) {
+TEST_F(rings, a_posted_receive_tells_when_bytes_are_left) {
   create({.receive_buffers = 2, .receive_buffer_bytes = 64});
   const socket_pair pair = tcp_pair();
   recorded op;
@@ -350,7 +350,7 @@ TEST_F(ring_test, a_posted_receive_tells_when_bytes_are_left) {
   kernel().recycle_buffer(op.buffer_id());
 }
 
-TEST_F(ring_test, without_a_free_buffer_a_posted_receive_says_so_and_the_bytes_stay) {
+TEST_F(rings, without_a_free_buffer_a_posted_receive_says_so_and_the_bytes_stay) {
   create({.receive_buffers = 1, .receive_buffer_bytes = 64});
   const socket_pair first = tcp_pair();
   const socket_pair second = tcp_pair();
@@ -385,7 +385,7 @@ TEST_F(ring_test, without_a_free_buffer_a_posted_receive_says_so_and_the_bytes_s
   EXPECT_TRUE(misses.has_buffer());
 }
 
-TEST_F(ring_test, buffers_go_round_many_times) {
+TEST_F(rings, buffers_go_round_many_times) {
   create({.receive_buffers = 2, .receive_buffer_bytes = 64});
   const socket_pair pair = tcp_pair();
   recorded op;
@@ -403,7 +403,7 @@ TEST_F(ring_test, buffers_go_round_many_times) {
   EXPECT_EQ(kernel().statistics().buffer_misses, 0U);
 }
 
-TEST_F(ring_test, a_poll_completes_with_what_is_ready) {
+TEST_F(rings, a_poll_completes_with_what_is_ready) {
   const socket_pair pair = unix_pair();
   recorded op;
   kernel().poll(op, pair.near.get(), POLLIN);
@@ -415,7 +415,7 @@ TEST_F(ring_test, a_poll_completes_with_what_is_ready) {
   EXPECT_NE(op.returned() & POLLIN, 0);
 }
 
-TEST_F(ring_test, a_connection_is_made_accepted_and_used) {
+TEST_F(rings, a_connection_is_made_accepted_and_used) {
   const raw_listener door = listen_on_loopback(8);
   const unique_fd near(kernel().open_socket(AF_INET));
   recorded connecting;
@@ -438,7 +438,7 @@ TEST_F(ring_test, a_connection_is_made_accepted_and_used) {
   EXPECT_EQ(kernel().peek(far.get()), 0);
 }
 
-TEST_F(ring_test, a_wake_completes_on_the_other_ring) {
+TEST_F(rings, a_wake_completes_on_the_other_ring) {
   const std::unique_ptr<ring> other = open({});
   const unique_fd fallback(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   kernel().wake(other->fd(), fallback.get());
@@ -452,7 +452,7 @@ TEST_F(ring_test, a_wake_completes_on_the_other_ring) {
   EXPECT_EQ(::read(fallback.get(), &count, sizeof count), -1);
 }
 
-TEST_F(ring_test, a_wake_that_the_kernel_refuses_goes_through_the_eventfd) {
+TEST_F(rings, a_wake_that_the_kernel_refuses_goes_through_the_eventfd) {
   auto other = ring::create({});
   ASSERT_TRUE(other);  // not enabled: it takes no messages
   const unique_fd fallback(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -464,7 +464,7 @@ TEST_F(ring_test, a_wake_that_the_kernel_refuses_goes_through_the_eventfd) {
   EXPECT_EQ(count, 1U);
 }
 
-TEST_F(ring_test, its_signal_is_readable_when_there_is_something_to_harvest) {
+TEST_F(rings, its_signal_is_readable_when_there_is_something_to_harvest) {
   const socket_pair pair = tcp_pair();
   std::array<char, 8> memory;
   recorded op;
@@ -489,7 +489,7 @@ TEST_F(ring_test, its_signal_is_readable_when_there_is_something_to_harvest) {
   EXPECT_EQ(::poll(&watched, 1, 0), 0);
 }
 
-TEST_F(ring_test, what_happens_while_its_signal_is_muted_is_seen_by_the_look) {
+TEST_F(rings, what_happens_while_its_signal_is_muted_is_seen_by_the_look) {
   const socket_pair pair = tcp_pair();
   std::array<char, 8> memory;
   recorded op;
@@ -504,13 +504,13 @@ TEST_F(ring_test, what_happens_while_its_signal_is_muted_is_seen_by_the_look) {
   ASSERT_TRUE(finish());
 }
 
-TEST_F(ring_test, a_wait_without_completions_ends_when_its_time_is_over) {
+TEST_F(rings, a_wait_without_completions_ends_when_its_time_is_over) {
   kernel().enter(1ms);
   EXPECT_EQ(kernel().statistics().waits, 1U);
   EXPECT_EQ(kernel().harvest(), 0U);
 }
 
-TEST_F(ring_test, a_wait_ends_at_once_if_a_completion_is_there) {
+TEST_F(rings, a_wait_ends_at_once_if_a_completion_is_there) {
   recorded op;
   kernel().nop(op);
   kernel().enter(1h);

@@ -25,7 +25,7 @@
 namespace conpool::test {
 namespace {
 
-class runtime_test : public ::testing::Test {
+class runtimes : public ::testing::Test {
  protected:
   void SetUp() override {
     descriptors_before_ = open_descriptors();
@@ -62,19 +62,19 @@ task<void> throw_here(std::string text) {
   throw std::runtime_error(text);
 }
 
-TEST_F(runtime_test, run_returns_the_value_of_the_task) {
+TEST_F(runtimes, run_returns_the_value_of_the_task) {
   EXPECT_EQ(rt().run(add, 2, 3), 5);
   auto owned = rt().run([]() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(7); });
   EXPECT_EQ(*owned, 7);
 }
 
-TEST_F(runtime_test, run_on_runs_on_the_shard_that_was_named) {
+TEST_F(runtimes, run_on_runs_on_the_shard_that_was_named) {
   EXPECT_EQ(rt().run(current_id), 0U);
   EXPECT_EQ(rt().run_on(0, current_id), 0U);
   EXPECT_EQ(rt().run_on(1, current_id), 1U);
 }
 
-TEST_F(runtime_test, run_passes_references_and_moves_values) {
+TEST_F(runtimes, run_passes_references_and_moves_values) {
   std::string text = "outside";
   auto number = std::make_unique<int>(4);
   rt().run(
@@ -86,12 +86,12 @@ TEST_F(runtime_test, run_passes_references_and_moves_values) {
   EXPECT_EQ(text, "inside 4");
 }
 
-TEST_F(runtime_test, an_exception_comes_out_of_run_and_the_runtime_goes_on) {
+TEST_F(runtimes, an_exception_comes_out_of_run_and_the_runtime_goes_on) {
   EXPECT_THROW(rt().run(throw_here, std::string("inside")), std::runtime_error);
   EXPECT_EQ(rt().run(add, 1, 1), 2);
 }
 
-TEST_F(runtime_test, run_on_all_runs_once_on_each_thread_and_waits_for_all) {
+TEST_F(runtimes, run_on_all_runs_once_on_each_thread_and_waits_for_all) {
   create({.shards = 4});
   std::mutex lock;
   std::set<std::thread::id> threads;
@@ -107,7 +107,7 @@ TEST_F(runtime_test, run_on_all_runs_once_on_each_thread_and_waits_for_all) {
   EXPECT_EQ(ids, (std::set<unsigned>{0, 1, 2, 3}));
 }
 
-TEST_F(runtime_test, run_on_all_throws_what_one_of_them_threw_after_all_have_ended) {
+TEST_F(runtimes, run_on_all_throws_what_one_of_them_threw_after_all_have_ended) {
   std::atomic<int> ended = 0;
   EXPECT_THROW(rt().run_on_all([&](shard& home) -> task<void> {
     co_await home.yield();
@@ -118,14 +118,14 @@ TEST_F(runtime_test, run_on_all_throws_what_one_of_them_threw_after_all_have_end
   EXPECT_EQ(ended, 2);
 }
 
-TEST_F(runtime_test, zero_shards_means_one_for_each_usable_core) {
+TEST_F(runtimes, zero_shards_means_one_for_each_usable_core) {
   cpu_set_t usable;
   ASSERT_EQ(::sched_getaffinity(0, sizeof usable, &usable), 0);
   create({});
   EXPECT_EQ(rt().size(), static_cast<unsigned>(CPU_COUNT(&usable)));
 }
 
-TEST_F(runtime_test, pinned_shards_stay_on_one_core) {
+TEST_F(runtimes, pinned_shards_stay_on_one_core) {
   create({.shards = 1, .pin = true});
   const int cores = rt().run([]() -> task<int> {
     cpu_set_t mine;
@@ -136,14 +136,14 @@ TEST_F(runtime_test, pinned_shards_stay_on_one_core) {
   EXPECT_EQ(cores, 1);
 }
 
-TEST_F(runtime_test, too_many_shards_are_refused) {
+TEST_F(runtimes, too_many_shards_are_refused) {
   auto made = runtime::create({.shards = 1025});
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error(), errc::invalid_config);
   EXPECT_EQ(made.error().subject(), "runtime_options.shards");
 }
 
-TEST_F(runtime_test, options_of_the_ring_that_are_refused_start_no_thread) {
+TEST_F(runtimes, options_of_the_ring_that_are_refused_start_no_thread) {
   runtime_options options;
   options.shards = 2;
   options.shard.ring.sq_entries = 0;
@@ -152,7 +152,7 @@ TEST_F(runtime_test, options_of_the_ring_that_are_refused_start_no_thread) {
   EXPECT_EQ(made.error(), errc::invalid_config);
 }
 
-TEST_F(runtime_test, submit_to_runs_there_and_comes_back) {
+TEST_F(runtimes, submit_to_runs_there_and_comes_back) {
   const bool right = rt().run([this]() -> task<bool> {
     const auto here = std::this_thread::get_id();
     auto id = co_await submit_to(rt().at(1), current_id);
@@ -165,7 +165,7 @@ TEST_F(runtime_test, submit_to_runs_there_and_comes_back) {
   EXPECT_TRUE(right);
 }
 
-TEST_F(runtime_test, submit_to_its_own_shard_works) {
+TEST_F(runtimes, submit_to_its_own_shard_works) {
   const unsigned id = rt().run_on(1, [this]() -> task<unsigned> {
     auto answer = co_await submit_to(rt().at(1), current_id);
     co_return answer.value();
@@ -173,7 +173,7 @@ TEST_F(runtime_test, submit_to_its_own_shard_works) {
   EXPECT_EQ(id, 1U);
 }
 
-TEST_F(runtime_test, submit_to_passes_results_and_exceptions_through) {
+TEST_F(runtimes, submit_to_passes_results_and_exceptions_through) {
   rt().run([this]() -> task<void> {
     const auto refuse = []() -> task<result<int>> {
       co_return fail(error(errc::queue_full));
@@ -196,7 +196,7 @@ TEST_F(runtime_test, submit_to_passes_results_and_exceptions_through) {
   });
 }
 
-TEST_F(runtime_test, shards_call_each_other_thousands_of_times_at_once) {
+TEST_F(runtimes, shards_call_each_other_thousands_of_times_at_once) {
   constexpr int calls = 2000;
   std::atomic<int> answered = 0;
   rt().run_on_all([&](shard& home) -> task<void> {
@@ -212,7 +212,7 @@ TEST_F(runtime_test, shards_call_each_other_thousands_of_times_at_once) {
   EXPECT_EQ(answered, 2 * calls);
 }
 
-TEST_F(runtime_test, submit_to_a_stopping_shard_gives_shard_stopped) {
+TEST_F(runtimes, submit_to_a_stopping_shard_gives_shard_stopped) {
   rt().run([this]() -> task<void> {
     const auto stop_it = []() -> task<void> {
       shard::current()->stop();
@@ -229,7 +229,7 @@ TEST_F(runtime_test, submit_to_a_stopping_shard_gives_shard_stopped) {
   });
 }
 
-TEST_F(runtime_test, stop_ends_a_call_that_another_thread_waits_for) {
+TEST_F(runtimes, stop_ends_a_call_that_another_thread_waits_for) {
   std::binary_semaphore started{0};
   errc how{};
   std::thread caller([&] {
@@ -245,7 +245,7 @@ TEST_F(runtime_test, stop_ends_a_call_that_another_thread_waits_for) {
   EXPECT_EQ(how, errc::shard_stopped);
 }
 
-TEST_F(runtime_test, stop_with_thousands_of_operations_in_flight_ends_cleanly) {
+TEST_F(runtimes, stop_with_thousands_of_operations_in_flight_ends_cleanly) {
   constexpr int pairs = 500;
   std::atomic<int> ended = 0;
   std::array<std::vector<unique_fd>, 2> far;
@@ -273,7 +273,7 @@ TEST_F(runtime_test, stop_with_thousands_of_operations_in_flight_ends_cleanly) {
   EXPECT_EQ(rt().at(1).ring().in_flight(), 0U);
 }
 
-TEST_F(runtime_test, stop_is_idempotent_and_its_flag_outlives_the_runtime) {
+TEST_F(runtimes, stop_is_idempotent_and_its_flag_outlives_the_runtime) {
   const auto flag = rt().stopped_flag();
   EXPECT_FALSE(*flag);
   EXPECT_FALSE(rt().stopped());
@@ -284,7 +284,7 @@ TEST_F(runtime_test, stop_is_idempotent_and_its_flag_outlives_the_runtime) {
   EXPECT_TRUE(*flag);
 }
 
-TEST_F(runtime_test, run_after_stop_throws_shard_stopped) {
+TEST_F(runtimes, run_after_stop_throws_shard_stopped) {
   rt().stop();
   try {
     rt().run(add, 1, 2);
@@ -295,7 +295,7 @@ TEST_F(runtime_test, run_after_stop_throws_shard_stopped) {
   EXPECT_THROW(rt().run_on_all([](shard&) -> task<void> { co_return; }), std::system_error);
 }
 
-TEST_F(runtime_test, stop_throws_once_what_left_a_task_that_nobody_awaited) {
+TEST_F(runtimes, stop_throws_once_what_left_a_task_that_nobody_awaited) {
   rt().run([]() -> task<void> {
     shard::current()->spawn(throw_here, std::string("alone"));
     co_return;
@@ -304,7 +304,7 @@ TEST_F(runtime_test, stop_throws_once_what_left_a_task_that_nobody_awaited) {
   EXPECT_NO_THROW(rt().stop());
 }
 
-TEST_F(runtime_test, a_task_that_waits_for_another_shard_while_all_stop_gets_an_answer) {
+TEST_F(runtimes, a_task_that_waits_for_another_shard_while_all_stop_gets_an_answer) {
   std::binary_semaphore started{0};
   std::atomic<bool> ended = false;
   rt().run([&]() -> task<void> {
@@ -329,7 +329,7 @@ TEST_F(runtime_test, a_task_that_waits_for_another_shard_while_all_stop_gets_an_
   EXPECT_TRUE(ended);
 }
 
-TEST_F(runtime_test, twenty_runtimes_one_after_the_other_leave_nothing) {
+TEST_F(runtimes, twenty_runtimes_one_after_the_other_leave_nothing) {
   for (int i = 0; i < 20; ++i) {
     create({.shards = 2});
     if (i % 2 == 0) {

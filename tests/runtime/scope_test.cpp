@@ -17,7 +17,7 @@
 namespace conpool::test {
 namespace {
 
-using scope_test = shard_fixture;
+using scopes = shard_fixture;
 
 // Sleeps and says how that ended.
 task<void> sleep_and_note(shard& home, duration time, std::vector<errc>& how) {
@@ -30,7 +30,7 @@ task<void> throw_after_turn(shard& home, std::string text) {
   throw std::runtime_error(text);
 }
 
-TEST_F(scope_test, join_waits_for_all) {
+TEST_F(scopes, join_waits_for_all) {
   std::vector<errc> how;
   bool joined = false;
   start(
@@ -53,7 +53,7 @@ TEST_F(scope_test, join_waits_for_all) {
   EXPECT_EQ(how, std::vector<errc>(3, errc{}));
 }
 
-TEST_F(scope_test, joining_an_empty_scope_does_not_wait) {
+TEST_F(scopes, joining_an_empty_scope_does_not_wait) {
   ASSERT_TRUE(run([this]() -> task<void> {
     scope none(home());
     co_await none.join();
@@ -62,7 +62,7 @@ TEST_F(scope_test, joining_an_empty_scope_does_not_wait) {
   }));
 }
 
-TEST_F(scope_test, close_cancels_and_waits) {
+TEST_F(scopes, close_cancels_and_waits) {
   std::vector<errc> how;
   ASSERT_TRUE(run([&]() -> task<void> {
     scope children(home());
@@ -74,7 +74,7 @@ TEST_F(scope_test, close_cancels_and_waits) {
   EXPECT_EQ(how, std::vector<errc>(2, errc::cancelled));
 }
 
-TEST_F(scope_test, a_task_spawned_in_a_cancelled_scope_runs_and_finds_itself_cancelled) {
+TEST_F(scopes, a_task_spawned_in_a_cancelled_scope_runs_and_finds_itself_cancelled) {
   std::vector<errc> how;
   ASSERT_TRUE(run([&]() -> task<void> {
     scope children(home());
@@ -85,7 +85,7 @@ TEST_F(scope_test, a_task_spawned_in_a_cancelled_scope_runs_and_finds_itself_can
   EXPECT_EQ(how, std::vector<errc>{errc::cancelled});
 }
 
-TEST_F(scope_test, the_first_exception_comes_out_of_join_after_all_have_ended) {
+TEST_F(scopes, the_first_exception_comes_out_of_join_after_all_have_ended) {
   std::vector<errc> how;
   std::string caught;
   bool ended = false;
@@ -110,7 +110,7 @@ TEST_F(scope_test, the_first_exception_comes_out_of_join_after_all_have_ended) {
   EXPECT_EQ(how, std::vector<errc>{errc{}});
 }
 
-TEST_F(scope_test, an_exception_nobody_joined_can_be_taken_out) {
+TEST_F(scopes, an_exception_nobody_joined_can_be_taken_out) {
   ASSERT_TRUE(run([this]() -> task<void> {
     scope children(home());
     children.spawn(throw_after_turn, std::ref(home()), std::string("lost"));
@@ -122,7 +122,7 @@ TEST_F(scope_test, an_exception_nobody_joined_can_be_taken_out) {
   }));
 }
 
-TEST_F(scope_test, a_callable_that_throws_at_once_is_an_exception_of_its_task) {
+TEST_F(scopes, a_callable_that_throws_at_once_is_an_exception_of_its_task) {
   bool caught = false;
   ASSERT_TRUE(run([&]() -> task<void> {
     scope children(home());
@@ -136,14 +136,14 @@ TEST_F(scope_test, a_callable_that_throws_at_once_is_an_exception_of_its_task) {
   EXPECT_TRUE(caught);
 }
 
-TEST_F(scope_test, an_exception_of_a_spawned_task_can_be_taken_from_the_shard) {
+TEST_F(scopes, an_exception_of_a_spawned_task_can_be_taken_from_the_shard) {
   home().spawn(throw_after_turn, std::ref(home()), std::string("alone"));
   settle();
   EXPECT_NE(home().take_exception(), nullptr);
   EXPECT_EQ(home().take_exception(), nullptr);
 }
 
-TEST_F(scope_test, cancelling_the_joiner_cancels_the_children_and_still_waits_for_them) {
+TEST_F(scopes, cancelling_the_joiner_cancels_the_children_and_still_waits_for_them) {
   std::vector<errc> how;
   event released(home());
   bool stubborn_ended = false;
@@ -174,7 +174,7 @@ TEST_F(scope_test, cancelling_the_joiner_cancels_the_children_and_still_waits_fo
   EXPECT_TRUE(joined);
 }
 
-TEST_F(scope_test, a_cancelled_task_that_joins_cancels_its_children_at_once) {
+TEST_F(scopes, a_cancelled_task_that_joins_cancels_its_children_at_once) {
   std::vector<errc> how;
   scope outer(home());
   outer.cancel(errc::deadline_exceeded);
@@ -187,7 +187,7 @@ TEST_F(scope_test, a_cancelled_task_that_joins_cancels_its_children_at_once) {
   EXPECT_EQ(how, std::vector<errc>{errc::deadline_exceeded});
 }
 
-TEST_F(scope_test, cancelling_reaches_through_three_levels_of_joined_scopes) {
+TEST_F(scopes, cancelling_reaches_through_three_levels_of_joined_scopes) {
   std::vector<errc> how;
   scope first(home());
   first.spawn([&]() -> task<void> {
@@ -205,7 +205,7 @@ TEST_F(scope_test, cancelling_reaches_through_three_levels_of_joined_scopes) {
   EXPECT_EQ(how, std::vector<errc>{errc::cancelled});
 }
 
-TEST_F(scope_test, what_came_before_the_cancel_is_kept) {
+TEST_F(scopes, what_came_before_the_cancel_is_kept) {
   socket_pair pair = tcp_pair();
   socket peer = adopt(pair.near);
   std::string got;
@@ -224,7 +224,7 @@ TEST_F(scope_test, what_came_before_the_cancel_is_kept) {
   EXPECT_EQ(got, "bytes");
 }
 
-TEST_F(scope_test, a_sleep_that_ended_in_the_turn_of_the_cancel_ended_well) {
+TEST_F(scopes, a_sleep_that_ended_in_the_turn_of_the_cancel_ended_well) {
   std::vector<errc> how;
   scope sleepers(home());
   event go(home());
@@ -237,7 +237,7 @@ TEST_F(scope_test, a_sleep_that_ended_in_the_turn_of_the_cancel_ended_well) {
   EXPECT_EQ(how, std::vector<errc>{errc{}});
 }
 
-TEST_F(scope_test, callable_and_arguments_live_as_long_as_the_task) {
+TEST_F(scopes, callable_and_arguments_live_as_long_as_the_task) {
   auto in_callable = std::make_shared<int>(1);
   auto argument = std::make_shared<int>(2);
   int sum = 0;
@@ -261,7 +261,7 @@ TEST_F(scope_test, callable_and_arguments_live_as_long_as_the_task) {
   EXPECT_EQ(in_callable.use_count(), 1);
 }
 
-TEST_F(scope_test, ten_thousand_tasks_are_joined) {
+TEST_F(scopes, ten_thousand_tasks_are_joined) {
   int ran = 0;
   const auto one = [](shard& home, int& counted) -> task<void> {
     co_await home.yield();
@@ -275,7 +275,7 @@ TEST_F(scope_test, ten_thousand_tasks_are_joined) {
   EXPECT_EQ(ran, 10'000);
 }
 
-TEST_F(scope_test, an_event_wakes_all_its_waiters_in_their_order) {
+TEST_F(scopes, an_event_wakes_all_its_waiters_in_their_order) {
   event ready(home());
   std::vector<int> order;
   scope waiters(home());
@@ -293,7 +293,7 @@ TEST_F(scope_test, an_event_wakes_all_its_waiters_in_their_order) {
   EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3}));
 }
 
-TEST_F(scope_test, a_cancelled_waiter_of_an_event_leaves_the_others) {
+TEST_F(scopes, a_cancelled_waiter_of_an_event_leaves_the_others) {
   event ready(home());
   std::vector<errc> how;
   const auto wait = [&]() -> task<void> {

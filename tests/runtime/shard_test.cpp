@@ -17,7 +17,7 @@
 namespace conpool::test {
 namespace {
 
-using shard_test = shard_fixture;
+using shards = shard_fixture;
 
 task<void> sleep_and_note(shard& home, duration time, std::vector<int>& order, int number) {
   auto slept = co_await home.sleep_for(time);
@@ -32,7 +32,7 @@ struct counting_mail : mail {
   unsigned delivered = 0;
 };
 
-TEST_F(shard_test, sleepers_wake_in_the_order_of_their_deadlines) {
+TEST_F(shards, sleepers_wake_in_the_order_of_their_deadlines) {
   std::vector<int> order;
   home().spawn(sleep_and_note, std::ref(home()), 30ms, std::ref(order), 3);
   home().spawn(sleep_and_note, std::ref(home()), 10ms, std::ref(order), 1);
@@ -44,7 +44,7 @@ TEST_F(shard_test, sleepers_wake_in_the_order_of_their_deadlines) {
   EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
 }
 
-TEST_F(shard_test, a_sleep_never_ends_early) {
+TEST_F(shards, a_sleep_never_ends_early) {
   std::vector<int> order;
   home().spawn(sleep_and_note, std::ref(home()), 1500us, std::ref(order), 1);
   settle();
@@ -54,7 +54,7 @@ TEST_F(shard_test, a_sleep_never_ends_early) {
   EXPECT_EQ(order.size(), 1U);
 }
 
-TEST_F(shard_test, sleeping_for_no_time_or_until_the_past_ends_in_the_next_turn) {
+TEST_F(shards, sleeping_for_no_time_or_until_the_past_ends_in_the_next_turn) {
   ASSERT_TRUE(run([this]() -> task<void> {
     auto none = co_await home().sleep_for(0ms);
     EXPECT_TRUE(none);
@@ -65,7 +65,7 @@ TEST_F(shard_test, sleeping_for_no_time_or_until_the_past_ends_in_the_next_turn)
   }));
 }
 
-TEST_F(shard_test, sleeping_for_ever_ends_with_the_shard) {
+TEST_F(shards, sleeping_for_ever_ends_with_the_shard) {
   errc how{};
   bool ended = false;
   start(
@@ -81,7 +81,7 @@ TEST_F(shard_test, sleeping_for_ever_ends_with_the_shard) {
   EXPECT_EQ(how, errc::shard_stopped);
 }
 
-TEST_F(shard_test, yielding_tasks_take_turns) {
+TEST_F(shards, yielding_tasks_take_turns) {
   std::vector<int> order;
   const auto take_turns = [](shard& on, std::vector<int>& into, int number) -> task<void> {
     for (int i = 0; i < 3; ++i) {
@@ -95,7 +95,7 @@ TEST_F(shard_test, yielding_tasks_take_turns) {
   EXPECT_EQ(order, (std::vector<int>{1, 2, 1, 2, 1, 2}));
 }
 
-TEST_F(shard_test, tasks_that_always_yield_do_not_keep_the_kernel_from_being_served) {
+TEST_F(shards, tasks_that_always_yield_do_not_keep_the_kernel_from_being_served) {
   socket_pair pair = tcp_pair();
   socket peer = adopt(pair.near);
   bool got = false;
@@ -119,14 +119,14 @@ TEST_F(shard_test, tasks_that_always_yield_do_not_keep_the_kernel_from_being_ser
   EXPECT_TRUE(until([&] { return spinner_ended && reader_ended; }));
 }
 
-TEST_F(shard_test, a_turn_with_nothing_to_do_returns_false_and_does_not_enter_the_kernel) {
+TEST_F(shards, a_turn_with_nothing_to_do_returns_false_and_does_not_enter_the_kernel) {
   settle();
   const std::uint64_t enters = home().ring().statistics().enters;
   EXPECT_FALSE(home().run_once(0ms));
   EXPECT_EQ(home().ring().statistics().enters, enters);
 }
 
-TEST_F(shard_test, a_turn_that_leaves_ready_tasks_returns_true) {
+TEST_F(shards, a_turn_that_leaves_ready_tasks_returns_true) {
   bool ended = false;
   start(
       [this]() -> task<void> {
@@ -141,7 +141,7 @@ TEST_F(shard_test, a_turn_that_leaves_ready_tasks_returns_true) {
   EXPECT_GT(turns, 0U);
 }
 
-TEST_F(shard_test, one_turn_submits_all_that_its_tasks_started_with_one_enter) {
+TEST_F(shards, one_turn_submits_all_that_its_tasks_started_with_one_enter) {
   std::vector<socket_pair> pairs;
   std::vector<socket> peers;
   for (int i = 0; i < 20; ++i) {
@@ -162,7 +162,7 @@ TEST_F(shard_test, one_turn_submits_all_that_its_tasks_started_with_one_enter) {
   settle();
 }
 
-TEST_F(shard_test, next_deadline_is_never_later_than_the_next_sleeper) {
+TEST_F(shards, next_deadline_is_never_later_than_the_next_sleeper) {
   settle();
   EXPECT_FALSE(home().next_deadline());
   std::vector<int> order;
@@ -183,7 +183,7 @@ TEST_F(shard_test, next_deadline_is_never_later_than_the_next_sleeper) {
   EXPECT_FALSE(home().next_deadline());
 }
 
-TEST_F(shard_test, now_is_read_once_a_turn) {
+TEST_F(shards, now_is_read_once_a_turn) {
   const time_point before = home().now();
   clock().advance(5s);
   EXPECT_EQ(home().now(), before);
@@ -191,7 +191,7 @@ TEST_F(shard_test, now_is_read_once_a_turn) {
   EXPECT_EQ(home().now(), before + 5s);
 }
 
-TEST_F(shard_test, current_is_the_shard_only_inside_its_turn) {
+TEST_F(shards, current_is_the_shard_only_inside_its_turn) {
   EXPECT_EQ(shard::current(), nullptr);
   shard* inside = nullptr;
   ASSERT_TRUE(run([&]() -> task<void> {
@@ -202,7 +202,7 @@ TEST_F(shard_test, current_is_the_shard_only_inside_its_turn) {
   EXPECT_EQ(shard::current(), nullptr);
 }
 
-TEST_F(shard_test, mail_of_its_own_thread_is_delivered_in_the_next_turn) {
+TEST_F(shards, mail_of_its_own_thread_is_delivered_in_the_next_turn) {
   counting_mail item;
   home().post(item);
   EXPECT_EQ(item.delivered, 0U);
@@ -241,15 +241,15 @@ void expect_mail_wakes(shard& home, duration max_wait) {
   sender.join();
 }
 
-TEST_F(shard_test, mail_from_another_thread_wakes_a_sleeping_shard) {
+TEST_F(shards, mail_from_another_thread_wakes_a_sleeping_shard) {
   for (int round = 0; round < 50; ++round) expect_mail_wakes(home(), 1h);
 }
 
-TEST_F(shard_test, a_turn_may_wait_for_ever) {
+TEST_F(shards, a_turn_may_wait_for_ever) {
   expect_mail_wakes(home(), duration::max());
 }
 
-TEST_F(shard_test, ten_thousand_mails_from_two_threads_all_arrive) {
+TEST_F(shards, ten_thousand_mails_from_two_threads_all_arrive) {
   constexpr std::size_t each = 5000;
   std::vector<counting_mail> first(each);
   std::vector<counting_mail> second(each);
@@ -264,7 +264,7 @@ TEST_F(shard_test, ten_thousand_mails_from_two_threads_all_arrive) {
   for (std::size_t i = 0; i < each; ++i) ASSERT_EQ(first[i].delivered + second[i].delivered, 2U);
 }
 
-TEST_F(shard_test, mail_from_a_shard_on_the_same_thread_wakes_the_other) {
+TEST_F(shards, mail_from_a_shard_on_the_same_thread_wakes_the_other) {
   auto made = shard::create({.clock = &clock()});
   ASSERT_TRUE(made);
   shard& other = **made;
@@ -278,7 +278,7 @@ TEST_F(shard_test, mail_from_a_shard_on_the_same_thread_wakes_the_other) {
   EXPECT_TRUE(run_until(other, [&] { return item.delivered == 1; }));
 }
 
-TEST_F(shard_test, two_shards_turned_alternately_by_one_thread_talk_to_each_other) {
+TEST_F(shards, two_shards_turned_alternately_by_one_thread_talk_to_each_other) {
   auto made = shard::create({.id = 1, .clock = &clock()});
   ASSERT_TRUE(made);
   shard& other = **made;
@@ -315,7 +315,7 @@ TEST_F(shard_test, two_shards_turned_alternately_by_one_thread_talk_to_each_othe
   EXPECT_EQ(other.id(), 1U);
 }
 
-TEST_F(shard_test, a_task_spawned_before_the_first_turn_runs_in_it) {
+TEST_F(shards, a_task_spawned_before_the_first_turn_runs_in_it) {
   auto made = shard::create({.clock = &clock()});
   ASSERT_TRUE(made);
   bool ran = false;
@@ -335,7 +335,7 @@ class stepping_clock final : public clock_source {
   time_point now_{1h};
 };
 
-TEST_F(shard_test, busy_polling_finds_what_arrives_without_a_wait) {
+TEST_F(shards, busy_polling_finds_what_arrives_without_a_wait) {
   auto made = shard::create({.busy_poll = std::chrono::hours(1)});
   ASSERT_TRUE(made);
   shard& other = **made;
@@ -365,7 +365,7 @@ TEST_F(shard_test, busy_polling_finds_what_arrives_without_a_wait) {
   sender.join();
 }
 
-TEST_F(shard_test, busy_polling_and_sleeping_together_take_no_longer_than_the_wait) {
+TEST_F(shards, busy_polling_and_sleeping_together_take_no_longer_than_the_wait) {
   stepping_clock steps;
   auto made = shard::create({.clock = &steps, .busy_poll = 10ms});
   ASSERT_TRUE(made);
@@ -373,7 +373,7 @@ TEST_F(shard_test, busy_polling_and_sleeping_together_take_no_longer_than_the_wa
   EXPECT_EQ((*made)->ring().statistics().waits, 0U);
 }
 
-TEST_F(shard_test, busy_polling_ends_although_the_clock_stands_still) {
+TEST_F(shards, busy_polling_ends_although_the_clock_stands_still) {
   create({.busy_poll = 1ms});
   settle();
   EXPECT_FALSE(home().run_once(1ms));

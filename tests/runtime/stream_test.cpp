@@ -27,7 +27,7 @@ std::string pattern(std::size_t bytes) {
   return text;
 }
 
-class stream_test : public shard_fixture {
+class streams : public shard_fixture {
  protected:
   void SetUp() override {
     shard_fixture::SetUp();
@@ -104,13 +104,13 @@ class stream_test : public shard_fixture {
   unique_fd far_;
 };
 
-TEST_F(stream_test, reads_what_is_there) {
+TEST_F(streams, reads_what_is_there) {
   send_all(far(), "hello");
   EXPECT_EQ(read().value(), "hello");
   EXPECT_EQ(near()->bytes_received(), 5U);
 }
 
-TEST_F(stream_test, a_read_waits_for_the_first_byte) {
+TEST_F(streams, a_read_waits_for_the_first_byte) {
   const auto got = start_read();
   settle();
   EXPECT_FALSE(got->has_value());
@@ -121,13 +121,13 @@ TEST_F(stream_test, a_read_waits_for_the_first_byte) {
   EXPECT_EQ(near()->conditions(), 0U);
 }
 
-TEST_F(stream_test, reading_no_bytes_ends_at_once_with_none) {
+TEST_F(streams, reading_no_bytes_ends_at_once_with_none) {
   EXPECT_EQ(read(0).value(), "");
   EXPECT_EQ(read_exactly(0).value(), "");
   EXPECT_EQ(near()->conditions(), 0U);
 }
 
-TEST_F(stream_test, writes_and_reads_of_every_size_arrive_whole) {
+TEST_F(streams, writes_and_reads_of_every_size_arrive_whole) {
   for (const std::size_t bytes : {0UL, 1UL, 64UL, 4096UL, 4097UL, 1UL << 20}) {
     SCOPED_TRACE(bytes);
     socket_pair pair = tcp_pair();
@@ -144,7 +144,7 @@ TEST_F(stream_test, writes_and_reads_of_every_size_arrive_whole) {
   }
 }
 
-TEST_F(stream_test, a_large_write_into_a_small_buffer_is_completed_piece_by_piece) {
+TEST_F(streams, a_large_write_into_a_small_buffer_is_completed_piece_by_piece) {
   connect(true);
   const std::string sent = pattern(1 << 20);
   const auto writing = start_write(sent);
@@ -162,7 +162,7 @@ TEST_F(stream_test, a_large_write_into_a_small_buffer_is_completed_piece_by_piec
   EXPECT_TRUE(got == sent);
 }
 
-TEST_F(stream_test, read_exactly_gathers_pieces) {
+TEST_F(streams, read_exactly_gathers_pieces) {
   const auto got = start_on(home(), read_text(near(), 6, true));
   for (const char* piece : {"ab", "cd", "ef"}) {
     settle();
@@ -173,7 +173,7 @@ TEST_F(stream_test, read_exactly_gathers_pieces) {
   EXPECT_EQ((*got)->value(), "abcdef");
 }
 
-TEST_F(stream_test, a_minimum_beyond_the_memory_means_all_of_the_memory) {
+TEST_F(streams, a_minimum_beyond_the_memory_means_all_of_the_memory) {
   for (const bool posted : {false, true}) {
     SCOPED_TRACE(posted);
     if (posted) post();
@@ -190,7 +190,7 @@ TEST_F(stream_test, a_minimum_beyond_the_memory_means_all_of_the_memory) {
   }
 }
 
-TEST_F(stream_test, the_end_of_the_stream_is_a_read_of_zero_bytes_again_and_again) {
+TEST_F(streams, the_end_of_the_stream_is_a_read_of_zero_bytes_again_and_again) {
   send_all(far(), "last");
   far().reset();
   EXPECT_EQ(read().value(), "last");
@@ -199,7 +199,7 @@ TEST_F(stream_test, the_end_of_the_stream_is_a_read_of_zero_bytes_again_and_agai
   EXPECT_NE(near()->conditions() & stream::ended, 0U);
 }
 
-TEST_F(stream_test, the_end_within_read_exactly_is_connection_closed) {
+TEST_F(streams, the_end_within_read_exactly_is_connection_closed) {
   send_all(far(), "ab");
   far().reset();
   const auto got = read_exactly(4);
@@ -210,7 +210,7 @@ TEST_F(stream_test, the_end_within_read_exactly_is_connection_closed) {
   EXPECT_EQ(got.error().detail(), "after 2 of 4 bytes");
 }
 
-TEST_F(stream_test, the_end_in_place_of_a_single_byte_is_connection_closed_too) {
+TEST_F(streams, the_end_in_place_of_a_single_byte_is_connection_closed_too) {
   far().reset();
   const auto got = read_exactly(1);
   ASSERT_FALSE(got);
@@ -218,7 +218,7 @@ TEST_F(stream_test, the_end_in_place_of_a_single_byte_is_connection_closed_too) 
   EXPECT_EQ(read(1).value(), "");
 }
 
-TEST_F(stream_test, a_reset_fails_reads_and_then_writes) {
+TEST_F(streams, a_reset_fails_reads_and_then_writes) {
   const auto reading = start_read();
   settle();
   far().reset_connection();
@@ -233,7 +233,7 @@ TEST_F(stream_test, a_reset_fails_reads_and_then_writes) {
   EXPECT_EQ((*writing)->error(), errc::connection_reset);
 }
 
-TEST_F(stream_test, a_read_ends_with_read_timeout_and_the_stream_still_works) {
+TEST_F(streams, a_read_ends_with_read_timeout_and_the_stream_still_works) {
   const auto got = start_read();
   settle();
   pass(30s - 1ms);
@@ -246,7 +246,7 @@ TEST_F(stream_test, a_read_ends_with_read_timeout_and_the_stream_still_works) {
   EXPECT_EQ(read().value(), "late");
 }
 
-TEST_F(stream_test, a_read_on_a_posted_receive_times_out_and_loses_no_byte) {
+TEST_F(streams, a_read_on_a_posted_receive_times_out_and_loses_no_byte) {
   post();
   const auto got = start_read();
   settle();
@@ -258,7 +258,7 @@ TEST_F(stream_test, a_read_on_a_posted_receive_times_out_and_loses_no_byte) {
   EXPECT_EQ(read().value(), "late");
 }
 
-TEST_F(stream_test, a_write_ends_with_write_timeout_when_the_peer_does_not_read) {
+TEST_F(streams, a_write_ends_with_write_timeout_when_the_peer_does_not_read) {
   connect(true);
   const auto writing = start_write(std::string(1 << 20, 'x'));
   settle();
@@ -273,7 +273,7 @@ TEST_F(stream_test, a_write_ends_with_write_timeout_when_the_peer_does_not_read)
   EXPECT_NE(near()->conditions() & stream::interrupted, 0U);
 }
 
-TEST_F(stream_test, cancelling_a_large_write_ends_it_and_tells_how_far_it_came) {
+TEST_F(streams, cancelling_a_large_write_ends_it_and_tells_how_far_it_came) {
   connect(true);
   const std::string sent = pattern(1 << 20);
   std::optional<error> why;
@@ -303,7 +303,7 @@ TEST_F(stream_test, cancelling_a_large_write_ends_it_and_tells_how_far_it_came) 
   EXPECT_TRUE(std::string_view(sent).starts_with(got));
 }
 
-TEST_F(stream_test, in_a_cancelled_scope_reads_and_writes_end_at_once) {
+TEST_F(streams, in_a_cancelled_scope_reads_and_writes_end_at_once) {
   std::vector<errc> how;
   scope cancelled(home());
   cancelled.cancel();
@@ -320,7 +320,7 @@ TEST_F(stream_test, in_a_cancelled_scope_reads_and_writes_end_at_once) {
   EXPECT_NE(near()->conditions() & stream::interrupted, 0U);
 }
 
-TEST_F(stream_test, a_second_read_or_write_at_the_same_time_is_refused_and_harms_nothing) {
+TEST_F(streams, a_second_read_or_write_at_the_same_time_is_refused_and_harms_nothing) {
   connect(true);
   const auto first_read = start_read();
   const auto first_write = start_write(std::string(1 << 20, 'x'));
@@ -340,7 +340,7 @@ TEST_F(stream_test, a_second_read_or_write_at_the_same_time_is_refused_and_harms
   EXPECT_TRUE(first_write->value());
 }
 
-TEST_F(stream_test, a_posted_receive_is_the_first_read) {
+TEST_F(streams, a_posted_receive_is_the_first_read) {
   post();
   EXPECT_TRUE(near()->receive_posted());
   const std::uint64_t before = home().ring().statistics().submissions;
@@ -354,7 +354,7 @@ TEST_F(stream_test, a_posted_receive_is_the_first_read) {
   EXPECT_EQ(near()->conditions(), 0U);
 }
 
-TEST_F(stream_test, what_a_posted_receive_brought_is_read_in_pieces) {
+TEST_F(streams, what_a_posted_receive_brought_is_read_in_pieces) {
   post();
   send_all(far(), "abcdef");
   ASSERT_TRUE(until([&] { return (near()->conditions() & stream::has_data) != 0; }));
@@ -366,7 +366,7 @@ TEST_F(stream_test, what_a_posted_receive_brought_is_read_in_pieces) {
   EXPECT_EQ(read().value(), "more");
 }
 
-TEST_F(stream_test, data_larger_than_the_buffer_is_read_in_order) {
+TEST_F(streams, data_larger_than_the_buffer_is_read_in_order) {
   use_buffers(2, 64);
   for (int round = 0; round < 10; ++round) {
     post();
@@ -380,7 +380,7 @@ TEST_F(stream_test, data_larger_than_the_buffer_is_read_in_order) {
   }
 }
 
-TEST_F(stream_test, bytes_left_in_the_kernel_are_marked) {
+TEST_F(streams, bytes_left_in_the_kernel_are_marked) {
   use_buffers(2, 64);
   post();
   send_all(far(), std::string(65, 'x'));
@@ -392,7 +392,7 @@ TEST_F(stream_test, bytes_left_in_the_kernel_are_marked) {
   EXPECT_EQ(near()->conditions() & stream::more_data, 0U);
 }
 
-TEST_F(stream_test, with_all_buffers_in_use_the_bytes_are_read_directly) {
+TEST_F(streams, with_all_buffers_in_use_the_bytes_are_read_directly) {
   use_buffers(1, 64);
   socket_pair other = tcp_pair();
   socket holder = adopt(other.near);
@@ -409,7 +409,7 @@ TEST_F(stream_test, with_all_buffers_in_use_the_bytes_are_read_directly) {
   EXPECT_EQ(near()->failure(), 0);
 }
 
-TEST_F(stream_test, the_end_and_a_reset_complete_a_posted_receive) {
+TEST_F(streams, the_end_and_a_reset_complete_a_posted_receive) {
   post();
   far().reset();
   ASSERT_TRUE(until([&] { return !near()->receive_posted(); }));
@@ -422,7 +422,7 @@ TEST_F(stream_test, the_end_and_a_reset_complete_a_posted_receive) {
   EXPECT_EQ(read().error(), errc::connection_reset);
 }
 
-TEST_F(stream_test, a_timeout_that_is_never_waits_for_ever) {
+TEST_F(streams, a_timeout_that_is_never_waits_for_ever) {
   socket_pair pair = tcp_pair();
   io_timeouts never;
   never.read = duration::max();
@@ -445,7 +445,7 @@ TEST_F(stream_test, a_timeout_that_is_never_waits_for_ever) {
   EXPECT_TRUE(until([&] { return ended; }));
 }
 
-TEST_F(stream_test, a_reader_that_always_finds_bytes_lets_others_run) {
+TEST_F(streams, a_reader_that_always_finds_bytes_lets_others_run) {
   send_all(far(), std::string(4000, 'x'));
   post();
   ASSERT_TRUE(until([&] { return (near()->conditions() & stream::has_data) != 0; }));

@@ -15,7 +15,7 @@
 namespace conpool::test {
 namespace {
 
-using task_test = shard_fixture;
+using tasks = shard_fixture;
 
 task<int> give(int value) {
   co_return value;
@@ -35,7 +35,7 @@ task<void> note(std::vector<int>& into, int value) {
   co_return;
 }
 
-TEST_F(task_test, nothing_runs_before_it_is_awaited) {
+TEST_F(tasks, nothing_runs_before_it_is_awaited) {
   std::vector<int> seen;
   ASSERT_TRUE(run([&]() -> task<void> {
     auto lazy = note(seen, 2);
@@ -46,7 +46,7 @@ TEST_F(task_test, nothing_runs_before_it_is_awaited) {
   EXPECT_EQ(seen, (std::vector<int>{1, 2, 3}));
 }
 
-TEST_F(task_test, one_that_is_never_awaited_never_runs_and_leaks_nothing) {
+TEST_F(tasks, one_that_is_never_awaited_never_runs_and_leaks_nothing) {
   std::vector<int> seen;
   {
     auto dropped = note(seen, 1);
@@ -54,7 +54,7 @@ TEST_F(task_test, one_that_is_never_awaited_never_runs_and_leaks_nothing) {
   EXPECT_TRUE(seen.empty());
 }
 
-TEST_F(task_test, values_come_out_also_those_that_can_only_be_moved) {
+TEST_F(tasks, values_come_out_also_those_that_can_only_be_moved) {
   ASSERT_TRUE(run([]() -> task<void> {
     auto number = co_await give(7);
     EXPECT_EQ(number, 7);
@@ -63,7 +63,7 @@ TEST_F(task_test, values_come_out_also_those_that_can_only_be_moved) {
   }));
 }
 
-TEST_F(task_test, exceptions_come_out_of_the_await_through_every_level) {
+TEST_F(tasks, exceptions_come_out_of_the_await_through_every_level) {
   std::string caught;
   const auto middle = [](std::string text) -> task<int> {
     auto inner = throw_up(text);
@@ -81,7 +81,7 @@ TEST_F(task_test, exceptions_come_out_of_the_await_through_every_level) {
   EXPECT_EQ(caught, "deep down");
 }
 
-TEST_F(task_test, an_exception_after_a_suspension_comes_out_too) {
+TEST_F(tasks, an_exception_after_a_suspension_comes_out_too) {
   bool caught = false;
   const auto later = [](shard& home) -> task<void> {
     co_await home.yield();
@@ -98,7 +98,7 @@ TEST_F(task_test, an_exception_after_a_suspension_comes_out_too) {
   EXPECT_TRUE(caught);
 }
 
-TEST_F(task_test, it_can_be_moved_before_it_is_awaited) {
+TEST_F(tasks, it_can_be_moved_before_it_is_awaited) {
   ASSERT_TRUE(run([]() -> task<void> {
     auto first = give(1);
     auto second = give(2);
@@ -108,7 +108,7 @@ TEST_F(task_test, it_can_be_moved_before_it_is_awaited) {
   }));
 }
 
-TEST_F(task_test, arguments_live_until_the_task_is_destroyed) {
+TEST_F(tasks, arguments_live_until_the_task_is_destroyed) {
   auto watched = std::make_shared<int>(5);
   const auto hold = [](std::shared_ptr<int> kept, shard& home) -> task<int> {
     co_await home.yield();
@@ -125,7 +125,7 @@ TEST_F(task_test, arguments_live_until_the_task_is_destroyed) {
   }));
 }
 
-TEST_F(task_test, a_million_awaits_of_what_is_done_at_once_need_no_stack) {
+TEST_F(tasks, a_million_awaits_of_what_is_done_at_once_need_no_stack) {
   std::uint64_t sum = 0;
   ASSERT_TRUE(run([&]() -> task<void> {
     for (int i = 0; i < 1'000'000; ++i) {
@@ -142,14 +142,14 @@ task<int> descend(int depth) {
   co_return below + 1;
 }
 
-TEST_F(task_test, a_recursion_a_thousand_deep_comes_back) {
+TEST_F(tasks, a_recursion_a_thousand_deep_comes_back) {
   ASSERT_TRUE(run([]() -> task<void> {
     auto depth = co_await descend(1000);
     EXPECT_EQ(depth, 1000);
   }));
 }
 
-TEST_F(task_test, a_long_loop_without_suspension_lets_other_tasks_run) {
+TEST_F(tasks, a_long_loop_without_suspension_lets_other_tasks_run) {
   bool other_ran = false;
   bool seen_in_loop = false;
   bool ended = false;

@@ -34,7 +34,7 @@ struct logged_timer : timer_node {
   std::function<void(logged_timer&)> then;
 };
 
-class TimerWheel : public ::testing::Test {
+class timer_wheels : public ::testing::Test {
  protected:
   time_point at(duration after_start) const { return start_ + after_start; }
   std::size_t advance(duration after_start) { return wheel_.advance(at(after_start)); }
@@ -45,14 +45,14 @@ class TimerWheel : public ::testing::Test {
   logged_timer a_{1, log_}, b_{2, log_}, c_{3, log_};
 };
 
-TEST_F(TimerWheel, StartsEmpty) {
+TEST_F(timer_wheels, starts_empty) {
   EXPECT_TRUE(wheel_.empty());
   EXPECT_EQ(wheel_.size(), 0u);
   EXPECT_EQ(wheel_.next_deadline(), std::nullopt);
   EXPECT_EQ(advance(1h), 0u);
 }
 
-TEST_F(TimerWheel, FiresOnceAtItsDeadlineAndNotBefore) {
+TEST_F(timer_wheels, fires_once_at_its_deadline_and_not_before) {
   wheel_.arm(a_, at(10ms));
   EXPECT_TRUE(a_.armed());
   EXPECT_EQ(a_.deadline_tick(), 10u);
@@ -66,7 +66,7 @@ TEST_F(TimerWheel, FiresOnceAtItsDeadlineAndNotBefore) {
   EXPECT_EQ(log_, (std::vector{1}));
 }
 
-TEST_F(TimerWheel, ADeadlineBetweenTicksIsRoundedUp) {
+TEST_F(timer_wheels, a_deadline_between_ticks_is_rounded_up) {
   wheel_.arm(a_, at(10ms + 1ns));
   EXPECT_EQ(advance(10ms + 1ns), 0u);
   EXPECT_EQ(advance(11ms - 1ns), 0u);
@@ -74,7 +74,7 @@ TEST_F(TimerWheel, ADeadlineBetweenTicksIsRoundedUp) {
   EXPECT_EQ(advance(11ms), 1u);
 }
 
-TEST_F(TimerWheel, IsNeverEarlyAtTheEdgesOfEachLevel) {
+TEST_F(timer_wheels, is_never_early_at_the_edges_of_each_level) {
   for (unsigned bits = 0; bits < 40; ++bits) {
     for (int edge : {-1, 0, 1}) {
       const auto ticks = static_cast<std::int64_t>((std::uint64_t{1} << bits) + 5 + edge);
@@ -89,7 +89,7 @@ TEST_F(TimerWheel, IsNeverEarlyAtTheEdgesOfEachLevel) {
   }
 }
 
-TEST_F(TimerWheel, FiresInTheOrderOfDeadlinesWhateverTheOrderOfArming) {
+TEST_F(timer_wheels, fires_in_the_order_of_deadlines_whatever_the_order_of_arming) {
   std::deque<logged_timer> timers;
   const std::vector<int> ms = {70000, 3, 64, 63, 4096, 65, 1, 262144, 5000, 4095, 128, 2};
   for (int deadline : ms) {
@@ -100,7 +100,7 @@ TEST_F(TimerWheel, FiresInTheOrderOfDeadlinesWhateverTheOrderOfArming) {
   EXPECT_EQ(log_, (std::vector{1, 2, 3, 63, 64, 65, 128, 4095, 4096, 5000, 70000, 262144}));
 }
 
-TEST_F(TimerWheel, EqualTicksFireInTheOrderOfArming) {
+TEST_F(timer_wheels, equal_ticks_fire_in_the_order_of_arming) {
   wheel_.arm(a_, at(5000ms));
   wheel_.arm(b_, at(4999ms + 1us));
   advance(4990ms);
@@ -109,7 +109,7 @@ TEST_F(TimerWheel, EqualTicksFireInTheOrderOfArming) {
   EXPECT_EQ(log_, (std::vector{1, 2, 3}));
 }
 
-TEST_F(TimerWheel, WhatIsDueAlreadyFiresInTheNextAdvance) {
+TEST_F(timer_wheels, what_is_due_already_fires_in_the_next_advance) {
   advance(100ms);
   wheel_.arm(a_, at(99ms));
   wheel_.arm(b_, at(100ms));
@@ -120,7 +120,7 @@ TEST_F(TimerWheel, WhatIsDueAlreadyFiresInTheNextAdvance) {
   EXPECT_EQ(log_, (std::vector{1, 2, 3}));
 }
 
-TEST_F(TimerWheel, CancelWorksInEveryState) {
+TEST_F(timer_wheels, cancel_works_in_every_state) {
   wheel_.cancel(a_);  // never armed
   wheel_.arm(a_, at(10ms));
   wheel_.cancel(a_);  // in a slot of its own
@@ -142,7 +142,7 @@ TEST_F(TimerWheel, CancelWorksInEveryState) {
   EXPECT_EQ(log_, (std::vector{2}));
 }
 
-TEST_F(TimerWheel, ArmingAgainMovesTheDeadlineBothWays) {
+TEST_F(timer_wheels, arming_again_moves_the_deadline_both_ways) {
   wheel_.arm(a_, at(10ms));
   wheel_.arm(a_, at(5s));
   EXPECT_EQ(wheel_.size(), 1u);
@@ -154,7 +154,7 @@ TEST_F(TimerWheel, ArmingAgainMovesTheDeadlineBothWays) {
   EXPECT_EQ(log_, (std::vector{2, 1}));
 }
 
-TEST_F(TimerWheel, ACallbackMayArmItselfAgain) {
+TEST_F(timer_wheels, a_callback_may_arm_itself_again) {
   a_.then = [&](logged_timer& self) {
     if (log_.size() < 3) wheel_.arm(self, at(static_cast<int>(log_.size() + 1) * 10ms));
   };
@@ -166,7 +166,7 @@ TEST_F(TimerWheel, ACallbackMayArmItselfAgain) {
   EXPECT_TRUE(wheel_.empty());
 }
 
-TEST_F(TimerWheel, WhatACallbackArmsFiresInTheNextAdvanceEvenIfDue) {
+TEST_F(timer_wheels, what_a_callback_arms_fires_in_the_next_advance_even_if_due) {
   // The jump makes 30 ms due before the callback of 10 ms arms it.
   a_.then = [&](logged_timer& self) {
     wheel_.arm(self, at(20ms));
@@ -181,7 +181,7 @@ TEST_F(TimerWheel, WhatACallbackArmsFiresInTheNextAdvanceEvenIfDue) {
   EXPECT_EQ(log_, (std::vector{1, 1, 2}));
 }
 
-TEST_F(TimerWheel, ACallbackMayCancelAndPostponeWhatIsAboutToFire) {
+TEST_F(timer_wheels, a_callback_may_cancel_and_postpone_what_is_about_to_fire) {
   wheel_.arm(a_, at(10ms));
   wheel_.arm(b_, at(10ms));
   wheel_.arm(c_, at(11ms));
@@ -196,7 +196,7 @@ TEST_F(TimerWheel, ACallbackMayCancelAndPostponeWhatIsAboutToFire) {
   EXPECT_EQ(log_, (std::vector{1, 3}));
 }
 
-TEST_F(TimerWheel, ACallbackMayCancelTheLastThatIsAboutToFire) {
+TEST_F(timer_wheels, a_callback_may_cancel_the_last_that_is_about_to_fire) {
   wheel_.arm(a_, at(10ms));
   wheel_.arm(b_, at(10ms));
   a_.then = [&](logged_timer&) {
@@ -208,7 +208,7 @@ TEST_F(TimerWheel, ACallbackMayCancelTheLastThatIsAboutToFire) {
   EXPECT_TRUE(wheel_.empty());
 }
 
-TEST_F(TimerWheel, ACallbackMayDestroyItselfAndOthers) {
+TEST_F(timer_wheels, a_callback_may_destroy_itself_and_others) {
   auto self = std::make_unique<logged_timer>(7, log_);
   auto other = std::make_unique<logged_timer>(8, log_);
   self->then = [&](logged_timer&) {
@@ -225,7 +225,7 @@ TEST_F(TimerWheel, ACallbackMayDestroyItselfAndOthers) {
   EXPECT_EQ(other, nullptr);
 }
 
-TEST_F(TimerWheel, NextDeadlineIsExactWithinARoundAndNeverLate) {
+TEST_F(timer_wheels, next_deadline_is_exact_within_a_round_and_never_late) {
   advance(10ms);
   wheel_.arm(a_, at(63ms));
   EXPECT_EQ(wheel_.next_deadline(), at(63ms));
@@ -237,7 +237,7 @@ TEST_F(TimerWheel, NextDeadlineIsExactWithinARoundAndNeverLate) {
   EXPECT_EQ(advance(100ms), 1u);
 }
 
-TEST_F(TimerWheel, SleepingUntilNextDeadlineReachesAnyDeadlineInAFewWakes) {
+TEST_F(timer_wheels, sleeping_until_next_deadline_reaches_any_deadline_in_a_few_wakes) {
   const std::int64_t ms = std::int64_t{5} * 365 * 24 * 3600 * 1000 + 1;
   wheel_.arm(a_, at(ms * 1ms));
   int wakes = 0;
@@ -253,7 +253,7 @@ TEST_F(TimerWheel, SleepingUntilNextDeadlineReachesAnyDeadlineInAFewWakes) {
   EXPECT_EQ(now, at(ms * 1ms));
 }
 
-TEST_F(TimerWheel, TheFarthestTimePointIsALegalDeadline) {
+TEST_F(timer_wheels, the_farthest_time_point_is_a_legal_deadline) {
   wheel_.arm(a_, time_point::max());
   wheel_.arm(b_, at(1s));
   EXPECT_EQ(advance(std::chrono::hours(24 * 365 * 100)), 1u);
@@ -266,7 +266,7 @@ TEST_F(TimerWheel, TheFarthestTimePointIsALegalDeadline) {
   EXPECT_TRUE(wheel_.empty());
 }
 
-TEST_F(TimerWheel, AStartBeforeTheEpochDoesNotOverflow) {
+TEST_F(timer_wheels, a_start_before_the_epoch_does_not_overflow) {
   timer_wheel wheel(time_point::min());
   wheel.arm(a_, time_point::max());
   wheel.arm(b_, time_point::min() + 5ms);
@@ -275,7 +275,7 @@ TEST_F(TimerWheel, AStartBeforeTheEpochDoesNotOverflow) {
   wheel.cancel(a_);
 }
 
-TEST_F(TimerWheel, AJumpAheadFiresAllInOrder) {
+TEST_F(timer_wheels, a_jump_ahead_fires_all_in_order) {
   std::deque<logged_timer> timers;
   for (int n = 0; n < 1000; ++n) {
     wheel_.arm(timers.emplace_back(n, log_), at(n * n * 7ms));
@@ -288,7 +288,7 @@ TEST_F(TimerWheel, AJumpAheadFiresAllInOrder) {
   EXPECT_EQ(advance(24h), 1u);
 }
 
-TEST_F(TimerWheel, AClockThatStandsStillOrGoesBackFiresNothingEarly) {
+TEST_F(timer_wheels, a_clock_that_stands_still_or_goes_back_fires_nothing_early) {
   advance(50ms);
   wheel_.arm(a_, at(60ms));
   EXPECT_EQ(advance(50ms), 0u);
@@ -300,7 +300,7 @@ TEST_F(TimerWheel, AClockThatStandsStillOrGoesBackFiresNothingEarly) {
 }
 
 #ifndef NDEBUG
-TEST_F(TimerWheel, DyingWhileArmedIsAsserted) {
+TEST_F(timer_wheels, dying_while_armed_is_asserted) {
   EXPECT_DEATH(
       {
         logged_timer d(4, log_);
@@ -425,17 +425,17 @@ void run_against_reference(std::uint64_t seed) {
   for (int step = 0; step < 100'000 && !::testing::Test::HasFailure(); ++step) test.step();
 }
 
-TEST(TimerWheelRandom, AgreesWithAnOrderedMapForAFixedSeed) {
+TEST(timer_wheel_at_random, agrees_with_an_ordered_map_for_a_fixed_seed) {
   run_against_reference(1);
 }
 
 // A new seed each time; a failure names it, and CONPOOL_SEED=n runs it again.
-TEST(TimerWheelRandom, AgreesWithAnOrderedMapForAnySeed) {
+TEST(timer_wheel_at_random, agrees_with_an_ordered_map_for_any_seed) {
   const char* given = std::getenv("CONPOOL_SEED");
   run_against_reference(given != nullptr ? std::stoull(given) : std::random_device()());
 }
 
-TEST(Clock, TheMonotonicClockIsTheSteadyClock) {
+TEST(clock, the_monotonic_clock_is_the_steady_clock) {
   const time_point before = std::chrono::steady_clock::now();
   const time_point reading = monotonic_clock().now();
   const time_point after = std::chrono::steady_clock::now();
@@ -443,7 +443,7 @@ TEST(Clock, TheMonotonicClockIsTheSteadyClock) {
   EXPECT_LE(reading, after);
 }
 
-TEST(Clock, AManualClockMovesOnlyWhenTold) {
+TEST(clock, a_manual_clock_moves_only_when_told) {
   manual_clock clock(time_point(5s));
   EXPECT_EQ(clock.now(), time_point(5s));
   EXPECT_EQ(clock.now(), time_point(5s));

@@ -32,12 +32,12 @@ std::unique_ptr<shard> attached_shard() {
   return std::move(*made);
 }
 
-class WrongThreadDeathTest : public ::testing::Test {
+class wrong_threads : public ::testing::Test {
  protected:
   void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 };
 
-TEST_F(WrongThreadDeathTest, turning_a_shard) {
+TEST_F(wrong_threads, turning_a_shard_is_asserted) {
   EXPECT_DEATH(
       {
         auto home = attached_shard();
@@ -46,7 +46,7 @@ TEST_F(WrongThreadDeathTest, turning_a_shard) {
       "belongs to the first thread that turned it");
 }
 
-TEST_F(WrongThreadDeathTest, stopping_a_shard) {
+TEST_F(wrong_threads, stopping_a_shard_is_asserted) {
   EXPECT_DEATH(
       {
         auto home = attached_shard();
@@ -55,7 +55,7 @@ TEST_F(WrongThreadDeathTest, stopping_a_shard) {
       wrong_thread);
 }
 
-TEST_F(WrongThreadDeathTest, destroying_a_shard) {
+TEST_F(wrong_threads, destroying_a_shard_is_asserted) {
   EXPECT_DEATH(
       {
         auto home = attached_shard();
@@ -64,7 +64,7 @@ TEST_F(WrongThreadDeathTest, destroying_a_shard) {
       wrong_thread);
 }
 
-TEST_F(WrongThreadDeathTest, spawning_on_a_shard) {
+TEST_F(wrong_threads, spawning_on_a_shard_is_asserted) {
   EXPECT_DEATH(
       {
         auto home = attached_shard();
@@ -73,7 +73,7 @@ TEST_F(WrongThreadDeathTest, spawning_on_a_shard) {
       "another thread|first thread that turned it");
 }
 
-TEST_F(WrongThreadDeathTest, opening_a_listener_or_a_socket) {
+TEST_F(wrong_threads, opening_a_listener_or_a_socket_is_asserted) {
   const auto listen = [] {
     auto home = attached_shard();
     elsewhere(
@@ -88,7 +88,7 @@ TEST_F(WrongThreadDeathTest, opening_a_listener_or_a_socket) {
   EXPECT_DEATH(open(), wrong_thread);
 }
 
-TEST_F(WrongThreadDeathTest, closing_a_socket) {
+TEST_F(wrong_threads, closing_a_socket_is_asserted) {
   const auto close = [] {
     auto home = attached_shard();
     socket_pair pair = tcp_pair();
@@ -98,7 +98,7 @@ TEST_F(WrongThreadDeathTest, closing_a_socket) {
   EXPECT_DEATH(close(), wrong_thread);
 }
 
-TEST_F(WrongThreadDeathTest, awaiting_a_socket_of_another_shard) {
+TEST_F(wrong_threads, awaiting_a_socket_of_another_shard_is_asserted) {
   const auto read = [] {
     auto home = attached_shard();
     socket_pair pair = tcp_pair();
@@ -121,7 +121,7 @@ task<lease> borrow(pool& backends, endpoint to) {
   co_return std::move(*lent);
 }
 
-TEST_F(WrongThreadDeathTest, acquiring_from_a_pool) {
+TEST_F(wrong_threads, acquiring_from_a_pool_is_asserted) {
   const auto acquire = [] {
     auto home = attached_shard();
     echo_server server(*home);
@@ -131,7 +131,7 @@ TEST_F(WrongThreadDeathTest, acquiring_from_a_pool) {
   EXPECT_DEATH(acquire(), wrong_thread);
 }
 
-TEST_F(WrongThreadDeathTest, releasing_a_lease) {
+TEST_F(wrong_threads, releasing_a_lease_is_asserted) {
   const auto release = [] {
     auto home = attached_shard();
     echo_server server(*home);
@@ -142,7 +142,7 @@ TEST_F(WrongThreadDeathTest, releasing_a_lease) {
   EXPECT_DEATH(release(), wrong_thread);
 }
 
-TEST_F(WrongThreadDeathTest, blocking_a_shard_in_run) {
+TEST_F(wrong_threads, blocking_a_shard_in_run_is_asserted) {
   const auto block = [] {
     auto rt = runtime::create({.shards = 1});
     (*rt)->run([&]() -> task<void> {
@@ -153,7 +153,7 @@ TEST_F(WrongThreadDeathTest, blocking_a_shard_in_run) {
   EXPECT_DEATH(block(), "run\\(\\) blocks");
 }
 
-TEST_F(WrongThreadDeathTest, destroying_a_scope_with_tasks_in_it) {
+TEST_F(wrong_threads, destroying_a_scope_with_tasks_in_it_is_asserted) {
   const auto forget = [] {
     auto home = attached_shard();
     scope forgotten(*home);
@@ -162,7 +162,7 @@ TEST_F(WrongThreadDeathTest, destroying_a_scope_with_tasks_in_it) {
   EXPECT_DEATH(forget(), "before its tasks were joined");
 }
 
-TEST_F(WrongThreadDeathTest, destroying_an_operation_in_flight) {
+TEST_F(wrong_threads, destroying_an_operation_in_flight_is_asserted) {
   const auto drop = [] {
     auto home = attached_shard();
     operation op([](operation&) noexcept {});
@@ -171,7 +171,7 @@ TEST_F(WrongThreadDeathTest, destroying_an_operation_in_flight) {
   EXPECT_DEATH(drop(), "destroyed while in flight");
 }
 
-TEST_F(WrongThreadDeathTest, awaiting_a_task_twice) {
+TEST_F(wrong_threads, awaiting_a_task_twice_is_asserted) {
   const auto twice = [] {
     auto home = attached_shard();
     run_on(*home, []() -> task<void> {

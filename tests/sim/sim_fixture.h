@@ -22,7 +22,7 @@
 #include <conpool/runtime/shard.h>
 #include <conpool/runtime/task.h>
 
-#include <tests/sim/network.h>
+#include <tests/sim/kernel/network.h>
 
 // In a coroutine: fails the test and returns if a result is an error.
 #define CO_CHECK(outcome)                                             \

@@ -23,7 +23,7 @@ constexpr std::size_t server_random_at = server_version_at + 2;
 constexpr std::size_t server_session_at = server_random_at + 32;
 constexpr std::size_t sentinel_at = server_session_at - 8;  // RFC 8446, 4.1.3
 
-class downgrade_test : public tls_test {
+class tls_downgrade : public tls_test {
  protected:
   // A handshake whose ServerHello is changed on its way; what the client makes of it.
   template <typename Change>
@@ -62,7 +62,7 @@ class downgrade_test : public tls_test {
 
 // The attack itself: both have TLS 1.3, and the client's offer of it is hidden from the server,
 // which then says in its random what it would have chosen.
-TEST_F(downgrade_test, an_offer_of_1_3_that_was_taken_out_is_noticed_by_the_servers_random) {
+TEST_F(tls_downgrade, an_offer_of_1_3_that_was_taken_out_is_noticed_by_the_servers_random) {
   session both(client(), server());
   both.client.step();
   constexpr std::array supported_versions{std::byte{0}, std::byte{43}, std::byte{0}};
@@ -77,7 +77,7 @@ TEST_F(downgrade_test, an_offer_of_1_3_that_was_taken_out_is_noticed_by_the_serv
   expect_reason(refusal(both), errc::tls_protocol, "TLS13_DOWNGRADE");
 }
 
-TEST_F(downgrade_test, the_marks_of_a_downgrade_to_1_2_and_below_are_both_refused) {
+TEST_F(tls_downgrade, the_marks_of_a_downgrade_to_1_2_and_below_are_both_refused) {
   for (const std::string_view mark : {std::string_view("DOWNGRD\1", 8), {"DOWNGRD\0", 8}}) {
     const error why =
         after(tls::version::tls_1_2, [&](bytes& flight) { put(flight, sentinel_at, mark); });
@@ -86,14 +86,14 @@ TEST_F(downgrade_test, the_marks_of_a_downgrade_to_1_2_and_below_are_both_refuse
 }
 
 // Who asks for 1.2 only is not downgraded by a server that could do more.
-TEST_F(downgrade_test, the_mark_is_no_concern_of_a_client_of_1_2) {
+TEST_F(tls_downgrade, the_mark_is_no_concern_of_a_client_of_1_2) {
   auto options = client_options();
   options.max_version = tls::version::tls_1_2;
   session both(client(std::move(options)), server());
   EXPECT_TRUE(both.shake()) << both.client.why();
 }
 
-TEST_F(downgrade_test, a_server_that_answers_in_an_old_version_is_refused) {
+TEST_F(tls_downgrade, a_server_that_answers_in_an_old_version_is_refused) {
   for (const unsigned old : {0x0300U, 0x0301U, 0x0302U}) {
     const error why =
         after(tls::version::tls_1_2, [&](bytes& flight) { put16(flight, server_version_at, old); });
@@ -101,7 +101,7 @@ TEST_F(downgrade_test, a_server_that_answers_in_an_old_version_is_refused) {
   }
 }
 
-TEST_F(downgrade_test, a_server_that_chooses_a_cipher_that_was_not_offered_is_refused) {
+TEST_F(tls_downgrade, a_server_that_chooses_a_cipher_that_was_not_offered_is_refused) {
   const std::pair<unsigned, const char*> table[] = {{0x000a, "3DES"},
                                                     {0x002f, "RSA key exchange"},
                                                     {0xc009, "CBC with SHA-1"},
@@ -122,7 +122,7 @@ TEST_F(downgrade_test, a_server_that_chooses_a_cipher_that_was_not_offered_is_re
 }
 
 // Servers that have nothing newer; the alert is theirs.
-TEST_F(downgrade_test, servers_of_1_0_and_1_1_only_are_refused) {
+TEST_F(tls_downgrade, servers_of_1_0_and_1_1_only_are_refused) {
   for (const std::uint16_t only : {TLS1_VERSION, TLS1_1_VERSION}) {
     session both(client(), server());
     ASSERT_EQ(SSL_set_min_proto_version(both.server.stream.native(), TLS1_VERSION), 1);

@@ -13,7 +13,7 @@ namespace {
 using tls::handshake_step;
 using tls::stream_state;
 
-class handshake_test : public tls_test, public ::testing::WithParamInterface<tls::version> {
+class tls_handshake : public tls_test, public ::testing::WithParamInterface<tls::version> {
  protected:
   tls::shard_context& client_of_version() {
     auto options = client_options();
@@ -22,7 +22,7 @@ class handshake_test : public tls_test, public ::testing::WithParamInterface<tls
   }
 };
 
-TEST_P(handshake_test, both_ends_open_and_hear_each_other) {
+TEST_P(tls_handshake, both_ends_open_and_hear_each_other) {
   session both(client_of_version(), server());
   ASSERT_TRUE(both.shake()) << both.client.why() << both.server.why();
   EXPECT_EQ(both.client.stream.version(), GetParam());
@@ -37,7 +37,7 @@ TEST_P(handshake_test, both_ends_open_and_hear_each_other) {
 }
 
 // Each flight cut in two at every offset, both ways: the machine does not care where.
-TEST_P(handshake_test, flights_may_be_cut_at_every_offset) {
+TEST_P(tls_handshake, flights_may_be_cut_at_every_offset) {
   tls::shard_context& client_side = client_of_version();
   tls::server_context& server_side = server();
   std::size_t longest = 1;
@@ -62,7 +62,7 @@ TEST_P(handshake_test, flights_may_be_cut_at_every_offset) {
   EXPECT_GT(longest, 400U);
 }
 
-TEST_P(handshake_test, one_byte_at_a_time) {
+TEST_P(tls_handshake, one_byte_at_a_time) {
   session both(client_of_version(), server());
   while (!both.open()) {
     for (end* one : {&both.client, &both.server}) {
@@ -80,7 +80,7 @@ TEST_P(handshake_test, one_byte_at_a_time) {
 }
 
 // A slab of a few bytes is filled again and again, and nothing is lost.
-TEST_P(handshake_test, works_with_a_slab_that_is_too_small) {
+TEST_P(tls_handshake, works_with_a_slab_that_is_too_small) {
   session both(client_of_version(), server());
   for (int round = 0; round < 4000 && !both.open(); ++round) {
     for (end* one : {&both.client, &both.server}) {
@@ -93,7 +93,7 @@ TEST_P(handshake_test, works_with_a_slab_that_is_too_small) {
   both.expect_echo();
 }
 
-TEST_P(handshake_test, large_data_goes_both_ways_in_whole_records) {
+TEST_P(tls_handshake, large_data_goes_both_ways_in_whole_records) {
   session both(client_of_version(), server());
   ASSERT_TRUE(both.shake());
   std::string large(300'000, 'x');
@@ -108,7 +108,7 @@ TEST_P(handshake_test, large_data_goes_both_ways_in_whole_records) {
   EXPECT_EQ(got, large);
 }
 
-TEST_P(handshake_test, small_parts_become_one_record) {
+TEST_P(tls_handshake, small_parts_become_one_record) {
   session both(client_of_version(), server());
   ASSERT_TRUE(both.shake());
   const bytes part(64, std::byte{'p'});
@@ -121,7 +121,7 @@ TEST_P(handshake_test, small_parts_become_one_record) {
   EXPECT_EQ(both.server.read().value(), std::string(2048, 'p'));
 }
 
-TEST_P(handshake_test, a_record_is_never_written_in_part) {
+TEST_P(tls_handshake, a_record_is_never_written_in_part) {
   session both(client_of_version(), server());
   ASSERT_TRUE(both.shake());
   const bytes large(40'000, std::byte{'x'});
@@ -137,7 +137,7 @@ TEST_P(handshake_test, a_record_is_never_written_in_part) {
   EXPECT_EQ(both.server.read().value().size(), tls::record_bytes_max);
 }
 
-TEST_P(handshake_test, a_partial_record_is_taken_at_once) {
+TEST_P(tls_handshake, a_partial_record_is_taken_at_once) {
   session both(client_of_version(), server());
   ASSERT_TRUE(both.shake());
   ASSERT_EQ(both.client.read().value(), "");  // tickets
@@ -154,13 +154,13 @@ TEST_P(handshake_test, a_partial_record_is_taken_at_once) {
   EXPECT_TRUE(both.client.stream.reusable());
 }
 
-INSTANTIATE_TEST_SUITE_P(versions, handshake_test,
+INSTANTIATE_TEST_SUITE_P(versions, tls_handshake,
                          ::testing::Values(tls::version::tls_1_2, tls::version::tls_1_3),
                          [](const auto& info) {
                            return info.param == tls::version::tls_1_2 ? "tls_1_2" : "tls_1_3";
                          });
 
-class odd_peer_test : public tls_test {
+class tls_odd_peer : public tls_test {
  protected:
   // What a client makes of these bytes in answer to its ClientHello.
   error answer(std::span<const std::byte> bytes_sent, bool alert_expected = true) {
@@ -177,13 +177,13 @@ class odd_peer_test : public tls_test {
   }
 };
 
-TEST_F(odd_peer_test, plaintext_is_not_tls) {
+TEST_F(tls_odd_peer, plaintext_is_not_tls) {
   EXPECT_EQ(answer(bytes_of("HTTP/1.1 400 Bad Request\r\n\r\n")), errc::not_tls);
   EXPECT_EQ(answer(bytes_of("220 mail.example.com ESMTP ready\r\n")), errc::not_tls);
   EXPECT_EQ(answer(bytes_of("+OK POP3 server ready and waiting\r\n")), errc::not_tls);
 }
 
-TEST_F(odd_peer_test, an_sslv2_hello_and_garbage_are_errors) {
+TEST_F(tls_odd_peer, an_sslv2_hello_and_garbage_are_errors) {
   const std::array<unsigned char, 16> sslv2{0x80, 0x2e, 0x01, 0x00, 0x02, 0x00, 0x15, 0x00,
                                             0x00, 0x00, 0x10, 0x01, 0x00, 0x80, 0x03, 0x00};
   EXPECT_EQ(answer(std::as_bytes(std::span(sslv2))), errc::not_tls);
@@ -199,7 +199,7 @@ TEST_F(odd_peer_test, an_sslv2_hello_and_garbage_are_errors) {
   }
 }
 
-TEST_F(odd_peer_test, an_oversized_record_is_refused_by_its_header) {
+TEST_F(tls_odd_peer, an_oversized_record_is_refused_by_its_header) {
   session both(client(), server());
   ASSERT_TRUE(both.shake());
   const std::array<unsigned char, 5> header{23, 3, 3, 0x41, 0x41};
@@ -210,7 +210,7 @@ TEST_F(odd_peer_test, an_oversized_record_is_refused_by_its_header) {
   EXPECT_TRUE(both.client.stream.has_output());
 }
 
-TEST_F(odd_peer_test, an_alert_is_named_with_peer_and_server_name) {
+TEST_F(tls_odd_peer, an_alert_is_named_with_peer_and_server_name) {
   const std::array<unsigned char, 7> alert{21, 3, 3, 0, 2, 2, 70};
   const error why = answer(std::as_bytes(std::span(alert)), false);
   EXPECT_EQ(why, errc::alert_received);
@@ -222,7 +222,7 @@ TEST_F(odd_peer_test, an_alert_is_named_with_peer_and_server_name) {
   EXPECT_EQ(answer(std::as_bytes(std::span(failure)), false), errc::alert_received);
 }
 
-TEST_F(odd_peer_test, a_handshake_has_a_bound) {
+TEST_F(tls_odd_peer, a_handshake_has_a_bound) {
   limits.handshake_bytes_max = 400;
   auto options = client_options();
   options.groups = "X25519";  // a hybrid one would reach the server's bound
@@ -230,7 +230,7 @@ TEST_F(odd_peer_test, a_handshake_has_a_bound) {
   EXPECT_EQ(why, errc::record_limit);
 }
 
-TEST_F(odd_peer_test, versions_without_overlap_are_refused_on_both_sides) {
+TEST_F(tls_odd_peer, versions_without_overlap_are_refused_on_both_sides) {
   auto old = server_options();
   old.max_version = tls::version::tls_1_2;
   auto options = client_options();

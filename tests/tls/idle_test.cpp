@@ -15,7 +15,7 @@ namespace {
 using tls::idle_verdict;
 using tls::stream_state;
 
-class idle_test : public tls_test {
+class tls_idle : public tls_test {
  protected:
   // Open, with the server's tickets still unread in the client's inbox.
   std::unique_ptr<session> fresh(std::uint8_t tickets = 2) {
@@ -41,7 +41,7 @@ class idle_test : public tls_test {
 };
 
 // The tickets of a warmed connection arrive when nobody reads: it stays, and they are kept.
-TEST_F(idle_test, T28_tls_ticket_while_idle) {
+TEST_F(tls_idle, T28_tickets_that_come_while_idle_are_kept) {
   for (const std::uint8_t tickets : {0, 2, 4}) {
     auto both = fresh(tickets);
     client_engine().sessions().purge(both->client.stream.context().profile_id());
@@ -55,7 +55,7 @@ TEST_F(idle_test, T28_tls_ticket_while_idle) {
   }
 }
 
-TEST_F(idle_test, T28_tls_ticket_while_idle_cut_at_every_offset) {
+TEST_F(tls_idle, T28_a_ticket_cut_at_every_offset_is_kept) {
   const std::size_t size = fresh(1)->client.inbox.size();
   for (std::size_t cut = 1; cut < size; ++cut) {
     auto both = fresh(1);
@@ -69,7 +69,7 @@ TEST_F(idle_test, T28_tls_ticket_while_idle_cut_at_every_offset) {
   }
 }
 
-TEST_F(idle_test, T29_tls_close_notify_while_idle) {
+TEST_F(tls_idle, T29_a_close_notify_while_idle_is_an_orderly_end) {
   auto both = fresh();
   both->server.close();
   both->deliver();
@@ -82,7 +82,7 @@ TEST_F(idle_test, T29_tls_close_notify_while_idle) {
 }
 
 // Nothing has to be written while it is idle: the answer rides in front of the next data.
-TEST_F(idle_test, T30_tls_key_update_while_idle) {
+TEST_F(tls_idle, T30_a_key_update_while_idle_is_answered_before_the_next_data) {
   auto both = fresh(0);
   for (int round = 0; round < 3; ++round) {
     update_key(both->server, true);
@@ -96,7 +96,7 @@ TEST_F(idle_test, T30_tls_key_update_while_idle) {
   }
 }
 
-TEST_F(idle_test, T30_tls_key_update_while_idle_forty_of_them_are_a_flood) {
+TEST_F(tls_idle, T30_forty_key_updates_are_a_flood) {
   auto both = fresh(0);
   int kept = 0;
   for (int round = 0; round < 40; ++round) {
@@ -108,14 +108,14 @@ TEST_F(idle_test, T30_tls_key_update_while_idle_forty_of_them_are_a_flood) {
   EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
 }
 
-TEST_F(idle_test, T30_tls_key_update_while_idle_all_forty_in_one_go) {
+TEST_F(tls_idle, T30_forty_key_updates_in_one_go_are_a_flood) {
   auto both = fresh(0);
   for (int round = 0; round < 40; ++round) update_key(both->server, true);
   both->deliver();
   EXPECT_EQ(both->client.idle(), idle_verdict::refused);
 }
 
-TEST_F(idle_test, unsolicited_data_ends_it) {
+TEST_F(tls_idle, unsolicited_data_ends_it) {
   auto both = fresh();
   ASSERT_TRUE(both->server.write("you did not ask"));
   both->deliver();
@@ -123,7 +123,7 @@ TEST_F(idle_test, unsolicited_data_ends_it) {
   EXPECT_EQ(both->client.stream.failure(), errc::unsolicited_data);
 }
 
-TEST_F(idle_test, garbage_and_alerts_end_it) {
+TEST_F(tls_idle, garbage_and_alerts_end_it) {
   auto both = fresh();
   append(both->client.inbox, bytes_of("garbage that is no record"));
   EXPECT_EQ(both->client.idle(), idle_verdict::refused);
@@ -131,26 +131,26 @@ TEST_F(idle_test, garbage_and_alerts_end_it) {
   EXPECT_TRUE(both->client.stream.has_output());
 }
 
-TEST_F(idle_test, sixteen_tickets_are_no_flood) {
+TEST_F(tls_idle, sixteen_tickets_are_no_flood) {
   auto both = fresh(16);
   EXPECT_EQ(both->client.idle(), idle_verdict::keep) << both->client.why();
 }
 
-TEST_F(idle_test, a_flood_of_tickets_is_ended_by_the_cap_of_messages) {
+TEST_F(tls_idle, a_flood_of_tickets_is_ended_by_the_cap_of_messages) {
   limits.idle_messages_max = 3;
   auto both = fresh(4);
   EXPECT_EQ(both->client.idle(), idle_verdict::refused);
   EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
 }
 
-TEST_F(idle_test, a_flood_of_bytes_is_ended_by_their_cap) {
+TEST_F(tls_idle, a_flood_of_bytes_is_ended_by_their_cap) {
   limits.idle_bytes_max = 500;
   auto both = fresh(4);
   EXPECT_EQ(both->client.idle(), idle_verdict::refused);
   EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
 }
 
-TEST_F(idle_test, use_begins_a_new_period) {
+TEST_F(tls_idle, use_begins_a_new_period) {
   limits.idle_messages_max = 4;
   auto both = fresh(4);
   EXPECT_EQ(both->client.idle(), idle_verdict::keep);
@@ -161,7 +161,7 @@ TEST_F(idle_test, use_begins_a_new_period) {
 }
 
 // Keys are replaced after so many records, in both directions, across which data flows on.
-TEST_F(idle_test, keys_are_replaced_at_the_record_limit) {
+TEST_F(tls_idle, keys_are_replaced_at_the_record_limit) {
   limits.records_per_key = 10;
   auto both = fresh();
   for (int round = 0; round < 100; ++round) {
@@ -179,7 +179,7 @@ TEST_F(idle_test, keys_are_replaced_at_the_record_limit) {
 }
 
 // By the writer itself, of a reader that has a larger limit and never asks.
-TEST_F(idle_test, keys_are_replaced_by_one_who_only_writes) {
+TEST_F(tls_idle, keys_are_replaced_by_one_who_only_writes) {
   limits.records_per_key = 10;
   tls::shard_context& writes = client();
   limits = {};
@@ -195,7 +195,7 @@ TEST_F(idle_test, keys_are_replaced_by_one_who_only_writes) {
 }
 
 // A reader that never writes asks for new keys, by what waits for a slab.
-TEST_F(idle_test, a_reader_asks_for_new_keys) {
+TEST_F(tls_idle, a_reader_asks_for_new_keys) {
   limits.records_per_key = 10;
   auto both = fresh();
   std::uint64_t asked = 0;
@@ -215,7 +215,7 @@ TEST_F(idle_test, a_reader_asks_for_new_keys) {
   both->expect_echo();
 }
 
-TEST_F(idle_test, tls_1_2_is_retired_at_the_record_limit_and_fails_at_twice_that) {
+TEST_F(tls_idle, tls_1_2_is_retired_at_the_record_limit_and_fails_at_twice_that) {
   limits.records_per_key = 10;
   auto options = client_options();
   options.max_version = tls::version::tls_1_2;

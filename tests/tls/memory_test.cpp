@@ -15,9 +15,9 @@
 namespace conpool::test {
 namespace {
 
-class memory_test : public tls_test {
+class tls_memory : public tls_test {
  protected:
-  memory_test() : client_own_(root().issue({.common_name = "a client", .usage = "clientAuth"})) {
+  tls_memory() : client_own_(root().issue({.common_name = "a client", .usage = "clientAuth"})) {
     memory_.resize(tls::slab_size);
   }
 
@@ -98,14 +98,14 @@ class memory_test : public tls_test {
   bytes memory_;
 };
 
-TEST_F(memory_test, none_for_a_verification_refuses_the_peer) {
+TEST_F(tls_memory, none_for_a_verification_refuses_the_peer) {
   EXPECT_EQ(refusals(0), 0U) << "there is nothing to verify yet";
   EXPECT_EQ(refusals(1), 0U);
   EXPECT_GT(refusals(2), 0U) << "the server's certificate";
   EXPECT_GT(refusals(3), 0U) << "the client's certificate";
 }
 
-TEST_F(memory_test, none_for_a_ticket_costs_only_the_ticket) {
+TEST_F(tls_memory, none_for_a_ticket_costs_only_the_ticket) {
   tls::shard_context& calling = client();
   tls::server_context& serving = server();
   std::size_t number = 1;

@@ -93,7 +93,7 @@ TEST(peer_name, refuses_what_no_certificate_can_prove) {
   EXPECT_TRUE(peer_name::parse(std::string(63, 'a') + ".com"));
 }
 
-class profile_test : public tls_test {
+class tls_profile : public tls_test {
  protected:
   static std::string refused_field(tls::profile_options options) {
     auto made = tls::profile::make(std::move(options));
@@ -104,7 +104,7 @@ class profile_test : public tls_test {
   }
 };
 
-TEST_F(profile_test, verification_cannot_be_forgotten) {
+TEST_F(tls_profile, verification_cannot_be_forgotten) {
   tls::profile_options options;
   options.trust = trust();
   EXPECT_EQ(refused_field(options), "verify_name");
@@ -112,7 +112,7 @@ TEST_F(profile_test, verification_cannot_be_forgotten) {
   EXPECT_EQ(refused_field(options), "none");
 }
 
-TEST_F(profile_test, fields_are_checked) {
+TEST_F(tls_profile, fields_are_checked) {
   const auto with = [](auto change) {
     auto options = client_options();
     change(options);
@@ -148,7 +148,7 @@ TEST_F(profile_test, fields_are_checked) {
             "min_version");
 }
 
-TEST_F(profile_test, equal_options_make_one_profile_and_others_another) {
+TEST_F(tls_profile, equal_options_make_one_profile_and_others_another) {
   auto options = client_options();
   const auto first = tls::profile::make(options).value();
   options.verify_name = "API.EXAMPLE.COM.";
@@ -159,7 +159,7 @@ TEST_F(profile_test, equal_options_make_one_profile_and_others_another) {
   EXPECT_NE(tls::profile::make(options).value()->id(), first->id());
 }
 
-TEST_F(profile_test, algorithms_are_part_of_it_and_defaults_the_same_as_their_names) {
+TEST_F(tls_profile, algorithms_are_part_of_it_and_defaults_the_same_as_their_names) {
   auto options = client_options();
   const auto first = tls::profile::make(options).value();
   options.groups = first->options().groups;  // which differ between builds of the library
@@ -183,7 +183,7 @@ TEST_F(profile_test, algorithms_are_part_of_it_and_defaults_the_same_as_their_na
   }
 }
 
-TEST_F(profile_test, a_cipher_suite_can_be_asked_for_in_tls_1_2) {
+TEST_F(tls_profile, a_cipher_suite_can_be_asked_for_in_tls_1_2) {
   auto options = client_options();
   options.max_version = tls::version::tls_1_2;
   options.ciphers = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384";
@@ -198,7 +198,7 @@ TEST_F(profile_test, a_cipher_suite_can_be_asked_for_in_tls_1_2) {
   EXPECT_EQ(refused(client(options), server()), errc::alert_received);
 }
 
-TEST_F(profile_test, signatures_that_are_not_wanted_are_not_taken) {
+TEST_F(tls_profile, signatures_that_are_not_wanted_are_not_taken) {
   auto options = client_options();
   for (const tls::version version : {tls::version::tls_1_2, tls::version::tls_1_3}) {
     options.min_version = options.max_version = version;
@@ -210,7 +210,7 @@ TEST_F(profile_test, signatures_that_are_not_wanted_are_not_taken) {
   }
 }
 
-TEST_F(profile_test, is_made_on_any_thread) {
+TEST_F(tls_profile, is_made_on_any_thread) {
   std::vector<std::thread> threads;
   std::vector<tls::profile_ptr> made(4);
   for (std::size_t at = 0; at < made.size(); ++at) {
@@ -224,7 +224,7 @@ TEST_F(profile_test, is_made_on_any_thread) {
   for (const auto& one : made) EXPECT_EQ(one, made.front());
 }
 
-TEST_F(profile_test, the_name_sent_can_be_another_or_none) {
+TEST_F(tls_profile, the_name_sent_can_be_another_or_none) {
   auto options = client_options();
   options.server_name = "front.example.com";
   session other(client(options), server());
@@ -236,7 +236,7 @@ TEST_F(profile_test, the_name_sent_can_be_another_or_none) {
   EXPECT_EQ(none.server.stream.requested_name(), "");
 }
 
-class alpn_test : public tls_test {
+class tls_alpn : public tls_test {
  protected:
   static tls::profile_options offering(std::vector<std::string> protocols, bool required) {
     auto options = client_options();
@@ -252,14 +252,14 @@ class alpn_test : public tls_test {
   }
 };
 
-TEST_F(alpn_test, the_servers_preference_decides) {
+TEST_F(tls_alpn, the_servers_preference_decides) {
   session both(client(offering({"http/1.1", "h2"}, true)), server(speaking({"h2", "x"}, true)));
   ASSERT_TRUE(both.shake());
   EXPECT_EQ(both.client.stream.alpn(), "h2");
   EXPECT_EQ(both.server.stream.alpn(), "h2");
 }
 
-TEST_F(alpn_test, a_server_that_ignores_it_is_served_unless_it_is_required) {
+TEST_F(tls_alpn, a_server_that_ignores_it_is_served_unless_it_is_required) {
   session lenient(client(offering({"h2"}, false)), server());
   ASSERT_TRUE(lenient.shake());
   EXPECT_EQ(lenient.client.stream.alpn(), "");
@@ -269,7 +269,7 @@ TEST_F(alpn_test, a_server_that_ignores_it_is_served_unless_it_is_required) {
   EXPECT_EQ(strict.server.read().error(), errc::alpn_mismatch);
 }
 
-TEST_F(alpn_test, nothing_in_common_is_a_mismatch_on_both_sides) {
+TEST_F(tls_alpn, nothing_in_common_is_a_mismatch_on_both_sides) {
   session both(client(offering({"h2"}, false)), server(speaking({"http/1.1"}, true)));
   EXPECT_FALSE(both.shake());
   EXPECT_EQ(both.client.stream.failure(), errc::alpn_mismatch);
@@ -279,8 +279,7 @@ TEST_F(alpn_test, nothing_in_common_is_a_mismatch_on_both_sides) {
   EXPECT_EQ(without.server.stream.failure(), errc::alpn_mismatch);
 }
 
-class client_certificate_test : public tls_test,
-                                public ::testing::WithParamInterface<tls::version> {
+class tls_client_certificate : public tls_test, public ::testing::WithParamInterface<tls::version> {
  protected:
   tls::server_context& demanding(tls::client_certificates how) {
     auto options = server_options();
@@ -313,7 +312,7 @@ class client_certificate_test : public tls_test,
   }
 };
 
-TEST_P(client_certificate_test, a_good_one_is_seen_by_the_server) {
+TEST_P(tls_client_certificate, a_good_one_is_seen_by_the_server) {
   const certificate own = root().issue({.common_name = "a client", .usage = "clientAuth"});
   session both(client(as(&own)), demanding(tls::client_certificates::required));
   ASSERT_TRUE(both.shake()) << both.client.why();
@@ -321,12 +320,12 @@ TEST_P(client_certificate_test, a_good_one_is_seen_by_the_server) {
   EXPECT_FALSE(both.server.stream.peer_certificate().empty());
 }
 
-TEST_P(client_certificate_test, a_missing_one_is_refused_where_it_is_required) {
+TEST_P(tls_client_certificate, a_missing_one_is_refused_where_it_is_required) {
   EXPECT_EQ(outcome(nullptr, tls::client_certificates::required), errc::client_certificate_refused);
   EXPECT_EQ(outcome(nullptr, tls::client_certificates::optional), errc{});
 }
 
-TEST_P(client_certificate_test, a_wrong_one_is_refused_even_where_none_is_required) {
+TEST_P(tls_client_certificate, a_wrong_one_is_refused_even_where_none_is_required) {
   const authority other("another root");
   const certificate stranger = other.issue({.common_name = "a stranger"});
   const certificate server_only = root().issue({.usage = "serverAuth"});
@@ -337,7 +336,7 @@ TEST_P(client_certificate_test, a_wrong_one_is_refused_even_where_none_is_requir
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(versions, client_certificate_test,
+INSTANTIATE_TEST_SUITE_P(versions, tls_client_certificate,
                          ::testing::Values(tls::version::tls_1_2, tls::version::tls_1_3),
                          [](const auto& info) {
                            return info.param == tls::version::tls_1_2 ? "tls_1_2" : "tls_1_3";
@@ -365,9 +364,9 @@ class temporary_file {
   std::string path_ = "/tmp/conpool-test-XXXXXX";
 };
 
-class keylog_test : public tls_test {};
+class tls_keylog : public tls_test {};
 
-TEST_F(keylog_test, is_written_only_when_asked_for_and_readable_by_its_owner_only) {
+TEST_F(tls_keylog, is_written_only_when_asked_for_and_readable_by_its_owner_only) {
   const temporary_file file;
   ::setenv("SSLKEYLOGFILE", file.path().c_str(), 1);
   session silent(client(), server());
@@ -396,7 +395,7 @@ TEST_F(keylog_test, is_written_only_when_asked_for_and_readable_by_its_owner_onl
   EXPECT_EQ(options.keys->failures(), 0U);
 }
 
-TEST_F(keylog_test, is_nothing_without_the_variable_and_an_error_without_the_folder) {
+TEST_F(tls_keylog, is_nothing_without_the_variable_and_an_error_without_the_folder) {
   ::unsetenv("SSLKEYLOGFILE");
   EXPECT_FALSE(tls::keylog::from_env().value());
   const auto made = tls::keylog::open("/nonexistent/keys");
@@ -404,9 +403,9 @@ TEST_F(keylog_test, is_nothing_without_the_variable_and_an_error_without_the_fol
   EXPECT_EQ(made.error().system_errno(), ENOENT);
 }
 
-class trust_test : public tls_test {};
+class tls_trust : public tls_test {};
 
-TEST_F(trust_test, generations_differ_and_bad_bundles_are_errors) {
+TEST_F(tls_trust, generations_differ_and_bad_bundles_are_errors) {
   const auto first = tls::trust_store::from_pem(root().pem()).value();
   const auto second = tls::trust_store::from_pem(root().pem()).value();
   EXPECT_NE(first->generation(), second->generation());
@@ -423,7 +422,7 @@ TEST_F(trust_test, generations_differ_and_bad_bundles_are_errors) {
   EXPECT_EQ(missing.error().system_errno(), ENOENT);
 }
 
-TEST_F(trust_test, the_systems_roots_follow_the_variables) {
+TEST_F(tls_trust, the_systems_roots_follow_the_variables) {
   const temporary_file file;
   const authority second("second root");
   std::ofstream(file.path()) << root().pem() << "junk\n" << root().pem() << second.pem();
@@ -441,7 +440,7 @@ TEST_F(trust_test, the_systems_roots_follow_the_variables) {
   EXPECT_EQ(tls::trust_store::system().value(), *loaded);
 }
 
-TEST_F(trust_test, another_trust_store_makes_another_profile) {
+TEST_F(tls_trust, another_trust_store_makes_another_profile) {
   auto options = client_options();
   const auto before = tls::profile::make(options).value();
   options.trust = root().trust();

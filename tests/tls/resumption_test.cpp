@@ -10,7 +10,7 @@
 namespace conpool::test {
 namespace {
 
-class resumption_test : public tls_test {
+class tls_resumption : public tls_test {
  protected:
   tls::profile_options with_version(tls::version only) {
     auto options = client_options();
@@ -31,7 +31,7 @@ class resumption_test : public tls_test {
   }
 };
 
-TEST_F(resumption_test, the_second_connection_is_resumed_in_both_versions) {
+TEST_F(tls_resumption, the_second_connection_is_resumed_in_both_versions) {
   for (const tls::version only : {tls::version::tls_1_2, tls::version::tls_1_3}) {
     tls::shard_context& client_side = client(with_version(only));
     tls::server_context& server_side = server();
@@ -42,7 +42,7 @@ TEST_F(resumption_test, the_second_connection_is_resumed_in_both_versions) {
 }
 
 // Two connects, one ticket: the first has it, the other makes a full handshake.
-TEST_F(resumption_test, T33_ticket_single_use_concurrent) {
+TEST_F(tls_resumption, T33_of_two_connects_one_has_the_only_ticket) {
   auto one_ticket = server_options();
   one_ticket.tickets = 1;
   tls::shard_context& client_side = client();
@@ -60,7 +60,7 @@ TEST_F(resumption_test, T33_ticket_single_use_concurrent) {
   EXPECT_FALSE(second.client.stream.resumed());
 }
 
-TEST_F(resumption_test, a_session_of_1_2_is_used_again_and_again) {
+TEST_F(tls_resumption, a_session_of_1_2_is_used_again_and_again) {
   tls::shard_context& client_side = client(with_version(tls::version::tls_1_2));
   tls::server_context& server_side = server();
   visit(client_side, server_side);
@@ -76,7 +76,7 @@ TEST_F(resumption_test, a_session_of_1_2_is_used_again_and_again) {
 
 // Everything that makes a profile keeps its tickets to itself: on one address, each first
 // connection under another profile is a full handshake.
-TEST_F(resumption_test, T31_resumption_identity) {
+TEST_F(tls_resumption, T31_each_profile_keeps_its_tickets_to_itself) {
   const certificate both_names = root().issue({.dns = {host, "other.example.com"}});
   auto options = server_options(both_names);
   options.alpn = {"h2", "http/1.1"};
@@ -111,7 +111,7 @@ TEST_F(resumption_test, T31_resumption_identity) {
 }
 
 // The server sees whoever is asking now, not whose ticket was lying about.
-TEST_F(resumption_test, T31_resumption_identity_an_anonymous_client_is_not_seen_as_another) {
+TEST_F(tls_resumption, T31_an_anonymous_client_is_not_seen_as_another) {
   auto options = server_options();
   options.clients = tls::client_certificates::optional;
   options.client_trust = trust();
@@ -136,7 +136,7 @@ TEST_F(resumption_test, T31_resumption_identity_an_anonymous_client_is_not_seen_
   }
 }
 
-TEST_F(resumption_test, T31_resumption_identity_peers_do_not_share_tickets) {
+TEST_F(tls_resumption, T31_peers_do_not_share_tickets) {
   tls::shard_context& client_side = client();
   tls::server_context& server_side = server();
   // So many that some share a bucket of the cache, whatever it hashes them to.
@@ -146,7 +146,7 @@ TEST_F(resumption_test, T31_resumption_identity_peers_do_not_share_tickets) {
   for (const std::string& one : names) EXPECT_TRUE(visit(client_side, server_side, one)) << one;
 }
 
-TEST_F(resumption_test, a_resumed_chain_is_verified_again_from_the_cache) {
+TEST_F(tls_resumption, a_resumed_chain_is_verified_again_from_the_cache) {
   tls::shard_context& client_side = client();
   tls::server_context& server_side = server();
   visit(client_side, server_side);
@@ -161,7 +161,7 @@ TEST_F(resumption_test, a_resumed_chain_is_verified_again_from_the_cache) {
   EXPECT_EQ(client_engine().counters().verifications, 2U);
 }
 
-TEST_F(resumption_test, a_certificate_that_expired_meanwhile_is_refused_when_resumed) {
+TEST_F(tls_resumption, a_certificate_that_expired_meanwhile_is_refused_when_resumed) {
   const certificate brief = root().issue({.dns = {host}, .until_s = test_epoch_s + 600});
   tls::shard_context& client_side = client();
   tls::server_context& server_side = server(server_options(brief));
@@ -174,7 +174,7 @@ TEST_F(resumption_test, a_certificate_that_expired_meanwhile_is_refused_when_res
   EXPECT_EQ(tickets(client_side), 0U);
 }
 
-TEST_F(resumption_test, the_verdict_is_forgotten_after_its_lifetime) {
+TEST_F(tls_resumption, the_verdict_is_forgotten_after_its_lifetime) {
   tls::shard_context& client_side = client();
   tls::server_context& server_side = server();
   visit(client_side, server_side);
@@ -183,7 +183,7 @@ TEST_F(resumption_test, the_verdict_is_forgotten_after_its_lifetime) {
   EXPECT_EQ(client_engine().counters().verifications, 2U);
 }
 
-TEST_F(resumption_test, tickets_end_with_the_cap_of_their_lifetime) {
+TEST_F(tls_resumption, tickets_end_with_the_cap_of_their_lifetime) {
   limits.session_lifetime_max_s = 100;
   tls::shard_context& client_side = client();
   tls::server_context& server_side = server();
@@ -192,7 +192,7 @@ TEST_F(resumption_test, tickets_end_with_the_cap_of_their_lifetime) {
   EXPECT_FALSE(visit(client_side, server_side));
 }
 
-TEST_F(resumption_test, a_failed_handshake_that_offered_a_ticket_purges_the_key) {
+TEST_F(tls_resumption, a_failed_handshake_that_offered_a_ticket_purges_the_key) {
   tls::shard_context& client_side = client();
   tls::server_context& server_side = server();
   visit(client_side, server_side);
@@ -205,13 +205,13 @@ TEST_F(resumption_test, a_failed_handshake_that_offered_a_ticket_purges_the_key)
   EXPECT_EQ(tickets(client_side), 0U);
 }
 
-TEST_F(resumption_test, a_server_with_another_key_makes_a_full_handshake) {
+TEST_F(tls_resumption, a_server_with_another_key_makes_a_full_handshake) {
   tls::shard_context& client_side = client();
   visit(client_side, server());
   EXPECT_FALSE(visit(client_side, server()));
 }
 
-TEST_F(resumption_test, servers_of_one_ticket_key_take_each_others_tickets) {
+TEST_F(tls_resumption, servers_of_one_ticket_key_take_each_others_tickets) {
   auto options = server_options();
   options.ticket_key.emplace().fill(7);
   tls::shard_context& client_side = client();
@@ -223,7 +223,7 @@ TEST_F(resumption_test, servers_of_one_ticket_key_take_each_others_tickets) {
   EXPECT_FALSE(visit(client_side, server(options)));
 }
 
-TEST_F(resumption_test, resumption_can_be_switched_off_on_either_side) {
+TEST_F(tls_resumption, resumption_can_be_switched_off_on_either_side) {
   auto options = client_options();
   options.resumption = false;
   tls::shard_context& without = client(std::move(options));
@@ -240,7 +240,7 @@ TEST_F(resumption_test, resumption_can_be_switched_off_on_either_side) {
   }
 }
 
-TEST_F(resumption_test, the_cache_keeps_the_newest_of_a_key_and_the_keys_used_last) {
+TEST_F(tls_resumption, the_cache_keeps_the_newest_of_a_key_and_the_keys_used_last) {
   limits.session_keys_max = 2;
   auto many = server_options();
   many.tickets = 7;
@@ -256,7 +256,7 @@ TEST_F(resumption_test, the_cache_keeps_the_newest_of_a_key_and_the_keys_used_la
   EXPECT_GT(tickets(client_side, "tls://a:1"), 0U);
 }
 
-TEST_F(resumption_test, a_profile_that_nobody_holds_takes_its_tickets_along) {
+TEST_F(tls_resumption, a_profile_that_nobody_holds_takes_its_tickets_along) {
   auto options = client_options();
   options.alpn = {"rotated"};
   auto rotated = tls::profile::make(options).value();

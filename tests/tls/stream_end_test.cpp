@@ -11,7 +11,7 @@ namespace {
 
 using tls::stream_state;
 
-class stream_end_test : public tls_test, public ::testing::WithParamInterface<tls::version> {
+class tls_end : public tls_test, public ::testing::WithParamInterface<tls::version> {
  protected:
   tls::shard_context& client_of_version() {
     auto options = client_options();
@@ -27,7 +27,7 @@ class stream_end_test : public tls_test, public ::testing::WithParamInterface<tl
   }
 };
 
-TEST_P(stream_end_test, close_notify_ends_both_directions_in_turn) {
+TEST_P(tls_end, close_notify_ends_both_directions_in_turn) {
   auto both = opened();
   ASSERT_TRUE(both->server.write("last words"));
   both->server.close();
@@ -49,7 +49,7 @@ TEST_P(stream_end_test, close_notify_ends_both_directions_in_turn) {
   EXPECT_EQ(both->server.write("too late").error(), errc::connection_closed);
 }
 
-TEST_P(stream_end_test, an_end_between_records_is_truncation) {
+TEST_P(tls_end, an_end_between_records_is_truncation) {
   auto both = opened();
   ASSERT_TRUE(both->server.write("headers"));
   both->deliver();
@@ -63,7 +63,7 @@ TEST_P(stream_end_test, an_end_between_records_is_truncation) {
   EXPECT_EQ(both->client.read().error(), errc::truncated);
 }
 
-TEST_P(stream_end_test, an_end_inside_of_a_record_is_truncation_at_every_offset) {
+TEST_P(tls_end, an_end_inside_of_a_record_is_truncation_at_every_offset) {
   auto first = opened();
   ASSERT_TRUE(first->server.write("0123456789"));
   const std::size_t size = first->server.outbox.size();
@@ -80,7 +80,7 @@ TEST_P(stream_end_test, an_end_inside_of_a_record_is_truncation_at_every_offset)
   }
 }
 
-TEST_P(stream_end_test, an_end_during_the_handshake_is_truncation_of_it) {
+TEST_P(tls_end, an_end_during_the_handshake_is_truncation_of_it) {
   session both(client_of_version(), server());
   both.client.step();
   both.deliver();
@@ -97,7 +97,7 @@ TEST_P(stream_end_test, an_end_during_the_handshake_is_truncation_of_it) {
 
 // Each byte of a record flipped: data before it is handed over, then the same error for ever, and
 // an alert for the peer.
-TEST_P(stream_end_test, a_tampered_record_fails_and_says_so) {
+TEST_P(tls_end, a_tampered_record_fails_and_says_so) {
   auto both = opened();
   ASSERT_TRUE(both->server.write("good"));
   ASSERT_TRUE(both->server.write("evil"));
@@ -123,7 +123,7 @@ TEST_P(stream_end_test, a_tampered_record_fails_and_says_so) {
   EXPECT_FALSE(both->client.stream.has_output());
 }
 
-TEST_P(stream_end_test, an_alert_waits_until_there_is_a_slab) {
+TEST_P(tls_end, an_alert_waits_until_there_is_a_slab) {
   auto both = opened();
   append(both->client.inbox, bytes_of("this is no record, by far"));
   EXPECT_FALSE(both->client.read());
@@ -135,7 +135,7 @@ TEST_P(stream_end_test, an_alert_waits_until_there_is_a_slab) {
   EXPECT_EQ(both->client.stream.state(), stream_state::failed);
 }
 
-TEST_P(stream_end_test, closing_during_the_handshake_says_nothing) {
+TEST_P(tls_end, closing_during_the_handshake_says_nothing) {
   session both(client_of_version(), server());
   both.client.step();
   both.client.outbox.clear();
@@ -144,7 +144,7 @@ TEST_P(stream_end_test, closing_during_the_handshake_says_nothing) {
   EXPECT_EQ(both.client.stream.state(), stream_state::closed);
 }
 
-TEST_P(stream_end_test, a_full_reader_leaves_the_rest_in_the_input) {
+TEST_P(tls_end, a_full_reader_leaves_the_rest_in_the_input) {
   auto both = opened();
   ASSERT_TRUE(both->server.write("first"));
   ASSERT_TRUE(both->server.write("second"));
@@ -160,16 +160,16 @@ TEST_P(stream_end_test, a_full_reader_leaves_the_rest_in_the_input) {
   EXPECT_TRUE(both->client.stream.reusable());
 }
 
-INSTANTIATE_TEST_SUITE_P(versions, stream_end_test,
+INSTANTIATE_TEST_SUITE_P(versions, tls_end,
                          ::testing::Values(tls::version::tls_1_2, tls::version::tls_1_3),
                          [](const auto& info) {
                            return info.param == tls::version::tls_1_2 ? "tls_1_2" : "tls_1_3";
                          });
 
 // An error of one connection leaves no trace in the next, on the same thread.
-class error_queue_test : public tls_test {};
+class tls_error_queue : public tls_test {};
 
-TEST_F(error_queue_test, a_failed_verification_does_not_bleed_into_a_healthy_connection) {
+TEST_F(tls_error_queue, a_failed_verification_does_not_bleed_into_a_healthy_connection) {
   session good(client(), server());
   ASSERT_TRUE(good.shake());
   for (int round = 0; round < 3; ++round) {

@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class turn_budget_test : public ::testing::Test {
+class tls_turn_budget : public ::testing::Test {
  protected:
   void SetUp() override {
     shard_options options;
@@ -48,7 +48,7 @@ class turn_budget_test : public ::testing::Test {
   std::optional<unsigned> throws;
 };
 
-TEST_F(turn_budget_test, a_storm_takes_two_steps_a_turn_first_come_first_served) {
+TEST_F(tls_turn_budget, a_storm_takes_two_steps_a_turn_first_come_first_served) {
   constexpr unsigned storm = 100;
   scope all(*home);
   for (unsigned i = 0; i < storm; ++i) {
@@ -70,7 +70,7 @@ TEST_F(turn_budget_test, a_storm_takes_two_steps_a_turn_first_come_first_served)
   ASSERT_TRUE(run_until(*home, [&] { return all.running() == 0; }));
 }
 
-TEST_F(turn_budget_test, what_is_cancelled_in_line_gives_up_its_place) {
+TEST_F(tls_turn_budget, what_is_cancelled_in_line_gives_up_its_place) {
   scope first(*home);
   scope second(*home);
   for (unsigned i = 0; i < 10; ++i) {
@@ -85,7 +85,7 @@ TEST_F(turn_budget_test, what_is_cancelled_in_line_gives_up_its_place) {
   EXPECT_EQ(refused, (std::vector<unsigned>{3, 5, 7, 9}));
 }
 
-TEST_F(turn_budget_test, who_is_in_line_at_the_deadline_has_waited_long_enough) {
+TEST_F(tls_turn_budget, who_is_in_line_at_the_deadline_has_waited_long_enough) {
   deadline = home->now() + 5ms;
   scope all(*home);
   for (unsigned i = 0; i < 20; ++i) {
@@ -101,7 +101,7 @@ TEST_F(turn_budget_test, who_is_in_line_at_the_deadline_has_waited_long_enough) 
 }
 
 // As without memory for a session: who is next in line has its turn all the same.
-TEST_F(turn_budget_test, a_step_that_throws_holds_up_nobody) {
+TEST_F(tls_turn_budget, a_step_that_throws_holds_up_nobody) {
   throws = 3;
   scope all(*home);
   for (unsigned i = 0; i < 6; ++i) {
@@ -112,7 +112,7 @@ TEST_F(turn_budget_test, a_step_that_throws_holds_up_nobody) {
   EXPECT_TRUE(all.take_exception());
 }
 
-TEST_F(turn_budget_test, a_shard_that_stops_is_not_held_up) {
+TEST_F(tls_turn_budget, a_shard_that_stops_is_not_held_up) {
   for (unsigned i = 0; i < 10; ++i) {
     home->spawn([this, i]() -> task<void> { return step(i); });
   }

@@ -10,7 +10,7 @@
 namespace conpool::test {
 namespace {
 
-class verification_test : public tls_test {
+class tls_verification : public tls_test {
  protected:
   errc verdict(tls::profile_options options, const certificate& own) {
     session both(client(std::move(options)), server(server_options(own)));
@@ -33,7 +33,7 @@ class verification_test : public tls_test {
   static constexpr errc good{};
 };
 
-TEST_F(verification_test, names_are_compared_with_alternative_names_only) {
+TEST_F(tls_verification, names_are_compared_with_alternative_names_only) {
   EXPECT_EQ(verdict({.dns = {host}}), good);
   EXPECT_EQ(verdict({.dns = {"x.example.com", host}}), good);
   EXPECT_EQ(verdict({.dns = {"API.EXAMPLE.COM"}}), good);
@@ -44,7 +44,7 @@ TEST_F(verification_test, names_are_compared_with_alternative_names_only) {
   EXPECT_EQ(verdict_for("API.example.com.", {.dns = {host}}), good);
 }
 
-TEST_F(verification_test, wildcards_stand_for_one_whole_label) {
+TEST_F(tls_verification, wildcards_stand_for_one_whole_label) {
   EXPECT_EQ(verdict({.dns = {"*.example.com"}}), good);
   EXPECT_EQ(verdict({.dns = {"*.com"}}), errc::certificate_host_mismatch);
   EXPECT_EQ(verdict_for("a.b.example.com", {.dns = {"*.example.com"}}),
@@ -59,7 +59,7 @@ TEST_F(verification_test, wildcards_stand_for_one_whole_label) {
   EXPECT_EQ(verdict_for("foo_bar.example.com", {.dns = {"foo_bar.example.com"}}), good);
 }
 
-TEST_F(verification_test, addresses_are_compared_with_addresses_only) {
+TEST_F(tls_verification, addresses_are_compared_with_addresses_only) {
   EXPECT_EQ(verdict_for("127.0.0.1", {.ip = {"127.0.0.1"}}), good);
   EXPECT_EQ(verdict_for("::1", {.ip = {"::1"}}), good);
   EXPECT_EQ(verdict_for("[2001:DB8::0:1]", {.ip = {"2001:db8::1"}}), good);
@@ -70,7 +70,7 @@ TEST_F(verification_test, addresses_are_compared_with_addresses_only) {
   EXPECT_EQ(verdict_for(host, {.ip = {"127.0.0.1"}}), errc::certificate_host_mismatch);
 }
 
-TEST_F(verification_test, an_address_is_never_sent_as_a_server_name) {
+TEST_F(tls_verification, an_address_is_never_sent_as_a_server_name) {
   auto options = client_options();
   options.verify_name = "127.0.0.1";
   session both(client(std::move(options)),
@@ -79,14 +79,14 @@ TEST_F(verification_test, an_address_is_never_sent_as_a_server_name) {
   EXPECT_EQ(both.server.stream.requested_name(), "");
 }
 
-TEST_F(verification_test, times_are_those_of_the_engines_clock) {
+TEST_F(tls_verification, times_are_those_of_the_engines_clock) {
   EXPECT_EQ(verdict({.dns = {host}, .until_s = test_epoch_s - 1}), errc::certificate_expired);
   EXPECT_EQ(verdict({.dns = {host}, .from_s = test_epoch_s + 60}), errc::certificate_not_yet_valid);
   clock.advance_s(120);
   EXPECT_EQ(verdict({.dns = {host}, .from_s = test_epoch_s + 60}), good);
 }
 
-TEST_F(verification_test, issuers) {
+TEST_F(tls_verification, issuers_are_checked) {
   EXPECT_EQ(verdict(client_options(), authority::self_signed({.dns = {host}})),
             errc::certificate_self_signed);
   EXPECT_EQ(verdict(client_options(), authority::self_signed({.dns = {host}, .is_ca = true})),
@@ -105,14 +105,14 @@ TEST_F(verification_test, issuers) {
   EXPECT_EQ(verdict(client_options(), with_root), errc::certificate_self_signed);
 }
 
-TEST_F(verification_test, a_leaf_cannot_issue) {
+TEST_F(tls_verification, a_leaf_cannot_issue) {
   const certificate leaf_as_issuer = root().issue({.dns = {"leaf.example.com"}});
   certificate forged = authority::self_signed({.common_name = "x", .dns = {host}});
   forged.issuers_pem = leaf_as_issuer.pem;
   EXPECT_NE(verdict(client_options(), forged), good);
 }
 
-TEST_F(verification_test, purposes) {
+TEST_F(tls_verification, purposes_are_checked) {
   EXPECT_EQ(verdict({.dns = {host}, .usage = "serverAuth"}), good);
   EXPECT_EQ(verdict({.dns = {host}, .usage = ""}), good);
   EXPECT_EQ(verdict({.dns = {host}, .usage = "clientAuth"}), errc::certificate_bad_purpose);
@@ -120,7 +120,7 @@ TEST_F(verification_test, purposes) {
 }
 
 // In every handshake offered here the server signs with its key.
-TEST_F(verification_test, a_key_that_may_not_sign_is_refused) {
+TEST_F(tls_verification, a_key_that_may_not_sign_is_refused) {
   for (const tls::version only : {tls::version::tls_1_2, tls::version::tls_1_3}) {
     auto options = client_options();
     options.min_version = options.max_version = only;
@@ -135,7 +135,7 @@ TEST_F(verification_test, a_key_that_may_not_sign_is_refused) {
   }
 }
 
-TEST_F(verification_test, weak_certificates_are_refused_unless_accepted) {
+TEST_F(tls_verification, weak_certificates_are_refused_unless_accepted) {
   const certificate rsa = root().issue({.dns = {host}, .key = key_kind::rsa_2048});
   EXPECT_EQ(verdict(client_options(), rsa), good);
   const certificate short_key = root().issue({.dns = {host}, .key = key_kind::rsa_1024});
@@ -148,7 +148,7 @@ TEST_F(verification_test, weak_certificates_are_refused_unless_accepted) {
   EXPECT_EQ(verdict(lenient, sha1), good);
 }
 
-TEST_F(verification_test, name_constraints_of_an_issuer_hold) {
+TEST_F(tls_verification, name_constraints_of_an_issuer_hold) {
   const authority bound = root().intermediate("bound", "permitted;DNS:example.com");
   EXPECT_EQ(verdict(client_options(), bound.issue({.dns = {host}})), good);
   const authority elsewhere = root().intermediate("elsewhere", "permitted;DNS:example.org");
@@ -156,7 +156,7 @@ TEST_F(verification_test, name_constraints_of_an_issuer_hold) {
             errc::certificate_rejected);
 }
 
-TEST_F(verification_test, revocation_lists) {
+TEST_F(tls_verification, revocation_lists_are_obeyed) {
   const certificate kept = root().issue({.dns = {host}});
   const certificate revoked = root().issue({.dns = {host}});
   const auto with_list = [&](std::int64_t until_s) {
@@ -176,7 +176,7 @@ TEST_F(verification_test, revocation_lists) {
   EXPECT_EQ(verdict(fresh, between.issue({.dns = {host}})), errc::certificate_rejected);
 }
 
-TEST_F(verification_test, a_verdict_by_a_revocation_list_ends_with_the_list) {
+TEST_F(tls_verification, a_verdict_by_a_revocation_list_ends_with_the_list) {
   auto options = client_options();
   options.resumption = false;
   options.trust =
@@ -191,7 +191,7 @@ TEST_F(verification_test, a_verdict_by_a_revocation_list_ends_with_the_list) {
   EXPECT_EQ(refused(client_side, server_side), errc::certificate_expired);
 }
 
-TEST_F(verification_test, pins) {
+TEST_F(tls_verification, pins_are_obeyed) {
   const authority between = root().intermediate("pinned intermediate");
   const certificate pinned = between.issue({.dns = {host}});
   const certificate other = root().issue({.dns = {host}});
@@ -209,7 +209,7 @@ TEST_F(verification_test, pins) {
   EXPECT_EQ(verdict(insecure, authority::self_signed({.dns = {"any"}})), errc::pin_mismatch);
 }
 
-TEST_F(verification_test, insecure_accepts_anybody_and_is_counted) {
+TEST_F(tls_verification, insecure_accepts_anybody_and_is_counted) {
   tls::profile_options options;
   options.insecure = true;
   EXPECT_EQ(verdict(options, authority::self_signed({.dns = {"any"}})), good);
@@ -217,7 +217,7 @@ TEST_F(verification_test, insecure_accepts_anybody_and_is_counted) {
   EXPECT_EQ(client_engine().counters().verifications, 0U);
 }
 
-TEST_F(verification_test, a_chain_that_is_too_deep_is_refused) {
+TEST_F(tls_verification, a_chain_that_is_too_deep_is_refused) {
   std::vector<authority> chain;
   chain.push_back(root().intermediate("0"));
   for (int depth = 1; depth < 12; ++depth) {
@@ -227,7 +227,7 @@ TEST_F(verification_test, a_chain_that_is_too_deep_is_refused) {
   EXPECT_NE(verdict(client_options(), chain.back().issue({.dns = {host}})), good);
 }
 
-TEST_F(verification_test, a_flood_of_certificates_is_refused_by_its_size) {
+TEST_F(tls_verification, a_flood_of_certificates_is_refused_by_its_size) {
   certificate flood = root().issue({.dns = {host}});
   while (flood.issuers_pem.size() < 120 * 1024) flood.issuers_pem += root().pem();
   const errc why = verdict(client_options(), flood);
@@ -235,7 +235,7 @@ TEST_F(verification_test, a_flood_of_certificates_is_refused_by_its_size) {
 }
 
 // Nobody's shard stands still for what a peer sends: the two largest things that are taken.
-TEST_F(verification_test, a_thousand_names_and_a_hundred_certificates_take_bounded_time) {
+TEST_F(tls_verification, a_thousand_names_and_a_hundred_certificates_take_bounded_time) {
   const auto timed = [&](const certificate& own) {
     const auto before = std::chrono::steady_clock::now();
     const errc why = verdict(client_options(), own);
@@ -257,7 +257,7 @@ TEST_F(verification_test, a_thousand_names_and_a_hundred_certificates_take_bound
   EXPECT_EQ(timed(chain.back().issue({.dns = {host}})), errc::certificate_unknown_issuer);
 }
 
-TEST_F(verification_test, errors_say_who_and_why) {
+TEST_F(tls_verification, errors_say_who_and_why) {
   const certificate wrong = root().issue({.dns = {"wrong.example.com"}});
   const error why = refused(client(), server(server_options(wrong)));
   EXPECT_EQ(why.where(), phase::handshake);

@@ -1,0 +1,48 @@
+// What one run of the fuzz is made of, drawn from its seed: the pool's configuration, the servers,
+// the faults, the protocol, and how its clients and its operator behave.
+#pragma once
+
+#include <cstdint>
+
+#include <conpool/pool/config.h>
+#include <conpool/runtime/detail/random.h>
+
+#include <tests/sim/kernel/plan.h>
+
+namespace conpool::sim::fuzz {
+
+enum class speech : std::uint8_t {
+  none,             // a pool without a protocol
+  talkative,        // every hook that is no coroutine, and a hello and a ping
+  careful,          // on_release as a coroutine, and a run() that waits
+  shared,           // several leases at once, read by run()
+  shared_or_alone,  // some connections shared, some not, no reader
+};
+
+struct plan {
+  explicit plan(std::uint64_t seed);
+
+  bool pings() const noexcept { return spoken != speech::none && spoken != speech::shared; }
+  bool shares() const noexcept {
+    return spoken == speech::shared || spoken == speech::shared_or_alone;
+  }
+  // Bytes that come back are those of the request: nobody else ever writes or reads there.
+  bool checks_content() const noexcept {
+    return !shares() && !config.reuse_unanswered && server.greeting.empty();
+  }
+
+  speech spoken;
+  bool calm;  // nothing goes wrong: what is promised in order comes in order
+  unsigned servers;
+  unsigned clients;
+  unsigned steps;
+  bool by_shard_stop;  // how it ends
+  pool_config config;
+  server_plan server;
+  fault_plan faults;
+};
+
+// Every field of a configuration, within what the plan's protocol allows.
+pool_config draw_config(random_source& dice, const plan& within);
+
+}  // namespace conpool::sim::fuzz
