@@ -118,7 +118,7 @@ pooled_connection* endpoint_pool::take_idle_slowly(const std::source_location& w
       lender_.lend_shared(as_managed(*candidate));
     } else {
       lender::note_reader(*candidate);
-      lender_.lend_idle(*candidate);
+      lender::lend_idle(*candidate, idle_, facts_.counts);
     }
     lender_.note_lent(*candidate, where);
     return candidate;

@@ -69,7 +69,7 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
     pooled_connection& taken = idle_.top();
     if (!taken.receive_posted()) [[unlikely]]
       return take_idle_slowly(where);
-    lender_.lend_idle(taken);
+    lender::lend_idle(taken, idle_, facts_.counts);
     return &taken;
   }
 
@@ -81,8 +81,7 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
       facts_.home->assert_owner();
       const time_point now = facts_.home->now();
       if (now < returned.retire_at) [[likely]] {
-        returned.last_used = now;
-        idle_.push(returned);
+        idle_.push(returned, now, facts_.counts);
         return;
       }
     }

@@ -27,8 +27,9 @@ void idle_stack::watch(pooled_connection& unused) const noexcept {
   unused.post_receive();
 }
 
-// A connection that was only checked is as cold as before.
-void idle_stack::keep_order(pooled_connection& pushed) noexcept {
+void idle_stack::watch_pushed(pooled_connection& pushed) noexcept {
+  watch(pushed);
+  // A connection that was only checked is as cold as before.
   auto below = std::next(list_.begin());
   if (below == list_.end() || below->last_used <= pushed.last_used) return;
   list_.remove(pushed);

@@ -41,23 +41,27 @@ class idle_stack {
   connection_list::iterator begin() noexcept { return list_.begin(); }
   connection_list::iterator end() noexcept { return list_.end(); }
 
-  // From active to idle. Whoever pushes has set last_used.
-  void push(pooled_connection& clean) noexcept {
+  // From active to idle. The overloads with `counts` are for the hit path, which has the endpoint's
+  // counts at hand. There the order of these lines matters, too: side by side, g++ joins the two
+  // counts in a vector register, and takes five instructions more.
+  void push(pooled_connection& clean, time_point used, pool_counts& counts) noexcept {
+    --counts.active;
+    clean.last_used = used;
     clean.stage = connection_stage::idle;
-    --facts_->counts.active;
-    ++facts_->counts.idle;
+    ++counts.idle;
     list_.push_front(clean);
     // A lease that read nothing has left the receive of last time posted.
     if (clean.receive_posted()) return;
-    watch(clean);
-    keep_order(clean);
+    watch_pushed(clean);
   }
+  void push(pooled_connection& clean) noexcept { push(clean, clean.last_used, facts_->counts); }
   // From idle to active; the caller sets the next stage.
-  void take(pooled_connection& taken) noexcept {
+  void take(pooled_connection& taken, pool_counts& counts) noexcept {
     list_.remove(taken);
-    --facts_->counts.idle;
-    ++facts_->counts.active;
+    --counts.idle;
+    ++counts.active;
   }
+  void take(pooled_connection& taken) noexcept { take(taken, facts_->counts); }
 
   // Posts a receive on a connection that nobody reads, if it can be watched.
   void watch(pooled_connection& unused) const noexcept;
@@ -68,7 +72,7 @@ class idle_stack {
   idle_finding look_at_arrival(pooled_connection& source) noexcept;
 
  private:
-  void keep_order(pooled_connection& pushed) noexcept;
+  void watch_pushed(pooled_connection& pushed) noexcept;
   idle_finding look_at_socket(pooled_connection& source) noexcept;
   idle_finding look_at_codec(pooled_connection& source) noexcept;
   bool protocol_takes_idle_data() const noexcept;

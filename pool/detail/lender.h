@@ -44,12 +44,12 @@ class lender {
   bool protocol_wants(pooled_connection& candidate) const noexcept;
 
   // Lends it to a caller who has not waited: a hit.
-  void lend_idle(pooled_connection& taken) noexcept {
-    idle_->take(taken);
+  static void lend_idle(pooled_connection& taken, idle_stack& idle, pool_counts& counts) noexcept {
+    idle.take(taken, counts);
     taken.stage = connection_stage::leased;
     taken.count_from_here();
-    ++facts_->counts.hits;
-    facts_->counts.reused += taken.times_lent++ > 0 ? 1 : 0;
+    ++counts.hits;
+    counts.reused += taken.times_lent++ > 0 ? 1 : 0;
   }
   void lend_shared(managed_connection& taken) noexcept;
   // One more lease on a shared connection, wherever it was. True if it has room for another.
