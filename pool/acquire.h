@@ -1,17 +1,17 @@
-// Acquiring: what `co_await pool.acquire(endpoint)` waits on.
+// What `co_await pool.acquire(endpoint)` waits on, and its options.
 //
 //   auto lease = co_await pool.acquire(to);
 //   auto soon = co_await pool.acquire(to, acquire_options{.timeout = 50ms});
 //   auto now = co_await pool.acquire(to, acquire_options{.try_only = true});
 //
-// On a hit it finishes in await_ready: nothing is suspended, allocated or timed. Otherwise the
-// caller joins the endpoint's queue, first come first served, until a connection is handed to it,
-// its deadline passes, or its context is cancelled. A caller that gives up after it was chosen
-// passes the connection on to the next. At the moment a connection is handed over it is looked at
-// once more, so one that died meanwhile is not lent either.
+// A hit finishes in await_ready: nothing is suspended, allocated or timed. Otherwise the caller
+// joins the endpoint's queue, first come first served, until a connection is handed to it, its
+// deadline passes, or its context is cancelled. A caller that gives up after it was chosen passes
+// the connection on to the next one. A connection that is handed over is looked at once more before
+// it is lent, so one that died meanwhile is not lent either.
 //
-// Await what acquire() returns at once, in the same statement: it holds a place of the pool that
-// is only kept while somebody waits or a connection stands.
+// Await what acquire() returns at once, in the same statement: it refers to the pool's record of
+// the endpoint, which is only kept while somebody waits or a connection stands.
 #pragma once
 
 #include <new>

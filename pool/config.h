@@ -1,17 +1,17 @@
-// What a pool may do: limits, timeouts, and how its sockets are set up.
+// The configuration of a pool: its limits, its timeouts, and how its sockets are set up.
 //
-// A plain struct with usable defaults: change what you need and give it to the pool, which checks
-// it once and keeps a copy. It is trivially destructible, so it may also be written in braces next
-// to a co_await with compilers that destroy other temporaries there twice (g++ 12).
+// It is a plain struct with usable defaults. Change what you need and give it to the pool, which
+// checks it once and keeps a copy. It is trivially destructible, so it may be written in braces
+// next to a co_await even with g++ 12, which destroys other temporaries there twice.
 //
 //   conpool::pool_config config;
 //   config.max_connections_per_endpoint = 8;
 //   config.acquire_timeout = std::chrono::seconds(1);
 //   if (auto valid = conpool::validate(config); !valid) return valid.error();
 //
-// All limits but max_connections hold for one endpoint on one shard, as shards share nothing: a
-// runtime with 4 shards may open 4 times as many connections. Durations are counted in milliseconds
-// of the shard's clock.
+// All limits but max_connections hold for one endpoint on one shard. Shards share nothing, so a
+// runtime with 4 shards may open 4 times as many connections. Durations are measured by the shard's
+// clock, in milliseconds.
 #pragma once
 
 #include <conpool/runtime/error.h>
@@ -28,17 +28,17 @@ enum class validation_policy : std::uint8_t {
   // A receive is posted on each idle connection; its end, its reset or a stray byte completes that
   // receive, and the pool sees this before it lends, without a system call.
   watch,
-  // Idle connections have nothing posted. At an acquire the sockets of up to probe_candidates of
-  // them are asked (a peek) in one submission; the first healthy one is lent, the others go back,
-  // the dead ones are closed. What pools do that cannot watch; here for comparison.
+  // Nothing is posted on idle connections. An acquire peeks at the sockets of up to
+  // probe_candidates of them in one submission; the first healthy one is lent, the others go back,
+  // and dead ones are closed. It is what pools do that cannot watch, and is here to compare.
   probe,
-  // As watch, and a connection that was idle for ping_window or longer is lent only after the
-  // protocol's own round trip. A ping that fails makes the endpoint's next lends ping, too, until
-  // one succeeds. For peers that are there and do not answer. Needs a protocol with a ping()
+  // Like watch, and a connection that was idle for ping_window or longer is lent only after the
+  // protocol's own round trip. After a failed ping the endpoint's next lends ping, too, until one
+  // succeeds. It finds peers that are there and do not answer. It needs a protocol with a ping()
   // (protocol.h).
   ping,
-  // Not at all: the caller's first read or write finds out. For measurements, and for protocols
-  // whose requests are safe to repeat.
+  // Connections are not checked: the caller's first read or write finds out. This is for
+  // measurements, and for protocols whose requests are safe to repeat.
   none,
 };
 
@@ -47,9 +47,9 @@ struct pool_config {
   // 1 to 65536, default 32.
   std::uint32_t max_connections_per_endpoint = 32;
 
-  // Most connections of the pool on this shard, over all endpoints. At the limit the coldest idle
-  // connection of another endpoint is closed for a caller that needs a new one; callers stand in
-  // line over all endpoints. 1 to 1048576, or 0 for no such limit. Default 0.
+  // Most connections of the pool on this shard, over all endpoints. At the limit a caller that
+  // needs a new connection takes the slot of another endpoint's coldest idle one; callers stand in
+  // one line over all endpoints. 1 to 1048576, or 0 for no such limit. Default 0.
   std::uint32_t max_connections = 0;
 
   // Most connects in progress to one endpoint; more callers wait for these, or for what comes back.
@@ -69,23 +69,24 @@ struct pool_config {
   // See waiter_limit().
   std::uint32_t max_waiters_per_endpoint = 0;
 
-  // For one attempt to open a connection: resolve, connect and handshake together.
+  // The time for one attempt to open a connection: resolve, connect and handshake together.
   // 1 ms to 24 h, default 3 s.
   std::chrono::milliseconds connection_timeout{3'000};
 
-  // For one acquire, from the call until it has a connection. A caller that gives up does not end
-  // the attempt to connect, so it may be shorter than connection_timeout. There is no "for ever".
+  // The time for one acquire, from the call until it has a connection. A caller that gives up does
+  // not end the attempt to connect, so this may be shorter than connection_timeout. It always ends.
   // 1 ms to 24 h, default 5 s.
   std::chrono::milliseconds acquire_timeout{5'000};
 
-  // For one read of a lease, until at least one byte has come. 1 ms to 24 h, default 30 s.
+  // The time for one read of a lease, until at least one byte has come. 1 ms to 24 h, default 30 s.
   std::chrono::milliseconds read_timeout{30'000};
 
-  // For one write of a lease, until the kernel has taken all of it. 1 ms to 24 h, default 30 s.
+  // The time for one write of a lease, until the kernel has taken all of it. 1 ms to 24 h, default
+  // 30 s.
   std::chrono::milliseconds write_timeout{30'000};
 
-  // A connection that nobody used for so long is closed. Keep it below what the peer, and any
-  // firewall on the way, allows. 1 ms to 720 h, or 0 for never. Default 60 s.
+  // A connection that has been idle for this long is closed. Keep it below what the peer and any
+  // firewall on the way allow. 1 ms to 720 h, or 0 for never. Default 60 s.
   std::chrono::milliseconds max_idle_time{60'000};
 
   // A connection this old is closed as soon as it is idle, so that changes of DNS and of load
@@ -93,46 +94,47 @@ struct pool_config {
   std::chrono::milliseconds max_connection_lifetime{3'600'000};
 
   // Each connection's lifetime is shortened by a random share up to this, drawn when it stands, so
-  // that what was connected together does not end together. In percent, 0 to 90, default 10.
+  // that connections that were opened together do not end together. In percent, 0 to 90,
+  // default 10.
   std::uint32_t lifetime_jitter_percent = 10;
 
-  // A connection that was lent so often is closed when it comes back. 1 to 4294967295, or 0 for no
-  // limit. Default 0.
+  // A connection that was lent this many times is closed when it comes back. 1 to 4294967295, or 0
+  // for no limit. Default 0.
   std::uint32_t max_connection_uses = 0;
 
   // What min_idle_per_endpoint misses is dialed after a random time up to this, so that many
   // clients of one server that restarted do not come back at once. 0 to 60 s, default 100 ms.
   std::chrono::milliseconds refill_jitter{100};
 
-  // Adaptive trimming: at each step half of the idle connections go that a smoothed peak of need
+  // Adaptive trimming: each step closes half of the idle connections that a smoothed peak of need
   // does not account for, coldest first. 1 ms to 24 h, or 0 for off. Default 0.
   std::chrono::milliseconds trim_interval{0};
 
-  // An endpoint that nobody acquired for so long and that has no connection left is forgotten: all
-  // its memory is given back, and what it counted goes into the pool's totals. Has no effect with
+  // An endpoint that nobody acquired for this long and that has no connection left is forgotten:
+  // its memory is given back, and its counts go into the pool's totals. It has no effect with
   // min_idle_per_endpoint. 1 ms to 720 h, or 0 for never. Default 5 min.
   std::chrono::milliseconds max_endpoint_idle_time{300'000};
 
   // How idle connections are checked before they are lent. Default watch.
   validation_policy validation = validation_policy::watch;
 
-  // So often, idle connections that were neither used nor checked for that long are asked whether
-  // they are alive, as one batch: by the protocol's ping, or a peek under validation_policy::probe.
-  // Needs one of these two. 1 ms to 24 h, or 0 for off. Default 0.
+  // At this interval the pool asks idle connections that were neither used nor checked for that
+  // long whether they are alive, as one batch: by the protocol's ping, or by a peek under
+  // validation_policy::probe. It needs one of these two. 1 ms to 24 h, or 0 for off. Default 0.
   std::chrono::milliseconds validation_interval{0};
 
-  // Under validation_policy::probe: how many idle connections are asked for one caller.
+  // Under validation_policy::probe, how many idle connections are asked for one caller.
   // 1 to 64, default 4.
   std::uint32_t probe_candidates = 4;
 
-  // Under validation_policy::ping: a connection idle for less is lent as it is.
+  // Under validation_policy::ping, a connection that was idle for less is lent as it is.
   // 0 (ping before each lend) to 24 h, default 1 s.
   std::chrono::milliseconds ping_window{1'000};
 
-  // For one ping of the protocol. 1 ms to 24 h, default 1 s.
+  // The time for one ping of the protocol. 1 ms to 24 h, default 1 s.
   std::chrono::milliseconds ping_timeout{1'000};
 
-  // For one on_release of the protocol that is a coroutine. 1 ms to 24 h, default 1 s.
+  // The time for one on_release of the protocol that is a coroutine. 1 ms to 24 h, default 1 s.
   std::chrono::milliseconds release_timeout{1'000};
 
   // Most connections of an endpoint that are being cleaned by on_release at a time; one more is
@@ -147,21 +149,22 @@ struct pool_config {
   // connect_backoff_min to 24 h, default 5 s.
   std::chrono::milliseconds connect_backoff_max{5'000};
 
-  // After so many failed connects in a row, callers who would have to wait fail at once with
-  // breaker_open, while one connect at a time goes on trying; closed again when one stands.
-  // 1 to 1000000, or 0 for off. Default 5.
+  // After this many failed connects in a row the breaker opens: callers who would have to wait fail
+  // at once with breaker_open, while trial connects go on, one at a time. One that stands closes
+  // it. 1 to 1000000, or 0 for off. Default 5.
   std::uint32_t breaker_failures = 5;
 
-  // A lease that is held longer is reported once to the observer, with the place of its acquire.
+  // A lease that is held longer is reported to the observer once, with the place of its acquire.
   // 1 ms to 720 h, or 0 for off. Default 0.
   std::chrono::milliseconds leak_threshold{0};
 
-  // Lend a connection again whose last lease ended with a write that was not followed by a read.
-  // Off by default: the answer may still be on its way, and the next user would take it for its
-  // own. Switch it on for protocols that are never answered. Default false.
+  // Lends a connection again whose last lease ended with a write that no read followed. It is off
+  // by default, since the answer may still be on its way and the next user would take it for its
+  // own. Switch it on for protocols whose requests are never answered. Default false.
   bool reuse_unanswered = false;
 
-  // The rest is for TCP sockets, with or without TLS, and has no effect on Unix sockets.
+  // The remaining fields are for TCP sockets, with or without TLS. They have no effect on Unix
+  // sockets.
 
   // TCP_NODELAY: send small writes at once, do not wait for more. Default true.
   bool tcp_nodelay = true;
@@ -186,7 +189,7 @@ struct pool_config {
   // retransmissions. Default 30 s.
   std::chrono::milliseconds tcp_user_timeout{30'000};
 
-  // The limits with the meaning of 0 put in.
+  // The limits as they hold, with 0 replaced by what it means.
   constexpr std::uint32_t idle_limit() const noexcept {
     return max_idle_per_endpoint == 0 ? max_connections_per_endpoint : max_idle_per_endpoint;
   }
@@ -200,16 +203,16 @@ struct pool_config {
 
 static_assert(std::is_trivially_destructible_v<pool_config>);
 
-// Checks every field, also those that another one switches off, and how they fit together. Fails
-// with errc::invalid_config, phase::configure; the subject is the name of a wrong field, the
-// detail its value, what is allowed, and why. What the fields need of a protocol is checked by
-// pool::create(). Any thread, no system call.
+// Checks every field, including those that another one switches off, and how they fit together. It
+// fails with errc::invalid_config, phase::configure; the subject is the name of the wrong field,
+// and the detail says its value, what is allowed, and why. pool::create() checks what the fields
+// need of a protocol. Any thread may call it; it makes no system call.
 result<void> validate(const pool_config& config);
 
 // The policy's name, as parse_validation_policy() reads it: "watch", "probe", "ping", "none".
 const char* to_string(validation_policy value) noexcept;
 
-// For command lines and files. Fails with errc::invalid_config, phase::configure, subject
+// For command lines and files. It fails with errc::invalid_config, phase::configure, subject
 // "validation"; the detail has the known names.
 result<validation_policy> parse_validation_policy(std::string_view text);
 

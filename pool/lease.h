@@ -4,16 +4,18 @@
 //   if (!lease) co_return fail(lease.error());
 //   auto sent = co_await (*lease)->write(request);
 //
-// Move-only. The destructor gives the connection back without I/O. A connection that is not clean
-// is closed instead: bytes left unread, a write that was never followed by a read, a read or write
-// under way, an error, a deadline or cancellation in the middle. A lease may outlive its pool and
-// its shard; the connection is closed then. Used on its shard's thread only, as long as that runs.
+// A lease can be moved and not copied. Its destructor gives the connection back without I/O. A
+// connection that is not clean is closed instead: it has unread bytes, its last write was not
+// followed by a read, a read or write is under way, or one failed, ran into its deadline or was
+// cancelled. A lease may outlive its pool and its shard; then the connection is closed when the
+// lease ends. A lease is used on its shard's thread only, as long as that runs.
 //
-// Ways out: discard() closes the connection, detach() takes its descriptor out of the pool.
+// There are two other ways out: discard() closes the connection, and detach() takes its descriptor
+// out of the pool.
 //
-// Whether a request may be repeated after an error: if reused() and bytes_received() is 0, the
-// server may have closed the connection before it saw the request, which happens however well a
-// pool looks; if bytes_sent() is 0 as well, it has certainly seen nothing.
+// May a request be repeated after an error? If reused() is true and bytes_received() is 0, the
+// server may have closed the connection before it saw the request, which can happen however well a
+// pool looks. If bytes_sent() is 0 as well, the server has certainly seen nothing.
 #pragma once
 
 #include <utility>
@@ -52,17 +54,18 @@ class [[nodiscard]] lease {
   void release() noexcept {
     if (connection_ != nullptr) give_back(*std::exchange(connection_, nullptr));
   }
-  // Closes it instead of giving it back: for what the pool cannot know, as a protocol error.
+  // Closes it instead of giving it back, for reasons that the pool cannot know, such as a protocol
+  // error.
   void discard() noexcept {
     if (connection_ == nullptr) return;
     connection_->mark(connection::discarded);
     release();
   }
-  // Takes the descriptor out of the pool: its watch is ended first, and bytes that were received
-  // and not read come with it. The connection no longer counts; the lease is empty afterwards.
-  // result<detached>; on an error the lease stays what it was: invalid_argument with a read or
-  // write under way or on a shared connection, connection_closed or connection_reset if it is
-  // broken. The lease must stay where it is until this returns.
+  // Takes the descriptor out of the pool. Its watch is ended first, and bytes that were received
+  // and not read come with it. The connection no longer counts, and the lease is empty afterwards.
+  // After an error the lease is what it was. Errors: invalid_argument with a read or write under
+  // way or on a shared connection, unsupported with TLS, connection_closed or connection_reset if
+  // it is broken. The lease must not be moved until this returns.
   task<result<detached>> detach();
 
  private:

@@ -1,4 +1,4 @@
-// A pool of connections on one shard: keeps them open and lends them out.
+// A pool keeps connections open on one shard and lends them out.
 //
 //   auto backends = pool::create(home).value();
 //   auto redis = endpoint::parse("tcp://127.0.0.1:6379").value();
@@ -7,16 +7,16 @@
 //   if (!lease) co_return fail(lease.error());
 //   auto sent = co_await (*lease)->write("PING\r\n");
 //
-// Belongs to one shard and is used on its thread only; for all shards of a runtime see sharded.h.
-// It holds a pool of connections for each endpoint, made at first use. An acquire that finds an
-// idle connection takes no system call, lock, allocation or suspension, the check that the
-// connection is alive included.
+// A pool belongs to one shard and is used on its thread only; sharded.h has one for each shard of a
+// runtime. It keeps the connections of each endpoint apart and learns of an endpoint at its first
+// use. An acquire that finds an idle connection takes no system call, lock, allocation or
+// suspension, and that includes the check that the connection is alive.
 //
-// Destroying a pool closes what is idle and fails who waits; it returns at once. Leases may outlive
-// it. When its shard stops, the pool is closed with errc::shard_stopped. To end without cutting
-// anybody short: drain().
+// Destroying a pool closes idle connections and fails waiting callers; it returns at once. Leases
+// may outlive it. When its shard stops, the pool is closed with errc::shard_stopped. To end without
+// cutting anybody short, drain() it.
 //
-// What the connections speak, if the pool shall know it: protocol.h.
+// To teach the pool a protocol, see protocol.h.
 #pragma once
 
 #include <array>
@@ -43,9 +43,9 @@
 
 namespace conpool {
 
-// An endpoint resolved to its place in one pool: acquiring through it costs no look-up, and the
-// endpoint is not forgotten while there is one. Copyable; keeps the pool's memory alive, not the
-// pool open. Used on the pool's shard only.
+// An endpoint that was looked up in one pool: acquiring through a handle costs no look-up, and the
+// pool does not forget the endpoint while a handle exists. Handles can be copied. They keep the
+// pool's memory alive, but not the pool open. Used on the pool's shard only.
 class endpoint_handle {
  public:
   endpoint_handle(const endpoint_handle& other) noexcept : core_(other.core_), at_(other.at_) {
@@ -75,7 +75,7 @@ enum class leased : std::uint8_t {
   break_off,  // closed now: reads and writes under way end with connection_closed
 };
 
-// A connection that drain() took from who had it.
+// A lease that was still out at drain()'s deadline: its connection was closed under its holder.
 struct forced_lease {
   std::string endpoint;
   std::uint64_t connection = 0;  // its id()
@@ -103,9 +103,10 @@ struct validation_report {
 
 class pool {
  public:
-  // On the shard's thread. Errors: invalid_config, naming field and value; shard_stopped.
+  // To be called on the shard's thread. Errors: invalid_config, which names the field and its
+  // value; shard_stopped.
   static result<pool> create(shard& home, const pool_config& config = {});
-  // With what the connections speak: see protocol.h. The pool keeps `speaks`.
+  // The same with a protocol (protocol.h). The pool owns `speaks` from now on.
   template <protocol P>
   static result<pool> create(shard& home, const pool_config& config, P speaks);
   pool(pool&&) noexcept = default;
@@ -115,12 +116,13 @@ class pool {
   shard& home() const noexcept { return core_->home(); }
   const pool_config& config() const noexcept { return core_->config(); }
 
-  // --- Lending. result<lease>; errors: acquire_timeout (with what it waited for, the counts and
-  // the last failed connect), connect_failed, connect_timeout, resolve_failed, resolve_timeout,
-  // too_many_files, queue_full, breaker_open, pool_paused, pool_closed, none_idle (try_only),
-  // cancelled, deadline_exceeded, shard_stopped, unsupported (tls:// in a build without
-  // it). Await it in the same statement. The pool must outlive the call, not the lease. `where` is
-  // for the leak detector.
+  // --- Lending. Awaiting it gives a result<lease>. Errors: acquire_timeout (its text says what the
+  // caller waited for, the counts and the last failed connect), connect_failed, connect_timeout,
+  // resolve_failed, resolve_timeout, too_many_files, queue_full, breaker_open, pool_paused,
+  // pool_closed, none_idle (try_only), cancelled, deadline_exceeded, shard_stopped, unsupported
+  // (tls:// in a build without TLS), and those of a TLS handshake. Await what it returns in the
+  // same statement. The pool must outlive the call, but not the lease. The leak detector reports
+  // `where`.
   using location = std::source_location;
   acquire_awaiter acquire(const endpoint& to, location where = location::current()) {
     return acquire(to, duration::zero(), where);
@@ -143,62 +145,63 @@ class pool {
   }
   endpoint_handle handle(const endpoint& to) { return endpoint_handle(*core_, core_->at(to)); }
 
-  // Acquires, runs function(connection&), a task<result<T>>, and releases. If the function fails or
-  // throws, the connection is discarded: what was left on it is not known.
+  // Acquires a connection, runs function(connection&), a task<result<T>>, and releases it. If the
+  // function fails or throws, the connection is discarded, since nobody knows what was left on it.
   template <typename F>
   auto with_connection(endpoint to, F function, location where = location::current())
       -> task<typename std::invoke_result_t<F&, connection&>::value_type>;
 
   // --- Before and beside the load.
-  // Sees to it that `count` connections stand, idle or leased; at most `within` (0 is the pool's
-  // acquire_timeout). result<void>: the error of the first connect that failed,
-  // deadline_exceeded, invalid_argument above max_connections_per_endpoint or if they could not be
-  // kept for max_idle_per_endpoint, pool_closed.
+  // Opens connections until `count` of them stand, idle or leased, and waits for that for at most
+  // `within` (0 is the pool's acquire_timeout). Errors: that of the first connect that failed;
+  // deadline_exceeded; invalid_argument if `count` is above max_connections_per_endpoint, or above
+  // what max_idle_per_endpoint lets stand; pool_closed.
   task<result<void>> warm(endpoint to, std::uint32_t count, duration within = duration::zero());
   // Checks all idle connections in one batch: by the protocol's ping if it has one, by a peek under
-  // validation_policy::probe, else by what the posted receives have told. Dead ones are closed.
-  // result: pool_closed, or cancelled and the like, when the checks go on without this.
+  // validation_policy::probe, otherwise by what the posted receives have reported. Dead ones are
+  // closed. Errors: pool_closed; cancelled and the like, and then the checks go on without this.
   task<result<validation_report>> validate(endpoint to);
   task<result<validation_report>> validate_all();
-  // Makes a connected stream socket an idle connection to `to`. The pool owns the descriptor if
-  // this succeeds; if it fails it stays yours: invalid_argument if it is none, queue_full at the
-  // limits, connection_closed or connection_reset if its peer has ended it already.
+  // Makes a connected stream socket an idle connection to `to`. On success the pool owns the
+  // descriptor; after an error it stays yours. Errors: invalid_argument if it is no connected
+  // socket, queue_full at the limits, connection_closed or connection_reset if its peer has ended
+  // it already, unsupported for tls://.
   result<void> adopt(const endpoint& to, int fd);
 
   // --- Steering.
-  // Idle connections are closed now, those that are connecting as soon as they stand, leased ones
-  // as `what` says. Callers that wait stay, and get new connections. Takes as long as there are
-  // idle connections to close; leased ones are recognised by their generation.
+  // Closes idle connections now, those that are connecting as soon as they stand, and leased ones
+  // as `what` says. Waiting callers go on waiting and get new connections. It takes time in
+  // proportion to the connections of the endpoint.
   void clear(const endpoint& to, leased what = leased::keep) noexcept;
   void clear_all(leased what = leased::keep) noexcept;
-  // Lends nothing and begins no connect until resume(); what comes back becomes idle. Callers wait,
-  // up to their deadlines, or fail with pool_paused.
+  // Lends nothing and begins no connect until resume(); connections that come back become idle.
+  // Callers wait, up to their deadlines, or fail with pool_paused, as `policy` says.
   void pause(while_paused policy = while_paused::wait) noexcept { core_->pause(policy); }
   void resume() noexcept { core_->resume(); }
   bool paused() const noexcept { return core_->paused(); }
-  // Another configuration from now on: limits that grow serve callers at once, limits that shrink
-  // close what is idle above them, and what is leased when it comes back. Times hold for what
-  // begins after this, socket options for new connections. Errors: invalid_config, and then
-  // nothing is changed.
+  // Uses another configuration from now on. A limit that grows serves callers at once; one that
+  // shrinks closes idle connections above it now and leased ones when they come back. Times hold
+  // for what begins after this, socket options for new connections. Errors: invalid_config, and
+  // then nothing has changed.
   result<void> reconfigure(const pool_config& config);
-  // Who is told what happens; see observer.h. An empty function ends it.
+  // Tells `observer` what happens from now on; see observer.h. An empty function ends it.
   void observe(pool_observer observer) { core_->observe(std::move(observer)); }
 
-  // --- Looking. Counts of one endpoint; nothing if the pool does not know it (any more).
+  // --- Looking. The counts of one endpoint; nothing if the pool does not know it (any more).
   std::optional<endpoint_stats> stats(const endpoint& to) const;
   std::vector<endpoint_stats> all_stats() const;
-  // Everything summed up, endpoints that were forgotten included.
+  // The sums over all endpoints, including those that were forgotten.
   pool_stats totals() const { return core_->totals(); }
 
   // --- Ending.
   class close_awaiter;
-  // Lends no more: callers that wait get pool_closed, idle connections are closed, connects are
-  // cancelled. Returns when that is done; connections still leased are closed when they come back.
-  // result<void>: cancelled and the like if the wait was ended early. Idempotent.
+  // Lends no more: waiting callers get pool_closed, idle connections are closed, connects are
+  // cancelled. It returns when that is done; connections that are still leased are closed when they
+  // come back. Errors: cancelled and the like if the wait was ended early. Idempotent.
   close_awaiter close();
-  // The same, then waits up to `within` for the leases; what is still leased then is closed under
-  // its holder, whose reads and writes end with connection_closed. Errors: cancelled and the like;
-  // nothing was forced then.
+  // Does the same, then waits up to `within` for the leases. A connection that is still leased then
+  // is closed under its holder, whose reads and writes end with connection_closed. Errors:
+  // cancelled and the like, and then nothing was forced.
   task<result<drain_report>> drain(duration within);
   bool closed() const noexcept { return core_->closed(); }
 

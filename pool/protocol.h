@@ -1,4 +1,4 @@
-// What a protocol adds to a pool: log in, check, clean, ping, share. All of it is optional.
+// Teaches a pool a protocol: to log in, check, clean, ping or share connections. All is optional.
 //
 //   struct redis {
 //     struct state { int database = 0; };              // one for each connection
@@ -12,39 +12,46 @@
 //   auto lease = co_await backends.acquire(to);
 //   int database = (*lease)->state<redis>().database;
 //
-// A protocol is a class with a nested type `state` (default constructible) and any of the hooks
-// below; a hook of the right name and the wrong form does not compile. One object of it lives in
-// the pool and is used on the pool's shard only. What has no hook costs nothing: `pool` without a
-// protocol is the pool of none of them, and hooks that are not asked on each lend (on_connect,
-// ping, on_idle_data, on_close) leave a hit as fast as it was.
+// A protocol is a class with a nested type `state`, which can be default constructed, and any of
+// the hooks below; a hook with the right name and the wrong form does not compile. One object of
+// the class lives in the pool and is used on the pool's shard only. A hook that is not there costs
+// nothing, and those that are not asked on each lend (on_connect, ping, on_idle_data, on_close)
+// leave a hit as fast as it was.
 //
-// A hook that throws counts as one that failed. Hooks that are no coroutines must not block and not
-// call the pool.
+// A hook that throws counts as one that failed. A hook that is not a coroutine must neither block
+// nor call the pool.
 //
 //   task<result<void>> on_connect(connection&, state&)
-//       Before the connection is lent for the first time, within connection_timeout: log in, select
-//       a database, send a preface. An error is a failed connect.
-//   bool on_acquire(connection&, state&)          False: it is closed and another one is lent.
-//   bool is_healthy(const connection&, const state&)   The same, asked first.
-//   bool on_release(connection&, state&)          False: it is closed.
-//   task<bool> on_release(connection&, state&)    The same, for one that has to talk (ROLLBACK).
-//       The pool runs it after the lease has gone, within release_timeout, for at most
-//       max_releasing_per_endpoint connections at a time; one more is closed instead.
-//   task<result<void>> ping(connection&, state&)  A round trip, within ping_timeout.
+//       Runs before the connection is lent for the first time, within connection_timeout, to log
+//       in, select a database or send a preface. An error makes it a failed connect.
+//   bool on_acquire(connection&, state&)
+//       False closes the connection, and another one is lent.
+//   bool is_healthy(const connection&, const state&)
+//       Means the same and is asked first.
+//   bool on_release(connection&, state&)
+//       False closes the connection.
+//   task<bool> on_release(connection&, state&)
+//       Means the same for a protocol that has to talk (ROLLBACK). The pool runs it after the lease
+//       has gone, within release_timeout, for at most max_releasing_per_endpoint connections at a
+//       time; one more is closed instead.
+//   task<result<void>> ping(connection&, state&)
+//       Makes a round trip, within ping_timeout.
 //   idle_data on_idle_data(connection&, state&, std::span<const std::byte>)
-//       Bytes came while nobody had it: an expected push (keep) or dirt (the connection is closed).
-//       A message may come in pieces: keep what you need of it in the state.
+//       Bytes came while nobody had the connection. `keep` says that this was an expected push,
+//       `dirt` closes the connection. A message may come in pieces: keep what you need of it in the
+//       state.
 //   void on_close(connection&, state&, close_reason) noexcept
-//       It stood and is gone; its memory follows. May run at any moment of a turn.
+//       A connection that stood is gone; its memory follows. It may run at any moment of a turn.
 //   access access_mode(const connection&, const state&)
-//       Asked once when it stands: exclusive, or shared by n leases at once. Later changes:
-//       connection::set_lease_limit() and retire().
+//       Says once, when the connection stands, whether it is exclusive or shared by n leases at
+//       once. connection::set_lease_limit() and retire() change that later.
 //   task<void> run(connection&, state&)
-//       A task that lives as long as the connection, as the reader of a multiplexed protocol. It is
-//       cancelled when the connection is closed; if it ends by itself the connection is retired.
-//       While it reads, the pool posts no receive of its own: it is the idle watch.
-//   static constexpr std::uint32_t expected_leases   How many leases a new connection will likely
-//       take: so many callers wait for one connect. Default 1; learned from each connection.
+//       Lives as long as the connection, like the reader of a multiplexed protocol. It is cancelled
+//       when the connection is closed; if it ends by itself the connection is retired. While it
+//       reads, the pool posts no receive of its own, and this read is the idle watch.
+//   static constexpr std::uint32_t expected_leases
+//       How many leases a new connection will likely take, so that this many callers wait for one
+//       connect. Default 1; the pool learns it from each connection.
 #pragma once
 
 #include <concepts>
@@ -62,7 +69,7 @@
 
 namespace conpool {
 
-// How many may have a connection at once.
+// How many leases may share a connection.
 struct access {
   std::uint32_t leases = 1;
   bool is_shared = false;

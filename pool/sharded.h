@@ -1,4 +1,4 @@
-// One instance of a service on each shard of a runtime: sharded<pool>.
+// One instance of T on each shard of a runtime, such as sharded<pool>.
 //
 //   auto pools = sharded<pool>::create(*rt, config).value();    // outside of the shards
 //   rt->run([&]() -> task<void> {
@@ -7,9 +7,9 @@
 //   pool_stats sum = pools.totals();                            // outside; or on a shard:
 //   auto all = co_await pools.gather(&pool::totals);            // result<std::vector<pool_stats>>
 //
-// Each instance is made, used and destroyed on its own shard; nothing is shared on the way of an
-// acquire. Owned outside of the shards; it may outlive the runtime's threads (the instances were
-// closed by their shards then), but local() and gather() need them.
+// Each instance is made, used and destroyed on its own shard, so an acquire shares nothing with
+// other threads. The object itself is owned outside of the shards. It may outlive the runtime's
+// threads, since their shards close the instances when they stop; local() and gather() need them.
 #pragma once
 
 #include <functional>
@@ -27,8 +27,8 @@ namespace conpool {
 template <typename T>
 class sharded {
  public:
-  // Runs T::create(shard&, arguments...) on each shard. From outside of the shards; blocks. Errors:
-  // the first one that a create returned.
+  // Runs T::create(shard&, arguments...) on each shard. To be called from outside of the shards; it
+  // blocks. Errors: the first one that a create returned.
   template <typename... Args>
   static result<sharded> create(runtime& home, const Args&... arguments) {
     sharded made(home);
@@ -43,7 +43,8 @@ class sharded {
   }
   sharded(sharded&&) noexcept = default;
   sharded& operator=(sharded&&) = delete;
-  // From outside of the shards; blocks until each instance is destroyed on its shard.
+  // To be called from outside of the shards; it blocks until each instance is destroyed on its
+  // shard.
   ~sharded();
 
   std::size_t size() const noexcept { return instances_.size(); }
@@ -60,8 +61,8 @@ class sharded {
   template <typename F>
   auto gather(F function) -> task<result<std::vector<std::invoke_result_t<F&, T&>>>>;
 
-  // Everything summed up. From outside of the shards; blocks. Throws std::system_error after
-  // stop().
+  // The sums over all shards. To be called from outside of the shards; it blocks. Throws
+  // std::system_error after stop().
   auto totals()
     requires requires(T& one) { one.totals(); }
   {

@@ -1,15 +1,15 @@
-// Counts that a pool keeps: for each endpoint, and summed up.
+// The counts that a pool keeps, for each endpoint and summed up.
 //
-//   for (const endpoint_stats& one : pool.all_stats()) {
-//     fmt::print("{}: {} active, {} idle, hit ratio {:.3f}\n", one.endpoint, one.active, one.idle,
-//                one.hit_ratio());
+//   for (const endpoint_stats& one : backends.all_stats()) {
+//     std::printf("%s: %u active, %u idle, hit ratio %.3f\n", one.endpoint.c_str(), one.active,
+//                 one.idle, one.hit_ratio());
 //   }
 //
-// Plain values, copied when asked for; they may travel to other threads. At every moment
-// created = connecting + idle + active + closing + closed, the sum of closed_by.
+// They are plain values, copied when asked for, and may travel to other threads. At every moment
+// created = connecting + idle + active + closing + closed, where closed is the sum of closed_by.
 //
-// An endpoint that was not used for max_endpoint_idle_time is forgotten; what it had counted stays
-// in the pool's totals.
+// An endpoint that was not used for max_endpoint_idle_time is forgotten; its counts stay in the
+// pool's totals.
 #pragma once
 
 #include <array>
@@ -19,9 +19,9 @@
 
 namespace conpool {
 
-// Why a connection was closed; each is counted apart.
+// Why a connection was closed. Each reason has a count of its own.
 enum class close_reason : std::uint8_t {
-  connect_failed,   // it never stood: resolve, connect or the protocol's on_connect failed
+  connect_failed,   // it never stood: resolve, connect, handshake or on_connect failed
   peer_closed,      // the peer ended it while it was idle, or in its last lease
   peer_reset,       // the peer or the network reset it
   unexpected_data,  // bytes came while it was idle
@@ -55,7 +55,7 @@ struct pool_counts {
   std::uint32_t active = 0;  // leased, handed to a waiter, or being checked or cleaned by the pool
   std::uint32_t idle = 0;
   std::uint32_t connecting = 0;
-  std::uint32_t closing = 0;   // the kernel still has something of theirs
+  std::uint32_t closing = 0;   // on their way out: the kernel still holds an operation of theirs
   std::uint32_t waiting = 0;   // callers in the queue
   std::uint32_t leases = 0;    // in shared mode: leases now, over all connections
   std::uint32_t retiring = 0;  // of the active ones: take no new leases, do not count for the cap
