@@ -4,8 +4,8 @@
 
 #include <conpool/pool/detail/endpoint_pool.h>
 #include <conpool/pool/detail/pool_core.h>
+#include <conpool/tls/handshake.h>
 #include <conpool/tls/profile.h>
-#include <conpool/tls/secure.h>
 
 namespace conpool {
 namespace {
@@ -37,7 +37,7 @@ endpoint endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
   return made;
 }
 
-const tls::stream* connection::tls() const noexcept {
+const tls::channel* connection::tls() const noexcept {
   return tls::of(*this);
 }
 

@@ -33,9 +33,9 @@ std::size_t connection_codec::encode(const_bytes plain) noexcept {
   CONPOOL_ASSERT(filled_ == sent_, "a record was encoded over another one");
   if (failure() != nullptr) return 0;
   const bool fits = plain.size() <= small_record_max;
-  memory_ = home_->memory().take(fits ? record_memory::small_bytes : slab_size);
+  memory_ = home_->memory().take(fits ? record_memory::small_bytes : record_buffer_size);
   if (!memory_) return 0;
-  slab out(memory_.bytes());
+  record_buffer out(memory_.bytes());
   const auto taken = session_.write(plain, out);
   if (!taken) return 0;  // what waited inside goes with the farewell
   welcome_bytes_ = 0;
@@ -57,16 +57,16 @@ codec::const_bytes connection_codec::farewell() noexcept {
   if (filled_ != sent_) return {};
   if (!memory_) memory_ = home_->memory().take(record_memory::small_bytes);
   if (!memory_) return {};
-  slab out(memory_.bytes());
+  record_buffer out(memory_.bytes());
   session_.close(out);
   return out.filled();
 }
 
 conpool::idle_verdict connection_codec::idle(const_bytes& input, bool welcome) noexcept {
   if (!welcome) {
-    const idle_verdict verdict = session_.idle(std::exchange(input, {}));
-    if (verdict == idle_verdict::keep) return conpool::idle_verdict::keep;
-    return verdict == idle_verdict::closed ? conpool::idle_verdict::closed
+    const idle_outcome verdict = session_.idle(std::exchange(input, {}));
+    if (verdict == idle_outcome::keep) return conpool::idle_verdict::keep;
+    return verdict == idle_outcome::closed ? conpool::idle_verdict::closed
                                            : conpool::idle_verdict::refused;
   }
   welcome_bytes_ += static_cast<std::uint32_t>(input.size());
@@ -78,7 +78,7 @@ conpool::idle_verdict connection_codec::idle(const_bytes& input, bool welcome) n
   }
   if (failure() != nullptr) return conpool::idle_verdict::refused;
   if (ended()) return conpool::idle_verdict::closed;
-  const bool too_much = welcome_bytes_ > home_->engine().limits().idle_bytes_max;
+  const bool too_much = welcome_bytes_ > home_->resources().limits().idle_bytes_max;
   return too_much ? conpool::idle_verdict::refused : conpool::idle_verdict::keep;
 }
 

@@ -9,12 +9,12 @@ namespace conpool::tls {
 namespace {
 
 // The library asks for the time without saying for whom.
-thread_local constinit engine* served = nullptr;
+thread_local constinit shard_resources* served = nullptr;
 
 }  // namespace
 
 struct span_bio {
-  using window = engine::io_window;
+  using window = shard_resources::io_window;
 
   // Not by BIO_get_data(): a call into another library for every read and write.
   static window& current_window() noexcept { return served->window_; }
@@ -55,9 +55,9 @@ struct span_bio {
   }
 };
 
-handle<bio_st> make_span_bio() {
+boringssl_ptr<bio_st> make_span_bio() {
   const BIO_METHOD* method = span_bio::method();
-  handle<bio_st> made(method == nullptr ? nullptr : BIO_new(method));
+  boringssl_ptr<bio_st> made(method == nullptr ? nullptr : BIO_new(method));
   if (made) {
     // For good: its only failure is that there is nothing to read, or no room to write. The
     // library looks at the one that it has just failed in.
@@ -67,9 +67,9 @@ handle<bio_st> make_span_bio() {
   return made;
 }
 
-io_scope::io_scope(stream& of, std::span<const std::byte> input, slab* output) noexcept
-    : home_(&of.context().home()) {
-  CONPOOL_ASSERT(home_->window_.current == nullptr, "a stream is served inside of another's call");
+io_scope::io_scope(channel& of, std::span<const std::byte> input, record_buffer* output) noexcept
+    : home_(&of.config().home()) {
+  CONPOOL_ASSERT(home_->window_.current == nullptr, "a channel is served inside of another's call");
   home_->window_ = {input, output, &of};
   served = home_;
 }
@@ -80,7 +80,7 @@ io_scope::~io_scope() {
   served = nullptr;
 }
 
-engine* io_scope::serving() noexcept {
+shard_resources* io_scope::serving() noexcept {
   return served;
 }
 

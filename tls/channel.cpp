@@ -5,10 +5,10 @@
 #include <utility>
 
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/tls/channel.h>
 #include <conpool/tls/detail/boringssl.h>
-#include <conpool/tls/detail/failure.h>
+#include <conpool/tls/detail/boringssl_failure.h>
 #include <conpool/tls/detail/span_bio.h>
-#include <conpool/tls/stream.h>
 
 namespace conpool::tls {
 namespace {
@@ -20,7 +20,7 @@ std::uint16_t body_bytes(std::byte high, std::byte low) noexcept {
                                     std::to_integer<unsigned>(low));
 }
 
-int library_size(std::size_t size) noexcept {
+int int_size(std::size_t size) noexcept {
   return static_cast<int>(std::min<std::size_t>(size, INT_MAX));
 }
 
@@ -35,55 +35,55 @@ void enforce_key_usage(Session* session) noexcept {
 
 }  // namespace
 
-stream::stream(context_base& context, const std::string& peer)
-    : context_(&context), peer_(&peer), library_(SSL_new(context.library_.get())) {
-  ++context_->streams_;
-  BIO* bio = context_->home_->bio_.get();
-  if (!library_) {
+channel::channel(ssl_config& context, const std::string& peer)
+    : config_(&context), peer_(&peer), ssl_(SSL_new(context.ssl_ctx_.get())) {
+  ++config_->channels_;
+  BIO* bio = config_->home_->bio_.get();
+  if (!ssl_) {
     ERR_clear_error();
     fail_with(error(errc::out_of_memory, phase::handshake).about(*peer_));
     return;
   }
   BIO_up_ref(bio);
-  SSL_set0_rbio(library_.get(), bio);
+  SSL_set0_rbio(ssl_.get(), bio);
   BIO_up_ref(bio);
-  SSL_set0_wbio(library_.get(), bio);
-  SSL_set_shed_handshake_config(library_.get(), 1);
-  if (context_->is_server_) {
-    SSL_set_accept_state(library_.get());
+  SSL_set0_wbio(ssl_.get(), bio);
+  SSL_set_shed_handshake_config(ssl_.get(), 1);
+  if (config_->is_server_) {
+    SSL_set_accept_state(ssl_.get());
     return;
   }
-  SSL_set_connect_state(library_.get());
-  enforce_key_usage(library_.get());
-  const std::string name(context_->server_name());
-  if (!name.empty() && SSL_set_tlsext_host_name(library_.get(), name.c_str()) != 1) {
+  SSL_set_connect_state(ssl_.get());
+  enforce_key_usage(ssl_.get());
+  const std::string name(config_->server_name());
+  if (!name.empty() && SSL_set_tlsext_host_name(ssl_.get(), name.c_str()) != 1) {
     ERR_clear_error();
     fail_with(error(errc::out_of_memory, phase::handshake).about(*peer_));
   }
 }
 
-stream::~stream() {
-  library_.reset();
-  --context_->streams_;
+channel::~channel() {
+  ssl_.reset();
+  --config_->channels_;
 }
 
-handshake_step stream::handshake(const_bytes& input, slab& out) {
-  if (state_ == stream_state::failed) return handshake_step::failed;
-  CONPOOL_ASSERT(state_ == stream_state::handshaking, "a handshake that was done already");
-  engine& home = *context_->home_;
+handshake_step channel::handshake(const_bytes& input, record_buffer& out) {
+  if (state_ == channel_state::failed) return handshake_step::failed;
+  CONPOOL_ASSERT(state_ == channel_state::handshaking, "a handshake that was done already");
+  shard_resources& home = *config_->home_;
   if (!started_) {
     started_ = true;
-    if (context_->offers_sessions_) {
-      const auto session = home.sessions().take(context_->profile_id_, *peer_, home.now_s());
-      offered_session_ = session && SSL_set_session(library_.get(), session.get()) == 1;
+    if (config_->offers_sessions_) {
+      const auto session = home.sessions().take(config_->profile_id_, *peer_, home.now_s());
+      offered_session_ = session && SSL_set_session(ssl_.get(), session.get()) == 1;
     }
   }
   const std::size_t allowed = home.limits().handshake_bytes_max - handshake_bytes_;
   const const_bytes offered = input.first(std::min(input.size(), allowed));
   io_scope scope(*this, offered, &out);
   // Again and again after the last flight of ours: a server's tickets may not have fitted.
-  const bool done = SSL_in_init(library_.get()) == 0;
-  const int result = done ? 1 : SSL_do_handshake(library_.get());
+  const bool done = SSL_in_init(ssl_.get()) == 0;
+  const int result = done ? 1 : SSL_do_handshake(ssl_.get());
   const std::size_t taken = offered.size() - scope.left().size();
   input = input.subspan(taken);
   handshake_bytes_ += taken;
@@ -98,121 +98,121 @@ handshake_step stream::handshake(const_bytes& input, slab& out) {
   return step;
 }
 
-handshake_step stream::handshake_broke(int result) {
-  switch (SSL_get_error(library_.get(), result)) {
+handshake_step channel::handshake_broke(int result) {
+  switch (SSL_get_error(ssl_.get(), result)) {
     case SSL_ERROR_WANT_READ:
       return handshake_step::wants_input;
     case SSL_ERROR_WANT_WRITE:
       return handshake_step::wants_output;
     default:
-      fail_by_library(phase::handshake);
+      fail_by_boringssl(phase::handshake);
       return handshake_step::failed;
   }
 }
 
-handshake_step stream::handshake_ended() {
-  engine& home = *context_->home_;
-  if (context_->require_alpn_ && alpn().empty()) {
-    SSL_send_fatal_alert(library_.get(), SSL_AD_NO_APPLICATION_PROTOCOL);
+handshake_step channel::handshake_ended() {
+  shard_resources& home = *config_->home_;
+  if (config_->require_alpn_ && alpn().empty()) {
+    SSL_send_fatal_alert(ssl_.get(), SSL_AD_NO_APPLICATION_PROTOCOL);
     ERR_clear_error();
     fail_with(describe(errc::alpn_mismatch, phase::handshake, "the peer chose no protocol"));
     return handshake_step::failed;
   }
-  if (context_->is_server_) {
+  if (config_->is_server_) {
     // Tickets would otherwise ride in front of the first data, and might not fit its slab.
-    const int flushed = SSL_write(library_.get(), nullptr, 0);
+    const int flushed = SSL_write(ssl_.get(), nullptr, 0);
     if (flushed < 0) {
       const handshake_step step = handshake_broke(flushed);
       if (step != handshake_step::wants_input) return step;
     }
   }
   ERR_clear_error();
-  state_ = stream_state::open;
+  state_ = channel_state::open;
   ++home.counters_.handshakes;
-  if (context_->insecure_) ++home.counters_.insecure;
+  if (config_->insecure_) ++home.counters_.insecure;
   if (resumed()) ++home.counters_.resumed;
   return handshake_step::open;
 }
 
-result<std::size_t> stream::read(const_bytes& input, std::span<std::byte> into) {
-  CONPOOL_ASSERT(state_ != stream_state::handshaking, "read before the handshake was done");
-  if (state_ == stream_state::failed) return fail(*failure_);
+result<std::size_t> channel::read(const_bytes& input, std::span<std::byte> into) {
+  CONPOOL_ASSERT(state_ != channel_state::handshaking, "read before the handshake was done");
+  if (state_ == channel_state::failed) return fail(*failure_);
   idle_bytes_ = idle_messages_ = 0;
   io_scope scope(*this, input, nullptr);
   std::size_t filled = 0;
   while (filled < into.size() && (plain_left_ || !scope.left().empty())) {
-    const int count =
-        SSL_read(library_.get(), into.data() + filled, library_size(into.size() - filled));
+    const int count = SSL_read(ssl_.get(), into.data() + filled, int_size(into.size() - filled));
     if (count <= 0) {
       plain_left_ = false;
       read_ended(count);
-      if (state_ != stream_state::open && state_ != stream_state::closing) break;
+      if (state_ != channel_state::open && state_ != channel_state::closing) break;
       continue;
     }
     filled += static_cast<std::size_t>(count);
     has_read_ = true;
-    plain_left_ = filled == into.size() && SSL_pending(library_.get()) > 0;
+    plain_left_ = filled == into.size() && SSL_pending(ssl_.get()) > 0;
   }
   input = scope.left();
-  if (state_ == stream_state::open) {
-    const std::uint64_t opened = SSL_get_read_sequence(library_.get());
-    if (opened < context_->home_->limits().records_per_key) {
+  if (state_ == channel_state::open) {
+    const std::uint64_t opened = SSL_get_read_sequence(ssl_.get());
+    if (opened < config_->home_->limits().records_per_key) {
       asked_new_keys_ = false;
     } else {
       ask_for_new_keys(opened);
     }
   }
-  if (filled == 0 && state_ == stream_state::failed) return fail(*failure_);
+  if (filled == 0 && state_ == channel_state::failed) return fail(*failure_);
   return filled;
 }
 
-void stream::read_ended(int result) {
-  switch (SSL_get_error(library_.get(), result)) {
+void channel::read_ended(int result) {
+  switch (SSL_get_error(ssl_.get(), result)) {
     case SSL_ERROR_WANT_READ:
       return;
     case SSL_ERROR_ZERO_RETURN:
-      state_ = state_ == stream_state::closing || state_ == stream_state::closed
-                   ? stream_state::closed
-                   : stream_state::peer_closed;
+      state_ = state_ == channel_state::closing || state_ == channel_state::closed
+                   ? channel_state::closed
+                   : channel_state::peer_closed;
       return;
     default:
-      fail_by_library(phase::read);
+      fail_by_boringssl(phase::read);
   }
 }
 
-idle_verdict stream::idle(const_bytes input) {
+idle_outcome channel::idle(const_bytes input) {
   CONPOOL_ASSERT(!plain_left_, "idle with data that nobody read");
-  if (state_ == stream_state::failed) return idle_verdict::refused;
-  if (state_ != stream_state::open) return idle_verdict::closed;
-  const engine_limits& limits = context_->home_->limits();
+  if (state_ == channel_state::failed) return idle_outcome::refused;
+  if (state_ != channel_state::open) return idle_outcome::closed;
+  const shard_limits& limits = config_->home_->limits();
   idle_bytes_ += input.size();
   std::byte stray{};
   io_scope scope(*this, input, nullptr);
-  SSL_set_msg_callback_arg(library_.get(), this);
-  SSL_set_msg_callback(library_.get(),
+  SSL_set_msg_callback_arg(ssl_.get(), this);
+  SSL_set_msg_callback(ssl_.get(),
                        [](int is_write, int, int type, const void*, std::size_t, SSL*, void* self) {
                          if (is_write == 0 && type == SSL3_RT_HANDSHAKE)
-                           ++static_cast<stream*>(self)->idle_messages_;
+                           ++static_cast<channel*>(self)->idle_messages_;
                        });
   bool got_data = false;
-  while (!scope.left().empty() && state_ == stream_state::open && !got_data) {
-    const int count = SSL_read(library_.get(), &stray, 1);
+  while (!scope.left().empty() && state_ == channel_state::open && !got_data) {
+    const int count = SSL_read(ssl_.get(), &stray, 1);
     got_data = count > 0;
     if (!got_data) read_ended(count);
   }
-  SSL_set_msg_callback(library_.get(), nullptr);
-  if (state_ == stream_state::peer_closed) return idle_verdict::closed;
+  SSL_set_msg_callback(ssl_.get(), nullptr);
+  if (state_ == channel_state::peer_closed) return idle_outcome::closed;
   if (got_data) {
     fail_with(describe(errc::unsolicited_data, phase::none, "on an idle connection"));
-  } else if (state_ == stream_state::open &&
+  } else if (state_ == channel_state::open &&
              (idle_messages_ > limits.idle_messages_max || idle_bytes_ > limits.idle_bytes_max)) {
     fail_with(describe(errc::record_limit, phase::none, "too much on an idle connection"));
   }
-  return state_ == stream_state::failed ? idle_verdict::refused : idle_verdict::keep;
+  return state_ == channel_state::failed ? idle_outcome::refused : idle_outcome::keep;
 }
 
 // Joins what is smaller than a record; returns at most one record's bytes.
-stream::const_bytes stream::next_record(std::span<const const_bytes>& parts, std::size_t& offset) {
+channel::const_bytes channel::next_record(std::span<const const_bytes>& parts,
+                                          std::size_t& offset) {
   while (offset == parts.front().size()) {
     parts = parts.subspan(1);
     offset = 0;
@@ -223,7 +223,7 @@ stream::const_bytes stream::next_record(std::span<const const_bytes>& parts, std
     offset += record.size();
     return record;
   }
-  const std::span<std::byte> scratch = context_->home_->scratch();
+  const std::span<std::byte> scratch = config_->home_->scratch();
   std::size_t filled = 0;
   while (!parts.empty() && filled < record_bytes_max) {
     const const_bytes part = parts.front().subspan(offset);
@@ -239,11 +239,11 @@ stream::const_bytes stream::next_record(std::span<const const_bytes>& parts, std
   return scratch.first(filled);
 }
 
-result<std::size_t> stream::write(std::span<const const_bytes> parts, slab& out) {
-  CONPOOL_ASSERT(state_ != stream_state::handshaking, "write before the handshake was done");
+result<std::size_t> channel::write(std::span<const const_bytes> parts, record_buffer& out) {
+  CONPOOL_ASSERT(state_ != channel_state::handshaking, "write before the handshake was done");
   flush(out);
-  if (state_ == stream_state::failed) return fail(*failure_);
-  if (state_ != stream_state::open && state_ != stream_state::peer_closed) {
+  if (state_ == channel_state::failed) return fail(*failure_);
+  if (state_ != channel_state::open && state_ != channel_state::peer_closed) {
     return fail(describe(errc::connection_closed, phase::write, "this side was closed"));
   }
   idle_bytes_ = idle_messages_ = 0;
@@ -251,20 +251,20 @@ result<std::size_t> stream::write(std::span<const const_bytes> parts, slab& out)
   for (const const_bytes& part : parts) left += part.size();
   const std::size_t total = left;
   std::size_t offset = 0;
-  const std::uint64_t most_sealed = context_->home_->limits().records_per_key;
+  const std::uint64_t most_sealed = config_->home_->limits().records_per_key;
   io_scope scope(*this, {}, &out);
   while (left > 0 && out.room() >= std::min(left, record_bytes_max) + record_overhead_max) {
-    const std::uint64_t sealed = SSL_get_write_sequence(library_.get());
+    const std::uint64_t sealed = SSL_get_write_sequence(ssl_.get());
     if (sealed >= most_sealed) [[unlikely]] {
       if (auto renewed = renew_keys(sealed); !renewed) return fail(std::move(renewed).error());
     }
     const const_bytes record =
         parts.size() == 1 ? parts.front().last(left).first(std::min(left, record_bytes_max))
                           : next_record(parts, offset);
-    const int written = SSL_write(library_.get(), record.data(), library_size(record.size()));
+    const int written = SSL_write(ssl_.get(), record.data(), int_size(record.size()));
     // The room was there, so it cannot have been written in part.
     if (written != static_cast<int>(record.size())) {
-      fail_by_library(phase::write);
+      fail_by_boringssl(phase::write);
       return fail(*failure_);
     }
     left -= record.size();
@@ -273,15 +273,15 @@ result<std::size_t> stream::write(std::span<const const_bytes> parts, slab& out)
 }
 
 // Before a record is sealed, with a key that has sealed enough of them: it is replaced.
-result<void> stream::renew_keys(std::uint64_t sealed) {
-  const std::uint64_t most = context_->home_->limits().records_per_key;
+result<void> channel::renew_keys(std::uint64_t sealed) {
+  const std::uint64_t most = config_->home_->limits().records_per_key;
   if (version() == version::tls_1_3) {
     // The new key is in use once the update is in front of the next record.
-    if (SSL_key_update(library_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1) {
-      ++context_->home_->counters_.key_updates;
+    if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1) {
+      ++config_->home_->counters_.key_updates;
       return {};
     }
-    fail_by_library(phase::write);
+    fail_by_boringssl(phase::write);
     return fail(*failure_);
   }
   limits_reached_ = true;
@@ -291,48 +291,48 @@ result<void> stream::renew_keys(std::uint64_t sealed) {
 }
 
 // After many records were opened: the peer is asked for another key, which it owes us in TLS 1.3.
-void stream::ask_for_new_keys(std::uint64_t opened) {
-  const std::uint64_t most = context_->home_->limits().records_per_key;
+void channel::ask_for_new_keys(std::uint64_t opened) {
+  const std::uint64_t most = config_->home_->limits().records_per_key;
   if (opened >= 2 * most) {
     fail_with(describe(errc::record_limit, phase::read, "too many records under one key"));
   } else if (version() != version::tls_1_3) {
     limits_reached_ = true;
   } else if (!asked_new_keys_) {
     asked_new_keys_ = true;
-    ++context_->home_->counters_.key_updates;
+    ++config_->home_->counters_.key_updates;
     // No slab here: it waits inside, and has_output() says so.
-    if (SSL_key_update(library_.get(), SSL_KEY_UPDATE_REQUESTED) == 1) {
-      SSL_write(library_.get(), nullptr, 0);
+    if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_REQUESTED) == 1) {
+      SSL_write(ssl_.get(), nullptr, 0);
     }
     ERR_clear_error();
   }
 }
 
-void stream::close(slab& out) {
+void channel::close(record_buffer& out) {
   flush(out);
-  if (state_ == stream_state::handshaking) {
-    state_ = stream_state::closed;
+  if (state_ == channel_state::handshaking) {
+    state_ = channel_state::closed;
     return;
   }
-  if (state_ != stream_state::open && state_ != stream_state::peer_closed) return;
+  if (state_ != channel_state::open && state_ != channel_state::peer_closed) return;
   io_scope scope(*this, {}, &out);
-  SSL_shutdown(library_.get());
+  SSL_shutdown(ssl_.get());
   ERR_clear_error();
-  state_ = state_ == stream_state::open ? stream_state::closing : stream_state::closed;
+  state_ = state_ == channel_state::open ? channel_state::closing : channel_state::closed;
 }
 
-result<void> stream::end_of_input() {
+result<void> channel::end_of_input() {
   switch (state_) {
-    case stream_state::peer_closed:
-    case stream_state::closed:
+    case channel_state::peer_closed:
+    case channel_state::closed:
       return {};
-    case stream_state::failed:
+    case channel_state::failed:
       return fail(*failure_);
-    case stream_state::handshaking:
+    case channel_state::handshaking:
       fail_with(describe(errc::truncated, phase::handshake, "during the handshake"));
       break;
-    case stream_state::open:
-    case stream_state::closing:
+    case channel_state::open:
+    case channel_state::closing:
       fail_with(describe(errc::truncated, phase::read,
                          inside_a_record() ? "in the middle of a record" : "between two records"));
       break;
@@ -340,20 +340,20 @@ result<void> stream::end_of_input() {
   return fail(*failure_);
 }
 
-std::size_t stream::keep(const_bytes record) noexcept {
+std::size_t channel::keep(const_bytes record) noexcept {
   const std::size_t count = std::min(record.size(), waiting_max - waiting_size_);
   std::memcpy(waiting_.data() + waiting_size_, record.data(), count);
   waiting_size_ = static_cast<std::uint8_t>(waiting_size_ + count);
   return count;
 }
 
-void stream::flush_waiting(slab& out) noexcept {
+void channel::flush_waiting(record_buffer& out) noexcept {
   const std::size_t count = out.append(std::span(waiting_).first(waiting_size_));
   std::memmove(waiting_.data(), waiting_.data() + count, waiting_size_ - count);
   waiting_size_ = static_cast<std::uint8_t>(waiting_size_ - count);
 }
 
-void stream::count_frames(const_bytes received) noexcept {
+void channel::count_frames(const_bytes received) noexcept {
   while (!received.empty()) {
     if (body_left_ > 0) {
       const std::size_t count = std::min<std::size_t>(body_left_, received.size());
@@ -379,27 +379,27 @@ void stream::count_frames(const_bytes received) noexcept {
   }
 }
 
-void stream::keep_session(handle<ssl_session_st> session) noexcept {
-  engine& home = *context_->home_;
+void channel::keep_session(boringssl_ptr<ssl_session_st> session) noexcept {
+  shard_resources& home = *config_->home_;
   // Nothing may be thrown through the library: without memory for a ticket there is none.
   try {
-    home.sessions().put(context_->profile_id_, *peer_, std::move(session), home.now_s());
+    home.sessions().put(config_->profile_id_, *peer_, std::move(session), home.now_s());
   } catch (const std::bad_alloc&) {
     ++home.counters_.tickets_lost;
   }
 }
 
-void stream::refuse_certificate(errc why, std::string_view reason) {
+void channel::refuse_certificate(errc why, std::string_view reason) {
   refusal_ = describe(why, phase::handshake, reason);
 }
 
-error stream::describe(errc why, phase where, std::string_view reason) const {
+error channel::describe(errc why, phase where, std::string_view reason) const {
   std::string detail(reason);
-  if (library_ && !context_->server_name().empty()) {
-    detail.append("; server name ").append(context_->server_name());
+  if (ssl_ && !config_->server_name().empty()) {
+    detail.append("; server name ").append(config_->server_name());
   }
-  if (library_ && started_ && SSL_get_current_cipher(library_.get()) != nullptr) {
-    detail.append("; ").append(SSL_get_version(library_.get())).append(", ").append(cipher());
+  if (ssl_ && started_ && SSL_get_current_cipher(ssl_.get()) != nullptr) {
+    detail.append("; ").append(SSL_get_version(ssl_.get())).append(", ").append(cipher());
   }
   if (alert_sent_ != 0) {
     detail.append("; alert sent: ").append(SSL_alert_desc_string_long(alert_sent_));
@@ -407,14 +407,14 @@ error stream::describe(errc why, phase where, std::string_view reason) const {
   return error(why, where).about(*peer_).with_detail(detail);
 }
 
-void stream::fail_by_library(phase where) {
-  const library_failure found =
+void channel::fail_by_boringssl(phase where) {
+  const boringssl_failure found =
       take_failure({.nothing_decrypted = !had_record_,
                     .certificate_at_stake = certificate_requested_ && !has_read_,
-                    .certificate_withheld = !context_->has_certificate_});
+                    .certificate_withheld = !config_->has_certificate_});
   if (found.why == errc::certificate_bad_purpose && alert_sent_ == 0) {
     // The library finds the key's usage wrong without a word to the peer.
-    SSL_send_fatal_alert(library_.get(), SSL_AD_UNSUPPORTED_CERTIFICATE);
+    SSL_send_fatal_alert(ssl_.get(), SSL_AD_UNSUPPORTED_CERTIFICATE);
     ERR_clear_error();
   }
   if (refusal_) {
@@ -424,49 +424,49 @@ void stream::fail_by_library(phase where) {
   }
 }
 
-void stream::fail_with(error why) {
-  CONPOOL_ASSERT(!failure_, "a stream failed twice");
-  if (state_ == stream_state::handshaking) {
-    ++context_->home_->counters_.handshakes_failed;
+void channel::fail_with(error why) {
+  CONPOOL_ASSERT(!failure_, "a channel failed twice");
+  if (state_ == channel_state::handshaking) {
+    ++config_->home_->counters_.handshakes_failed;
     // A ticket may be what the peer did not like; and after a refused certificate none is good.
     if (offered_session_) {
-      context_->home_->sessions().purge(context_->profile_id_, *peer_);
+      config_->home_->sessions().purge(config_->profile_id_, *peer_);
     }
   }
-  state_ = stream_state::failed;
+  state_ = channel_state::failed;
   failure_.emplace(std::move(why));
 }
 
-conpool::tls::version stream::version() const noexcept {
-  return static_cast<conpool::tls::version>(SSL_version(library_.get()));
+conpool::tls::version channel::version() const noexcept {
+  return static_cast<conpool::tls::version>(SSL_version(ssl_.get()));
 }
 
-std::string_view stream::cipher() const noexcept {
-  const SSL_CIPHER* chosen = SSL_get_current_cipher(library_.get());
+std::string_view channel::cipher() const noexcept {
+  const SSL_CIPHER* chosen = SSL_get_current_cipher(ssl_.get());
   return chosen != nullptr ? SSL_CIPHER_standard_name(chosen) : std::string_view();
 }
 
-std::string_view stream::alpn() const noexcept {
+std::string_view channel::alpn() const noexcept {
   const std::uint8_t* chosen = nullptr;
   unsigned size = 0;
-  SSL_get0_alpn_selected(library_.get(), &chosen, &size);
+  SSL_get0_alpn_selected(ssl_.get(), &chosen, &size);
   return size > 0 ? std::string_view(reinterpret_cast<const char*>(chosen), size)
                   : std::string_view();
 }
 
-bool stream::resumed() const noexcept {
-  return SSL_session_reused(library_.get()) == 1;
+bool channel::resumed() const noexcept {
+  return SSL_session_reused(ssl_.get()) == 1;
 }
 
-stream::const_bytes stream::peer_certificate() const noexcept {
-  const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(library_.get());
+channel::const_bytes channel::peer_certificate() const noexcept {
+  const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(ssl_.get());
   if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) return {};
   const CRYPTO_BUFFER* own = sk_CRYPTO_BUFFER_value(chain, 0);
   return std::as_bytes(std::span(CRYPTO_BUFFER_data(own), CRYPTO_BUFFER_len(own)));
 }
 
-std::string_view stream::requested_name() const noexcept {
-  const char* name = SSL_get_servername(library_.get(), TLSEXT_NAMETYPE_host_name);
+std::string_view channel::requested_name() const noexcept {
+  const char* name = SSL_get_servername(ssl_.get(), TLSEXT_NAMETYPE_host_name);
   return name != nullptr ? std::string_view(name) : std::string_view();
 }
 

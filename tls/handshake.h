@@ -6,7 +6,7 @@
 //   ...
 //   auto sent = co_await (*peer)->write("GET / HTTP/1.1\r\n...");     // encrypted
 //
-// A server does the same with accept() and its server_context, which the connections keep alive, so
+// A server does the same with accept() and its server_profile, which the connections keep alive, so
 // that it may be let go of at any time before the shard. From then on reads and writes carry
 // plain bytes; an end of the stream without TLS's own end is `truncated`; closing the socket sends
 // close_notify. The pool does all this for tls:// endpoints.
@@ -23,18 +23,18 @@
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/stream.h>
 #include <conpool/runtime/task.h>
+#include <conpool/tls/channel.h>
 #include <conpool/tls/profile.h>
-#include <conpool/tls/server_context.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/server_profile.h>
 
 namespace conpool::tls {
 
 // Preconditions of both: connected and named, nothing under way on it, no receive posted.
 task<result<void>> connect(conpool::stream& raw, profile_ptr as, time_point deadline);
-task<result<void>> accept(conpool::stream& raw, std::shared_ptr<server_context> as,
+task<result<void>> accept(conpool::stream& raw, std::shared_ptr<server_profile> as,
                           time_point deadline);
 
 // Version, cipher, protocol and so on; null without TLS, and once it is closed.
-const tls::stream* of(const conpool::stream& secured) noexcept;
+const tls::channel* of(const conpool::stream& secured) noexcept;
 
 }  // namespace conpool::tls

@@ -1,7 +1,7 @@
 // What a stream needs of its configuration, whichever side it is on.
 //
-// The base of shard_context (client) and server_context. Owns the engine library's context object
-// and knows its shard's engine. Used on the shard's thread; outlives its streams (asserted).
+// The base of profile_on_shard (client) and server_profile. Owns the engine library's context
+// object and knows its shard's engine. Used on the shard's thread; outlives its streams (asserted).
 #pragma once
 
 #include <cstddef>
@@ -9,45 +9,46 @@
 #include <string_view>
 
 #include <conpool/runtime/error.h>
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/handles.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
+#include <conpool/tls/detail/shard_resources.h>
 
 namespace conpool::tls {
 
-class context_base {
+class ssl_config {
  public:
-  context_base(const context_base&) = delete;
-  context_base& operator=(const context_base&) = delete;
+  ssl_config(const ssl_config&) = delete;
+  ssl_config& operator=(const ssl_config&) = delete;
 
-  engine& home() const noexcept { return *home_; }
+  shard_resources& home() const noexcept { return *home_; }
   bool is_server() const noexcept { return is_server_; }
   bool requires_alpn() const noexcept { return require_alpn_; }
   // The profile's id; 0 for a server.
   std::uint32_t profile_id() const noexcept { return profile_id_; }
   // Streams of it that live.
-  std::size_t streams() const noexcept { return streams_; }
+  std::size_t channels() const noexcept { return channels_; }
   // The name sent to servers; empty for none.
   virtual std::string_view server_name() const noexcept { return {}; }
 
  protected:
-  friend class stream;
+  friend class channel;
 
-  context_base(engine& home, bool is_server) noexcept : home_(&home), is_server_(is_server) {}
-  virtual ~context_base();
+  ssl_config(shard_resources& home, bool is_server) noexcept
+      : home_(&home), is_server_(is_server) {}
+  virtual ~ssl_config();
 
   // Makes the library's object with all that both sides have in common.
-  result<void> make_library_context();
+  result<void> make_ssl_ctx();
   // Lets verify() judge the peer's certificates; `mode`: of SSL_CTX_set_custom_verify.
   void set_verify(int mode);
   // False: the stream has been told why, and `alert` is what the peer is told.
-  virtual bool verify(stream& of, const ssl_st* session, std::uint8_t& alert) = 0;
-  static context_base& of(const ssl_st* session) noexcept;
+  virtual bool verify(channel& of, const ssl_st* session, std::uint8_t& alert) = 0;
+  static ssl_config& of(const ssl_st* session) noexcept;
   // The stream whose call the library is in.
-  static stream& current(const ssl_st* session) noexcept;
+  static channel& current(const ssl_st* session) noexcept;
 
-  engine* home_;
-  handle<ssl_ctx_st> library_;
-  std::size_t streams_ = 0;
+  shard_resources* home_;
+  boringssl_ptr<ssl_ctx_st> ssl_ctx_;
+  std::size_t channels_ = 0;
   std::uint32_t profile_id_ = 0;
   bool is_server_;
   bool require_alpn_ = false;

@@ -1,15 +1,15 @@
 // What all TLS streams of one shard share: the BIO, the scratch, the caches, the contexts.
 //
-//   tls::engine engine;                                   // one for each shard, on its thread
-//   auto context = engine.context_for(profile);           // cheap when it exists already
-//   tls::stream stream(**context, peer);
+//   tls::shard_resources engine;                                   // one for each shard, on its
+//   thread auto context = engine.config_for(profile);           // cheap when it exists already
+//   tls::channel stream(**context, peer);
 //
 // It outlives its streams and server contexts (asserted). Shared with nobody: a record takes no
 // lock and no allocation but the engine's own two. It has no descriptor and no timer; whoever
 // drives the streams has. Used on one thread.
 //
-// Making the first one checks that it is BoringSSL that is bound (self_check.h); until that has
-// passed, context_for() fails.
+// Making the first one checks that it is BoringSSL that is bound (symbol_check.h); until that has
+// passed, config_for() fails.
 #pragma once
 
 #include <cstddef>
@@ -20,19 +20,19 @@
 #include <vector>
 
 #include <conpool/runtime/error.h>
-#include <conpool/tls/detail/handles.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
+#include <conpool/tls/detail/record_buffer.h>
 #include <conpool/tls/detail/session_cache.h>
-#include <conpool/tls/detail/slab.h>
 #include <conpool/tls/detail/wall_clock.h>
 #include <conpool/tls/profile.h>
 
 namespace conpool::tls {
 
-class shard_context;
-class stream;
+class profile_on_shard;
+class channel;
 
 // The bounds; the defaults are for use, smaller ones for tests.
-struct engine_limits {
+struct shard_limits {
   // Records under one key, in each direction; beyond it a new key is made (TLS 1.3), and the
   // connection should be retired (TLS 1.2). At twice the number it fails. AES-GCM: 2^24.5.
   std::uint64_t records_per_key = std::uint64_t{1} << 23;
@@ -45,7 +45,7 @@ struct engine_limits {
   std::int64_t verified_lifetime_max_s = 3600;
 };
 
-struct engine_counters {
+struct shard_counters {
   std::uint64_t handshakes = 0;  // completed
   std::uint64_t resumed = 0;     // of these
   std::uint64_t handshakes_failed = 0;
@@ -56,63 +56,63 @@ struct engine_counters {
   std::uint64_t tickets_lost = 0;         // received, and not kept for want of memory
 };
 
-class engine {
+class shard_resources {
  public:
-  explicit engine(const engine_limits& limits = engine_limits(),
-                  wall_clock_source& clock = system_wall_clock());
-  engine(const engine&) = delete;
-  engine& operator=(const engine&) = delete;
-  ~engine();
+  explicit shard_resources(const shard_limits& limits = shard_limits(),
+                           wall_clock_source& clock = system_wall_clock());
+  shard_resources(const shard_resources&) = delete;
+  shard_resources& operator=(const shard_resources&) = delete;
+  ~shard_resources();
 
   // The context of a profile on this shard, made at its first use. Valid as long as a stream of it
   // lives or somebody else holds the profile. Errors: unsupported if another library than
   // BoringSSL is bound, out_of_memory, invalid_config.
-  result<shard_context*> context_for(const profile_ptr& which);
+  result<profile_on_shard*> config_for(const profile_ptr& which);
   // Frees the contexts and tickets of profiles that only this engine holds, unless they have
-  // streams. Called by context_for() before it makes a context.
+  // streams. Called by config_for() before it makes a context.
   void forget_unused() noexcept;
 
   session_cache& sessions() noexcept { return sessions_; }
-  const engine_limits& limits() const noexcept { return limits_; }
-  const engine_counters& counters() const noexcept { return counters_; }
+  const shard_limits& limits() const noexcept { return limits_; }
+  const shard_counters& counters() const noexcept { return counters_; }
   std::int64_t now_s() noexcept { return clock_->now_s(); }
-  std::size_t contexts() const noexcept { return contexts_.size(); }
+  std::size_t profiles() const noexcept { return profiles_.size(); }
 
  private:
-  friend class context_base;
+  friend class ssl_config;
   friend class io_scope;
-  friend class shard_context;
-  friend class server_context;
-  friend class stream;
+  friend class profile_on_shard;
+  friend class server_profile;
+  friend class channel;
   friend struct span_bio;
 
   // What the BIO reads from and writes to, while an engine call runs.
   struct io_window {
     std::span<const std::byte> input;
-    slab* output = nullptr;
-    stream* current = nullptr;
+    record_buffer* output = nullptr;
+    channel* current = nullptr;
   };
   struct shared_roots {
     std::uint64_t generation;
-    handle<x509_store_st> store;
+    boringssl_ptr<x509_store_st> store;
     std::weak_ptr<const trust_store> source;
   };
 
   result<x509_store_st*> roots_of(const trust_ptr& trust);
   std::span<std::byte> scratch();
 
-  engine_limits limits_;
-  engine_counters counters_;
+  shard_limits limits_;
+  shard_counters counters_;
   wall_clock_source* clock_;
   io_window window_;
   result<void> bound_;  // the self-check's answer
   // In this order: the pool of certificates outlives everything that may refer to one.
-  handle<crypto_buffer_pool_st> certificates_;
-  handle<bio_st> bio_;
+  boringssl_ptr<crypto_buffer_pool_st> certificates_;
+  boringssl_ptr<bio_st> bio_;
   std::vector<std::byte> scratch_;  // where small writes become one record; made at first use
   std::vector<shared_roots> roots_;
   session_cache sessions_;
-  std::unordered_map<std::uint32_t, std::unique_ptr<shard_context>> contexts_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<profile_on_shard>> profiles_;
   std::size_t servers_ = 0;
 };
 

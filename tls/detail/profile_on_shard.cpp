@@ -2,18 +2,18 @@
 #include <utility>
 #include <vector>
 
+#include <conpool/tls/channel.h>
 #include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/boringssl_settings.h>
 #include <conpool/tls/detail/chain_verifier.h>
 #include <conpool/tls/detail/credentials.h>
-#include <conpool/tls/detail/library_settings.h>
 #include <conpool/tls/detail/peer_chain.h>
-#include <conpool/tls/detail/shard_context.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/profile_on_shard.h>
 
 namespace conpool::tls {
 
-shard_context::shard_context(engine& home, profile_ptr which)
-    : context_base(home, false),
+profile_on_shard::profile_on_shard(shard_resources& home, profile_ptr which)
+    : ssl_config(home, false),
       profile_(std::move(which)),
       verified_(home.limits().verified_chains_max) {
   const profile_options& options = profile_->options();
@@ -25,20 +25,20 @@ shard_context::shard_context(engine& home, profile_ptr which)
   profile_->holders().fetch_add(1, std::memory_order_relaxed);
 }
 
-shard_context::~shard_context() {
+profile_on_shard::~profile_on_shard() {
   // Before the reference goes: the number is never above that of the references.
   profile_->holders().fetch_sub(1, std::memory_order_release);
 }
 
-result<void> shard_context::make() {
+result<void> profile_on_shard::make() {
   const profile_options& options = profile_->options();
   if (!options.insecure) {
     auto roots = home_->roots_of(options.trust);
     if (!roots) return fail(std::move(roots).error());
     roots_ = *roots;
   }
-  if (auto made = make_library_context(); !made) return made;
-  SSL_CTX* made = library_.get();
+  if (auto made = make_ssl_ctx(); !made) return made;
+  SSL_CTX* made = ssl_ctx_.get();
   const std::vector<std::uint8_t>& alpn = profile_->alpn_wire();
   const auto signatures = parse_signatures(options.signature_algorithms);
   if (!signatures) return fail(signatures.error());
@@ -69,19 +69,19 @@ result<void> shard_context::make() {
   if (options.resumption) {
     SSL_CTX_set_session_cache_mode(made, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(made, [](SSL* session, SSL_SESSION* ticket) {
-      current(session).keep_session(handle<ssl_session_st>(ticket));
+      current(session).keep_session(boringssl_ptr<ssl_session_st>(ticket));
       return 1;
     });
   }
   if (options.keys) {
     SSL_CTX_set_keylog_callback(made, [](const SSL* session, const char* line) {
-      static_cast<shard_context&>(of(session)).profile_->options().keys->write_line(line);
+      static_cast<profile_on_shard&>(of(session)).profile_->options().keys->write_line(line);
     });
   }
   return {};
 }
 
-bool shard_context::verify(stream& of, const ssl_st* session, std::uint8_t& alert) {
+bool profile_on_shard::verify(channel& of, const ssl_st* session, std::uint8_t& alert) {
   const profile_options& options = profile_->options();
   const std::vector<crypto_buffer_st*> chain = peer_chain(session);
   const std::int64_t now_s = home_->now_s();

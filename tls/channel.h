@@ -3,7 +3,7 @@
 // It has no descriptor, no ring, no timer and no buffer of its own. Its driver, a connection,
 // gives it what was received, wherever the kernel put it, and sends what is in the slab:
 //
-//   tls::stream stream(context, peer);
+//   tls::channel stream(context, peer);
 //   auto step = stream.handshake(input, out);       // first with no input: the ClientHello
 //   ...                                             // send out, receive, again, until `open`
 //   auto count = stream.read(input, into);          // ciphertext in, plain bytes out
@@ -38,14 +38,14 @@
 #include <vector>
 
 #include <conpool/runtime/error.h>
-#include <conpool/tls/detail/context.h>
-#include <conpool/tls/detail/handles.h>
-#include <conpool/tls/detail/slab.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
+#include <conpool/tls/detail/record_buffer.h>
+#include <conpool/tls/detail/ssl_config.h>
 #include <conpool/tls/profile.h>
 
 namespace conpool::tls {
 
-enum class stream_state : std::uint8_t {
+enum class channel_state : std::uint8_t {
   handshaking,
   open,
   peer_closed,  // the peer sent close_notify: no more to read; writing is still possible
@@ -62,27 +62,27 @@ enum class handshake_step : std::uint8_t {
 };
 
 // What arrived on a connection that nobody was using.
-enum class idle_verdict : std::uint8_t {
+enum class idle_outcome : std::uint8_t {
   keep,     // tickets, key updates: still good, wait for more
   closed,   // close_notify
   refused,  // data, an error, or too much of what is harmless: failure() says why
 };
 
-class stream {
+class channel {
  public:
   using const_bytes = std::span<const std::byte>;
 
   // `peer`: what it is connected to, for errors and, together with the profile, the key of its
   // sessions. Must outlive the stream.
-  stream(context_base& context, const std::string& peer);
-  stream(const stream&) = delete;
-  stream& operator=(const stream&) = delete;
-  ~stream();
+  channel(ssl_config& context, const std::string& peer);
+  channel(const channel&) = delete;
+  channel& operator=(const channel&) = delete;
+  ~channel();
 
   // Takes the handshake as far as it goes. One call costs up to the verification of one chain and
   // a key exchange (0.7 ms with Debian's library): a driver with many of them gives each a call in
   // turn, and looks at the clock between them. The slab should have 4 KiB; less works.
-  handshake_step handshake(const_bytes& input, slab& out);
+  handshake_step handshake(const_bytes& input, record_buffer& out);
 
   // Decrypts into the caller's memory until that is full or the input is used up. 0 with an empty
   // input: more is needed, or, in state peer_closed, the end. Precondition: the handshake is done.
@@ -95,14 +95,14 @@ class stream {
   // many plain bytes that was. Small parts are joined into one record. 0 for a slab with less room
   // than record_bytes_max + record_overhead_max, unless all of it fits. What was waiting inside
   // goes first. Precondition: state open or peer_closed. Errors: failure().
-  result<std::size_t> write(std::span<const const_bytes> parts, slab& out);
-  result<std::size_t> write(const_bytes bytes, slab& out) {
+  result<std::size_t> write(std::span<const const_bytes> parts, record_buffer& out);
+  result<std::size_t> write(const_bytes bytes, record_buffer& out) {
     return write(std::span<const const_bytes>(&bytes, 1), out);
   }
 
   // Ends this side with close_notify, in any state; where it cannot be said any more, does nothing
   // but flush. After it only read() is of use, to see what the peer still sends.
-  void close(slab& out);
+  void close(record_buffer& out);
 
   // The peer's end of the TCP stream. Without an error if close_notify came before; else truncated,
   // which is also failure() from then on.
@@ -110,22 +110,22 @@ class stream {
 
   // What arrived while nobody was using it; all of the input is taken. Its bounds count from the
   // last read or write. Precondition: state open, nothing unread.
-  idle_verdict idle(const_bytes input);
+  idle_outcome idle(const_bytes input);
 
   // Whether what is read next is a record's first byte.
   bool between_records() const noexcept { return !inside_a_record(); }
 
   // What waits inside for a slab.
   bool has_output() const noexcept { return waiting_size_ > 0; }
-  void flush(slab& out) noexcept {
+  void flush(record_buffer& out) noexcept {
     if (waiting_size_ > 0) flush_waiting(out);
   }
 
-  stream_state state() const noexcept { return state_; }
+  channel_state state() const noexcept { return state_; }
   // Open, nothing unread, no record half received, none of its bounds reached: may be lent again.
   bool reusable() const noexcept {
-    return state_ == stream_state::open && !plain_left_ && !limits_reached_ && waiting_size_ == 0 &&
-           !inside_a_record();
+    return state_ == channel_state::open && !plain_left_ && !limits_reached_ &&
+           waiting_size_ == 0 && !inside_a_record();
   }
   // Enough records for its keys, and no new ones can be made: to be closed when it is free.
   bool retire_due() const noexcept { return limits_reached_; }
@@ -143,17 +143,17 @@ class stream {
   // On a server: the name that the client asked for, empty for none.
   std::string_view requested_name() const noexcept;
   const std::string& peer() const noexcept { return *peer_; }
-  context_base& context() const noexcept { return *context_; }
+  ssl_config& config() const noexcept { return *config_; }
 
   // The library's object, for what is not offered here. Not for reading and writing.
-  ssl_st* native() const noexcept { return library_.get(); }
+  ssl_st* native() const noexcept { return ssl_.get(); }
 
  private:
-  friend class context_base;
-  friend class engine;
+  friend class ssl_config;
+  friend class shard_resources;
   friend class io_scope;
-  friend class server_context;
-  friend class shard_context;
+  friend class server_profile;
+  friend class profile_on_shard;
   friend struct span_bio;
 
   static constexpr std::size_t waiting_max = 64;
@@ -162,21 +162,21 @@ class stream {
   handshake_step handshake_broke(int result);
   void read_ended(int result);
   void fail_with(error why);
-  void fail_by_library(phase where);
+  void fail_by_boringssl(phase where);
   error describe(errc why, phase where, std::string_view reason) const;
   void refuse_certificate(errc why, std::string_view reason);
-  void flush_waiting(slab& out) noexcept;
+  void flush_waiting(record_buffer& out) noexcept;
   result<void> renew_keys(std::uint64_t sealed);
   void ask_for_new_keys(std::uint64_t opened);
   const_bytes next_record(std::span<const const_bytes>& parts, std::size_t& offset);
   bool inside_a_record() const noexcept { return header_size_ > 0 || body_left_ > 0; }
   void count_frames(const_bytes received) noexcept;
-  void keep_session(handle<ssl_session_st> session) noexcept;
+  void keep_session(boringssl_ptr<ssl_session_st> session) noexcept;
   std::size_t keep(const_bytes record) noexcept;
 
-  context_base* context_;
+  ssl_config* config_;
   const std::string* peer_;
-  handle<ssl_st> library_;
+  boringssl_ptr<ssl_st> ssl_;
   std::optional<error> failure_;
   std::optional<error> refusal_;  // the verifier's, until the library reports it
   std::size_t handshake_bytes_ = 0;
@@ -188,7 +188,7 @@ class stream {
   std::byte header_length_high_{0};
   std::uint8_t waiting_size_ = 0;
   std::uint8_t alert_sent_ = 0;
-  stream_state state_ = stream_state::handshaking;
+  channel_state state_ = channel_state::handshaking;
   bool started_ = false;
   bool offered_session_ = false;
   bool certificate_requested_ = false;
@@ -200,6 +200,6 @@ class stream {
   std::array<std::byte, waiting_max> waiting_;
 };
 
-static_assert(sizeof(stream) <= 320, "each idle connection has one");
+static_assert(sizeof(channel) <= 320, "each idle connection has one");
 
 }  // namespace conpool::tls

@@ -1,4 +1,4 @@
-#include <conpool/tls/secure.h>
+#include <conpool/tls/handshake.h>
 
 #include <algorithm>
 #include <memory>
@@ -8,8 +8,8 @@
 
 #include <conpool/runtime/deadline.h>
 #include <conpool/tls/detail/connection_codec.h>
-#include <conpool/tls/detail/service.h>
-#include <conpool/tls/detail/shard_context.h>
+#include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/detail/shard_tls.h>
 
 namespace conpool::tls {
 namespace {
@@ -18,8 +18,8 @@ using const_bytes = std::span<const std::byte>;
 
 // What one handshake needs: the session that stays, and memory that is given back when it is over.
 struct handshake {
-  handshake(service& here, turn_budget::place& first) noexcept
-      : from(&here.memory()), place(std::move(first)) {}
+  handshake(shard_tls& here, turn_budget::entry& first) noexcept
+      : from(&here.memory()), entry(std::move(first)) {}
   ~handshake() {
     from->give_back(std::move(received));
     from->give_back(std::move(said));
@@ -29,24 +29,24 @@ struct handshake {
 
   // One call of the engine, in the place of the budget, which is free again after it. The first
   // makes the session, too: a thousand of them take milliseconds. Nothing if there is no memory.
-  std::optional<handshake_step> take_step(service& here, context_base& context,
+  std::optional<handshake_step> take_step(shard_tls& here, ssl_config& context,
                                           std::shared_ptr<const void>& owner,
                                           const std::string& peer) {
-    const turn_budget::place held = *std::exchange(place, std::nullopt);
+    const turn_budget::entry held = *std::exchange(entry, std::nullopt);
     if (!codec) {
       codec = std::make_unique<connection_codec>(here, context, std::move(owner), peer);
       received = from->take(record_memory::small_bytes);
       said = from->take(record_memory::small_bytes);
       if (!received || !said) return std::nullopt;
     }
-    slab out(said.bytes());
+    record_buffer out(said.bytes());
     const handshake_step step = codec->session().handshake(input, out);
     output = out.filled();
     return step;
   }
 
   record_memory* from;
-  std::optional<turn_budget::place> place;
+  std::optional<turn_budget::entry> entry;
   std::unique_ptr<connection_codec> codec;
   record_memory::block received;
   record_memory::block said;
@@ -54,13 +54,13 @@ struct handshake {
   const_bytes output;
 };
 
-task<result<void>> shake(conpool::stream& raw, service& here, context_base& context,
+task<result<void>> shake(conpool::stream& raw, shard_tls& here, ssl_config& context,
                          std::shared_ptr<const void> owner, time_point deadline, handshake& state) {
   for (;;) {
-    if (!state.place) {
+    if (!state.entry) {
       auto next = co_await here.handshakes().enter(deadline);
       if (!next) co_return fail(std::move(next.error()));
-      state.place.emplace(std::move(*next));
+      state.entry.emplace(std::move(*next));
     }
     const auto step = state.take_step(here, context, owner, *raw.name());
     if (!step) co_return fail(error(errc::out_of_memory, phase::handshake).about(*raw.name()));
@@ -68,7 +68,7 @@ task<result<void>> shake(conpool::stream& raw, service& here, context_base& cont
       auto sent = co_await raw.write(state.output);
       if (!sent && *step != handshake_step::failed) co_return fail(std::move(sent.error()));
     }
-    tls::stream& session = state.codec->session();
+    tls::channel& session = state.codec->session();
     if (*step == handshake_step::failed) co_return fail(session.failure());
     if (*step == handshake_step::open) co_return result<void>{};
     if (*step == handshake_step::wants_output) continue;
@@ -96,11 +96,11 @@ std::unexpected<error> ended_by(const error& cause, const conpool::stream& raw, 
 }
 
 // From the first step, which is made before anything is waited for.
-task<result<void>> shake_in_time(conpool::stream& raw, context_base& context,
+task<result<void>> shake_in_time(conpool::stream& raw, ssl_config& context,
                                  std::shared_ptr<const void> owner, time_point deadline,
-                                 turn_budget::place& first) {
+                                 turn_budget::entry& first) {
   shard& home = raw.home();
-  service& here = service::of(home);
+  shard_tls& here = shard_tls::of(home);
   handshake state(here, first);
   auto work = shake(raw, here, context, std::move(owner), deadline, state);
   const duration left = std::max(duration(1), deadline - home.now());
@@ -118,15 +118,15 @@ task<result<void>> shake_in_time(conpool::stream& raw, context_base& context,
 
 // A frame as small as can be while it waits in line: a thousand that begin in one turn are paid for
 // in that turn, and memory that is touched for the first time is dear.
-task<result<void>> secure(conpool::stream& raw, context_base& context,
+task<result<void>> secure(conpool::stream& raw, ssl_config& context,
                           std::shared_ptr<const void> owner, time_point deadline) {
   CONPOOL_ASSERT(raw.name() != nullptr, "TLS needs the name of its peer");
-  auto place = co_await service::of(raw.home()).handshakes().enter(deadline);
-  if (!place) {
-    co_return ended_by(place.error(), raw, raw.home().now() >= deadline,
+  auto entry = co_await shard_tls::of(raw.home()).handshakes().enter(deadline);
+  if (!entry) {
+    co_return ended_by(entry.error(), raw, raw.home().now() >= deadline,
                        "the shard was busy with other handshakes");
   }
-  auto work = shake_in_time(raw, context, std::move(owner), deadline, *place);
+  auto work = shake_in_time(raw, context, std::move(owner), deadline, *entry);
   co_return co_await work;
 }
 
@@ -137,18 +137,18 @@ task<result<void>> failed(error why) {
 }  // namespace
 
 task<result<void>> connect(conpool::stream& raw, profile_ptr as, time_point deadline) {
-  auto context = service::of(raw.home()).engine().context_for(as);
+  auto context = shard_tls::of(raw.home()).resources().config_for(as);
   if (!context) return failed(std::move(context.error()));
   return secure(raw, **context, std::move(as), deadline);
 }
 
-task<result<void>> accept(conpool::stream& raw, std::shared_ptr<server_context> as,
+task<result<void>> accept(conpool::stream& raw, std::shared_ptr<server_profile> as,
                           time_point deadline) {
-  server_context& context = *as;
+  server_profile& context = *as;
   return secure(raw, context, std::move(as), deadline);
 }
 
-const tls::stream* of(const conpool::stream& secured) noexcept {
+const tls::channel* of(const conpool::stream& secured) noexcept {
   const auto* const codec = dynamic_cast<const connection_codec*>(secured.current_codec());
   return codec != nullptr ? &codec->session() : nullptr;
 }

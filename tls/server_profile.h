@@ -6,8 +6,8 @@
 //   tls::server_options options;
 //   options.certificate_chain_pem = chain;
 //   options.private_key_pem = key;
-//   auto server = tls::server_context::make(engine, options);
-//   tls::stream stream(**server, peer);                       // in accept mode
+//   auto server = tls::server_profile::make(engine, options);
+//   tls::channel stream(**server, peer);                       // in accept mode
 //
 // One for each shard; shards that shall accept each other's tickets are given the same ticket_key.
 // Used on its shard's thread; outlived by its engine, and outlives its streams (both asserted).
@@ -21,7 +21,7 @@
 #include <vector>
 
 #include <conpool/runtime/error.h>
-#include <conpool/tls/detail/context.h>
+#include <conpool/tls/detail/ssl_config.h>
 #include <conpool/tls/keylog.h>
 #include <conpool/tls/profile.h>
 
@@ -52,19 +52,20 @@ struct server_options {
   std::shared_ptr<const keylog> keys{};
 };
 
-class server_context final : public context_base {
+class server_profile final : public ssl_config {
  public:
   // Errors: invalid_config about the field, trust_unavailable, unsupported, out_of_memory.
-  static result<std::unique_ptr<server_context>> make(engine& home, server_options options);
-  ~server_context() override;
+  static result<std::unique_ptr<server_profile>> make(shard_resources& home,
+                                                      server_options options);
+  ~server_profile() override;
 
   const server_options& options() const noexcept { return options_; }
 
  private:
-  server_context(engine& home, server_options options);
+  server_profile(shard_resources& home, server_options options);
   result<void> configure();
   result<void> configure_clients();
-  bool verify(stream& of, const ssl_st* session, std::uint8_t& alert) override;
+  bool verify(channel& of, const ssl_st* session, std::uint8_t& alert) override;
 
   server_options options_;
   x509_store_st* roots_ = nullptr;  // the engine's
