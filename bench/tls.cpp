@@ -4,7 +4,6 @@
 #include <utility>
 
 #include <conpool/runtime/shard.h>
-#include <conpool/tls/detail/shard_tls.h>
 #include <conpool/tls/handshake.h>
 #include <conpool/tls/profile.h>
 
@@ -47,8 +46,7 @@ result<tls_acceptor> tls_acceptor::make(const server_identity& own) {
   tls::server_options options;
   options.certificate_chain_pem = own.chain_pem;
   options.private_key_pem = own.key_pem;
-  tls::shard_resources& resources = tls::shard_tls::of(*shard::current()).resources();
-  auto profile = tls::server_profile::make(resources, std::move(options));
+  auto profile = tls::server_profile::make(*shard::current(), std::move(options));
   if (!profile) return fail(std::move(profile.error()));
   tls_acceptor made;
   made.profile_ = std::move(*profile);

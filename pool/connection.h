@@ -26,7 +26,7 @@
 namespace conpool {
 
 namespace tls {
-class channel;
+class connection_info;
 }
 
 class acquire_waiter;
@@ -53,7 +53,7 @@ class connection : public stream, public idle_hook, public member_hook {
 
   // Version, cipher, application protocol, whether resumed and so on (tls/stream.h); null for what
   // is not tls://, and once it is closed.
-  const tls::channel* tls() const noexcept;
+  const tls::connection_info* tls() const noexcept;
 
   // What protocol P keeps for this connection. Precondition: it is of a pool that was made with a
   // P. In protocol.h.

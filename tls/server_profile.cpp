@@ -2,12 +2,13 @@
 #include <cstring>
 #include <utility>
 
-#include <conpool/tls/channel.h>
 #include <conpool/tls/detail/boringssl.h>
 #include <conpool/tls/detail/boringssl_settings.h>
 #include <conpool/tls/detail/chain_verifier.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/credentials.h>
 #include <conpool/tls/detail/peer_chain.h>
+#include <conpool/tls/detail/shard_resources.h>
 #include <conpool/tls/server_profile.h>
 
 namespace conpool::tls {
@@ -40,16 +41,16 @@ int choose_protocol(const std::vector<std::string>& own, bool required, const st
 server_profile::server_profile(shard_resources& home, server_options options)
     : ssl_config(home, true), options_(std::move(options)) {
   require_alpn_ = options_.require_alpn;
-  ++home_->servers_;
+  home_->server_began();
 }
 
 server_profile::~server_profile() {
-  --home_->servers_;
+  home_->server_ended();
 }
 
 result<std::unique_ptr<server_profile>> server_profile::make(shard_resources& home,
                                                              server_options options) {
-  if (!home.bound_) return fail(home.bound_.error());
+  if (!home.usable()) return fail(home.usable().error());
   if (auto good = check_alpn(options.alpn); !good) return fail(std::move(good).error());
   if (options.require_alpn && options.alpn.empty()) {
     return bad("require_alpn", "there is no protocol to choose: fill alpn");
@@ -73,7 +74,7 @@ result<void> server_profile::configure() {
     return bad("server", "the library does not take its settings");
   }
   auto own = parse_credentials(options_.certificate_chain_pem, options_.private_key_pem,
-                               home_->certificates_.get());
+                               home_->certificates());
   if (!own) return fail(std::move(own).error());
   if (auto used = use_credentials(made, *own); !used) return used;
   if (!options_.alpn.empty()) {
@@ -126,7 +127,7 @@ result<void> server_profile::configure_clients() {
 bool server_profile::verify(channel& of, const ssl_st* session, std::uint8_t& alert) {
   const chain_answer answer = verify_chain(
       peer_chain(session), {roots_, nullptr, false, options_.weak, {}, home_->now_s()});
-  ++home_->counters_.verifications;
+  ++home_->counters().verifications;
   if (answer.good()) return true;
   alert = answer.alert;
   of.refuse_certificate(answer.why, answer.reason);

@@ -1,16 +1,20 @@
 // The server's side: certificate and key, protocols, clients' certificates, tickets.
 //
-// Enough for embedded servers and for tests; younger than the client's side, and not yet what one
-// would put in front of the internet: no certificate choice by server name, no OCSP stapling.
-//
 //   tls::server_options options;
 //   options.certificate_chain_pem = chain;
 //   options.private_key_pem = key;
-//   auto server = tls::server_profile::make(engine, options);
-//   tls::channel stream(**server, peer);                       // in accept mode
+//   auto made = tls::server_profile::make(home, options);
+//   if (!made) co_return fail(made.error());
+//   std::shared_ptr<tls::server_profile> as = std::move(*made);
+//   auto secured = co_await tls::accept(*peer, as, home.now() + 3s);     // tls/handshake.h
 //
-// One for each shard; shards that shall accept each other's tickets are given the same ticket_key.
-// Used on its shard's thread; outlived by its engine, and outlives its streams (both asserted).
+// It is enough for embedded servers and for tests. It is younger than the client's side, and not
+// yet what one would put in front of the internet: it chooses no certificate by server name, and
+// staples no OCSP response.
+//
+// Each shard needs its own. Shards that are to accept each other's tickets are given the same
+// ticket_key. A server_profile is used on its shard's thread. It outlives its connections, which
+// accept() sees to, and must be gone before its shard is (both asserted).
 #pragma once
 
 #include <array>
@@ -25,6 +29,10 @@
 #include <conpool/tls/keylog.h>
 #include <conpool/tls/profile.h>
 
+namespace conpool {
+class shard;
+}
+
 namespace conpool::tls {
 
 enum class client_certificates : std::uint8_t {
@@ -34,27 +42,33 @@ enum class client_certificates : std::uint8_t {
 };
 
 struct server_options {
-  std::string certificate_chain_pem{};  // the server's own first
+  // PEM; the server's own certificate comes first.
+  std::string certificate_chain_pem{};
   std::string private_key_pem{};
-  // Protocols it speaks, the preferred one first; empty: the client's list is ignored.
+  // The protocols that the server speaks, the preferred one first. If there are none, it ignores
+  // the client's list.
   std::vector<std::string> alpn{};
-  // Refuses clients that offer none of them; otherwise they are served without one.
+  // Refuses clients that offer none of them; otherwise they are served without a protocol.
   bool require_alpn = false;
   client_certificates clients = client_certificates::none;
-  trust_ptr client_trust{};  // the roots of their certificates; needed if they are asked for
+  // The roots of the clients' certificates; needed if these are asked for.
+  trust_ptr client_trust{};
   weak_certificates weak = weak_certificates::reject;
   version min_version = version::tls_1_2;
   version max_version = version::tls_1_3;
   // TLS 1.3 tickets for each connection, 0 to 16; 0 also ends resumption in TLS 1.2.
   std::uint8_t tickets = 2;
-  // Encrypts the tickets; none: a random one of this context.
+  // Encrypts the tickets; without one, each server_profile has a random key of its own.
   std::optional<std::array<std::uint8_t, 48>> ticket_key{};
   std::shared_ptr<const keylog> keys{};
 };
 
 class server_profile final : public ssl_config {
  public:
-  // Errors: invalid_config about the field, trust_unavailable, unsupported, out_of_memory.
+  // Errors: invalid_config about the field; trust_unavailable; out_of_memory; unsupported if
+  // another library than BoringSSL is bound, or in a build without TLS.
+  static result<std::unique_ptr<server_profile>> make(shard& home, server_options options);
+  // The same without a shard, for tests and benchmarks that move the bytes themselves.
   static result<std::unique_ptr<server_profile>> make(shard_resources& home,
                                                       server_options options);
   ~server_profile() override;
@@ -68,7 +82,7 @@ class server_profile final : public ssl_config {
   bool verify(channel& of, const ssl_st* session, std::uint8_t& alert) override;
 
   server_options options_;
-  x509_store_st* roots_ = nullptr;  // the engine's
+  x509_store_st* roots_ = nullptr;  // the shard_resources own them
 };
 
 }  // namespace conpool::tls

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include <bench/micro/measured_run.h>
-#include <conpool/tls/channel.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/profile_on_shard.h>
 #include <conpool/tls/detail/shard_resources.h>
 #include <conpool/tls/server_profile.h>

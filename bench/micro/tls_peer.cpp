@@ -6,7 +6,6 @@
 
 #include <bench/micro/pool_client.h>
 #include <conpool/runtime/listener.h>
-#include <conpool/tls/detail/shard_tls.h>
 #include <conpool/tls/handshake.h>
 
 namespace conpool::micro {
@@ -39,7 +38,7 @@ task<result<endpoint>> open(const bench::server_identity& own) {
   tls::server_options options;
   options.certificate_chain_pem = own.chain_pem;
   options.private_key_pem = own.key_pem;
-  auto made = tls::server_profile::make(tls::shard_tls::of(home).resources(), std::move(options));
+  auto made = tls::server_profile::make(home, std::move(options));
   if (!made) co_return fail(std::move(made.error()));
   listen_options listening;
   listening.accepted.timeouts = {std::chrono::hours(24), std::chrono::hours(24)};

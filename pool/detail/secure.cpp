@@ -37,7 +37,7 @@ endpoint endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
   return made;
 }
 
-const tls::channel* connection::tls() const noexcept {
+const tls::connection_info* connection::tls() const noexcept {
   return tls::of(*this);
 }
 

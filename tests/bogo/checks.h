@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include <conpool/tls/channel.h>
+#include <conpool/tls/detail/channel.h>
 #include <tests/bogo/flags.h>
 
 namespace conpool::bogo {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/shard_resources.h>
 #include <tests/bogo/checks.h>
 #include <tests/bogo/sides.h>
 

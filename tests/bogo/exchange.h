@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <conpool/tls/channel.h>
+#include <conpool/tls/detail/channel.h>
 #include <tests/bogo/connection.h>
 #include <tests/bogo/flags.h>
 

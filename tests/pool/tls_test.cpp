@@ -29,7 +29,7 @@ TEST_F(pool_tls, requests_are_answered_over_one_connection_that_says_what_it_is)
   ASSERT_TRUE(run([&]() -> task<void> {
     auto lease = co_await backends().acquire(there);
     CO_ASSERT_OK(lease);
-    const tls::channel* seen = (*lease)->tls();
+    const tls::connection_info* seen = (*lease)->tls();
     EXPECT_NE(seen, nullptr);
     if (seen == nullptr) co_return;
     EXPECT_EQ(seen->version(), tls::version::tls_1_3);

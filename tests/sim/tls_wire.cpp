@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/tls/channel.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/record_buffer.h>
 #include <conpool/tls/profile.h>
 

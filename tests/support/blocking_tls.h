@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include <conpool/tls/channel.h>
+#include <conpool/tls/detail/channel.h>
 
 namespace conpool::test {
 

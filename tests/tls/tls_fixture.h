@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/tls/channel.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/profile_on_shard.h>
 #include <conpool/tls/detail/shard_resources.h>
 #include <conpool/tls/server_profile.h>

@@ -20,13 +20,13 @@ std::size_t connection_codec::decode(const_bytes& input, std::span<std::byte> in
   }
   if (count == into.size() || failure() != nullptr) return count;
   welcome_bytes_ = 0;
-  const auto more = session_.read(input, into.subspan(count));
+  const auto more = channel_.read(input, into.subspan(count));
   return more ? count + *more : count;
 }
 
 void connection_codec::end_of_input() noexcept {
   // It keeps its failure.
-  [[maybe_unused]] const result<void> ended = session_.end_of_input();
+  [[maybe_unused]] const result<void> ended = channel_.end_of_input();
 }
 
 std::size_t connection_codec::encode(const_bytes plain) noexcept {
@@ -36,7 +36,7 @@ std::size_t connection_codec::encode(const_bytes plain) noexcept {
   memory_ = home_->memory().take(fits ? record_memory::small_bytes : record_buffer_size);
   if (!memory_) return 0;
   record_buffer out(memory_.bytes());
-  const auto taken = session_.write(plain, out);
+  const auto taken = channel_.write(plain, out);
   if (!taken) return 0;  // what waited inside goes with the farewell
   welcome_bytes_ = 0;
   filled_ = static_cast<std::uint32_t>(out.size());
@@ -58,19 +58,19 @@ codec::const_bytes connection_codec::farewell() noexcept {
   if (!memory_) memory_ = home_->memory().take(record_memory::small_bytes);
   if (!memory_) return {};
   record_buffer out(memory_.bytes());
-  session_.close(out);
+  channel_.close(out);
   return out.filled();
 }
 
 conpool::idle_verdict connection_codec::idle(const_bytes& input, bool welcome) noexcept {
   if (!welcome) {
-    const idle_outcome verdict = session_.idle(std::exchange(input, {}));
+    const idle_outcome verdict = channel_.idle(std::exchange(input, {}));
     if (verdict == idle_outcome::keep) return conpool::idle_verdict::keep;
     return verdict == idle_outcome::closed ? conpool::idle_verdict::closed
                                            : conpool::idle_verdict::refused;
   }
   welcome_bytes_ += static_cast<std::uint32_t>(input.size());
-  const auto count = session_.read(input, std::span(&first_, 1));
+  const auto count = channel_.read(input, std::span(&first_, 1));
   has_first_ = count && *count > 0;
   if (has_first_) {
     welcome_bytes_ = 0;

@@ -2,13 +2,14 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/tls/channel.h>
 #include <conpool/tls/detail/boringssl.h>
 #include <conpool/tls/detail/boringssl_settings.h>
 #include <conpool/tls/detail/chain_verifier.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/credentials.h>
 #include <conpool/tls/detail/peer_chain.h>
 #include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/detail/shard_resources.h>
 
 namespace conpool::tls {
 
@@ -53,7 +54,7 @@ result<void> profile_on_shard::make() {
   }
   if (!options.certificate_chain_pem.empty()) {
     auto own = parse_credentials(options.certificate_chain_pem, options.private_key_pem,
-                                 home_->certificates_.get());
+                                 home_->certificates());
     if (!own) return fail(std::move(own).error());
     if (auto used = use_credentials(made, *own); !used) return used;
   }
@@ -62,7 +63,7 @@ result<void> profile_on_shard::make() {
   SSL_CTX_set_cert_cb(
       made,
       [](SSL* session, void*) {
-        current(session).certificate_requested_ = true;
+        current(session).certificate_was_requested();
         return 1;
       },
       nullptr);
@@ -86,12 +87,12 @@ bool profile_on_shard::verify(channel& of, const ssl_st* session, std::uint8_t& 
   const std::vector<crypto_buffer_st*> chain = peer_chain(session);
   const std::int64_t now_s = home_->now_s();
   if (!chain.empty() && verified_.contains(chain, now_s)) {
-    ++home_->counters_.verifications_saved;
+    ++home_->counters().verifications_saved;
     return true;
   }
   const chain_answer answer =
       verify_chain(chain, {roots_, &profile_->name(), true, options.weak, options.pins, now_s});
-  if (roots_ != nullptr) ++home_->counters_.verifications;
+  if (roots_ != nullptr) ++home_->counters().verifications;
   if (!answer.good()) {
     alert = answer.alert;
     of.refuse_certificate(answer.why, answer.reason);

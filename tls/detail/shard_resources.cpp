@@ -13,12 +13,12 @@ namespace conpool::tls {
 shard_resources::shard_resources(const shard_limits& limits, wall_clock_source& clock)
     : limits_(limits),
       clock_(&clock),
-      bound_(symbol_check()),
+      usable_(symbol_check()),
       sessions_(limits.session_keys_max, limits.session_lifetime_max_s) {
-  if (!bound_) return;
+  if (!usable_) return;
   certificates_.reset(CRYPTO_BUFFER_POOL_new());
   bio_ = make_span_bio();
-  if (!certificates_ || !bio_) bound_ = fail(error(errc::out_of_memory, phase::configure));
+  if (!certificates_ || !bio_) usable_ = fail(error(errc::out_of_memory, phase::configure));
 }
 
 shard_resources::~shard_resources() {
@@ -27,7 +27,7 @@ shard_resources::~shard_resources() {
 }
 
 result<profile_on_shard*> shard_resources::config_for(const profile_ptr& which) {
-  if (!bound_) return fail(bound_.error());
+  if (!usable_) return fail(usable_.error());
   CONPOOL_ASSERT(which != nullptr, "a context of no profile");
   if (const auto found = profiles_.find(which->id()); found != profiles_.end()) {
     return found->second.get();

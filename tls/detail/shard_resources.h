@@ -1,15 +1,15 @@
-// What all TLS streams of one shard share: the BIO, the scratch, the caches, the contexts.
+// What all TLS channels of one shard share: the BIO, scratch memory, sessions, roots and profiles.
 //
-//   tls::shard_resources engine;                                   // one for each shard, on its
-//   thread auto context = engine.config_for(profile);           // cheap when it exists already
-//   tls::channel stream(**context, peer);
+//   tls::shard_resources resources;                       // one for each shard, on its thread
+//   auto config = resources.config_for(profile);          // cheap when it exists already
+//   tls::channel channel(**config, peer);
 //
-// It outlives its streams and server contexts (asserted). Shared with nobody: a record takes no
-// lock and no allocation but the engine's own two. It has no descriptor and no timer; whoever
-// drives the streams has. Used on one thread.
+// It outlives its channels and server profiles (asserted). No other shard uses it, so a record
+// takes no lock, and no allocation but BoringSSL's own two. It has no descriptor and no timer;
+// whoever drives the channels has. Used on one thread; shard_tls owns it.
 //
-// Making the first one checks that it is BoringSSL that is bound (symbol_check.h); until that has
-// passed, config_for() fails.
+// Making the first one checks that it is BoringSSL that the program is bound to (symbol_check.h);
+// if that check fails, config_for() does, with its reason.
 #pragma once
 
 #include <cstddef>
@@ -28,13 +28,13 @@
 
 namespace conpool::tls {
 
-class profile_on_shard;
 class channel;
+class profile_on_shard;
 
 // The bounds; the defaults are for use, smaller ones for tests.
 struct shard_limits {
-  // Records under one key, in each direction; beyond it a new key is made (TLS 1.3), and the
-  // connection should be retired (TLS 1.2). At twice the number it fails. AES-GCM: 2^24.5.
+  // Records under one key, in each direction; beyond it a new key is made (TLS 1.3), or the
+  // connection is to be retired (TLS 1.2). At twice the number it fails. AES-GCM: 2^24.5.
   std::uint64_t records_per_key = std::uint64_t{1} << 23;
   std::size_t handshake_bytes_max = 256 * 1024;  // received by one handshake
   std::uint32_t idle_messages_max = 16;          // tickets and key updates in one idle period
@@ -58,58 +58,64 @@ struct shard_counters {
 
 class shard_resources {
  public:
+  // What the BIO reads from and writes to while a call into BoringSSL runs (io_scope).
+  struct io_window {
+    std::span<const std::byte> input;
+    record_buffer* output = nullptr;
+    channel* current = nullptr;
+  };
+
   explicit shard_resources(const shard_limits& limits = shard_limits(),
                            wall_clock_source& clock = system_wall_clock());
   shard_resources(const shard_resources&) = delete;
   shard_resources& operator=(const shard_resources&) = delete;
   ~shard_resources();
 
-  // The context of a profile on this shard, made at its first use. Valid as long as a stream of it
-  // lives or somebody else holds the profile. Errors: unsupported if another library than
-  // BoringSSL is bound, out_of_memory, invalid_config.
+  // The profile on this shard, made at its first use. Valid as long as a channel of it lives or
+  // somebody else holds the profile. Errors: unsupported if another library than BoringSSL is
+  // bound, out_of_memory, invalid_config.
   result<profile_on_shard*> config_for(const profile_ptr& which);
-  // Frees the contexts and tickets of profiles that only this engine holds, unless they have
-  // streams. Called by config_for() before it makes a context.
+  // Frees what there is here of profiles that only the shards hold, and their tickets, unless they
+  // have channels. config_for() calls it before it makes a new one.
   void forget_unused() noexcept;
+  // How many profiles this shard knows.
+  std::size_t profiles() const noexcept { return profiles_.size(); }
 
   session_cache& sessions() noexcept { return sessions_; }
   const shard_limits& limits() const noexcept { return limits_; }
   const shard_counters& counters() const noexcept { return counters_; }
+  shard_counters& counters() noexcept { return counters_; }
+  // The time of day, in seconds since 1970.
   std::int64_t now_s() noexcept { return clock_->now_s(); }
-  std::size_t profiles() const noexcept { return profiles_.size(); }
+
+  // Whether TLS can be used at all. Errors: symbol_check()'s, out_of_memory.
+  const result<void>& usable() const noexcept { return usable_; }
+  crypto_buffer_pool_st* certificates() const noexcept { return certificates_.get(); }
+  bio_st* bio() const noexcept { return bio_.get(); }
+  io_window& window() noexcept { return window_; }
+  // Valid as long as somebody holds the trust store. Errors: out_of_memory.
+  result<x509_store_st*> roots_of(const trust_ptr& trust);
+  // record_bytes_max bytes, in which small writes become one record. Good for one call.
+  std::span<std::byte> scratch();
+  void server_began() noexcept { ++servers_; }
+  void server_ended() noexcept { --servers_; }
 
  private:
-  friend class ssl_config;
-  friend class io_scope;
-  friend class profile_on_shard;
-  friend class server_profile;
-  friend class channel;
-  friend struct span_bio;
-
-  // What the BIO reads from and writes to, while an engine call runs.
-  struct io_window {
-    std::span<const std::byte> input;
-    record_buffer* output = nullptr;
-    channel* current = nullptr;
-  };
   struct shared_roots {
     std::uint64_t generation;
     boringssl_ptr<x509_store_st> store;
     std::weak_ptr<const trust_store> source;
   };
 
-  result<x509_store_st*> roots_of(const trust_ptr& trust);
-  std::span<std::byte> scratch();
-
   shard_limits limits_;
   shard_counters counters_;
   wall_clock_source* clock_;
   io_window window_;
-  result<void> bound_;  // the self-check's answer
+  result<void> usable_;
   // In this order: the pool of certificates outlives everything that may refer to one.
   boringssl_ptr<crypto_buffer_pool_st> certificates_;
   boringssl_ptr<bio_st> bio_;
-  std::vector<std::byte> scratch_;  // where small writes become one record; made at first use
+  std::vector<std::byte> scratch_;  // made at its first use
   std::vector<shared_roots> roots_;
   session_cache sessions_;
   std::unordered_map<std::uint32_t, std::unique_ptr<profile_on_shard>> profiles_;

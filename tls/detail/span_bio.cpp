@@ -17,7 +17,7 @@ struct span_bio {
   using window = shard_resources::io_window;
 
   // Not by BIO_get_data(): a call into another library for every read and write.
-  static window& current_window() noexcept { return served->window_; }
+  static window& current_window() noexcept { return served->window(); }
 
   static int read(BIO*, char* into, int size) {
     CONPOOL_ASSERT(served != nullptr, "the library reads outside of an io_scope");
@@ -25,7 +25,7 @@ struct span_bio {
     const std::size_t count = std::min(here.input.size(), static_cast<std::size_t>(size));
     if (count == 0) return -1;
     std::memcpy(into, here.input.data(), count);
-    here.current->count_frames(here.input.first(count));
+    here.current->position_.advance(here.input.first(count));
     here.input = here.input.subspan(count);
     return static_cast<int>(count);
   }
@@ -34,8 +34,9 @@ struct span_bio {
     CONPOOL_ASSERT(served != nullptr, "the library writes outside of an io_scope");
     window& here = current_window();
     const std::span<const char> bytes(from, static_cast<std::size_t>(size));
-    const std::size_t count = here.output != nullptr ? here.output->append(std::as_bytes(bytes))
-                                                     : here.current->keep(std::as_bytes(bytes));
+    const std::size_t count = here.output != nullptr
+                                  ? here.output->append(std::as_bytes(bytes))
+                                  : here.current->held_.keep(std::as_bytes(bytes));
     return count == 0 ? -1 : static_cast<int>(count);
   }
 
@@ -69,14 +70,15 @@ boringssl_ptr<bio_st> make_span_bio() {
 
 io_scope::io_scope(channel& of, std::span<const std::byte> input, record_buffer* output) noexcept
     : home_(&of.config().home()) {
-  CONPOOL_ASSERT(home_->window_.current == nullptr, "a channel is served inside of another's call");
-  home_->window_ = {input, output, &of};
+  CONPOOL_ASSERT(home_->window().current == nullptr,
+                 "a channel is served inside of another's call");
+  home_->window() = {input, output, &of};
   served = home_;
 }
 
 io_scope::~io_scope() {
-  CONPOOL_ASSERT(home_->window_.current != nullptr, "an io_scope ended twice");
-  home_->window_ = {};
+  CONPOOL_ASSERT(home_->window().current != nullptr, "an io_scope ended twice");
+  home_->window() = {};
   served = nullptr;
 }
 

@@ -11,8 +11,8 @@
 #include <cstddef>
 #include <span>
 
-#include <conpool/tls/channel.h>
 #include <conpool/tls/detail/boringssl_pointers.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/shard_resources.h>
 
 namespace conpool::tls {
@@ -27,7 +27,7 @@ class io_scope {
   ~io_scope();
 
   // What has not been taken yet.
-  std::span<const std::byte> left() const noexcept { return home_->window_.input; }
+  std::span<const std::byte> left() const noexcept { return home_->window().input; }
 
   // The engine whose stream is being served on this thread, null outside of a scope.
   static shard_resources* serving() noexcept;

@@ -3,8 +3,9 @@
 #include <new>
 
 #include <conpool/runtime/detail/assert.h>
-#include <conpool/tls/channel.h>
 #include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/channel.h>
+#include <conpool/tls/detail/shard_resources.h>
 #include <conpool/tls/detail/span_bio.h>
 #include <conpool/tls/detail/ssl_config.h>
 
@@ -34,11 +35,11 @@ result<void> ssl_config::make_ssl_ctx() {
     ERR_clear_error();
     return fail(error(errc::out_of_memory, phase::configure).about("TLS context"));
   }
-  SSL_CTX_set0_buffer_pool(ssl_ctx_.get(), home_->certificates_.get());
+  SSL_CTX_set0_buffer_pool(ssl_ctx_.get(), home_->certificates());
   SSL_CTX_set_current_time_cb(ssl_ctx_.get(), &tell_time);
   SSL_CTX_set_info_callback(ssl_ctx_.get(), [](const SSL* session, int what, int value) {
     if ((what & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT) {
-      current(session).alert_sent_ = static_cast<std::uint8_t>(value & 0xff);
+      current(session).alert_was_sent(static_cast<std::uint8_t>(value & 0xff));
     }
   });
   return {};
@@ -53,7 +54,7 @@ void ssl_config::set_verify(int mode) {
       good = of(session).verify(asking, session, *alert);
     } catch (const std::bad_alloc&) {
       *alert = SSL_AD_INTERNAL_ERROR;
-      asking.refusal_.emplace(errc::out_of_memory, phase::handshake);
+      asking.refuse_without_memory();
     }
     return good ? ssl_verify_ok : ssl_verify_invalid;
   });
@@ -64,7 +65,7 @@ ssl_config& ssl_config::of(const ssl_st* session) noexcept {
 }
 
 channel& ssl_config::current(const ssl_st* session) noexcept {
-  channel* found = of(session).home_->window_.current;
+  channel* found = of(session).home_->window().current;
   CONPOOL_ASSERT(found != nullptr, "the library works outside of an io_scope");
   return *found;
 }

@@ -1,7 +1,7 @@
-// What a stream needs of its configuration, whichever side it is on.
+// What a channel needs of its configuration, whichever side it is on.
 //
-// The base of profile_on_shard (client) and server_profile. Owns the engine library's context
-// object and knows its shard's engine. Used on the shard's thread; outlives its streams (asserted).
+// The base of profile_on_shard (a client's) and server_profile. It owns BoringSSL's SSL_CTX and
+// knows the resources of its shard. Used on the shard's thread; outlives its channels (asserted).
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,11 @@
 
 #include <conpool/runtime/error.h>
 #include <conpool/tls/detail/boringssl_pointers.h>
-#include <conpool/tls/detail/shard_resources.h>
 
 namespace conpool::tls {
+
+class channel;
+class shard_resources;
 
 class ssl_config {
  public:
@@ -24,7 +26,7 @@ class ssl_config {
   bool requires_alpn() const noexcept { return require_alpn_; }
   // The profile's id; 0 for a server.
   std::uint32_t profile_id() const noexcept { return profile_id_; }
-  // Streams of it that live.
+  // How many of its channels live.
   std::size_t channels() const noexcept { return channels_; }
   // The name sent to servers; empty for none.
   virtual std::string_view server_name() const noexcept { return {}; }
@@ -36,14 +38,14 @@ class ssl_config {
       : home_(&home), is_server_(is_server) {}
   virtual ~ssl_config();
 
-  // Makes the library's object with all that both sides have in common.
+  // Makes the SSL_CTX with all that both sides have in common. Errors: out_of_memory.
   result<void> make_ssl_ctx();
-  // Lets verify() judge the peer's certificates; `mode`: of SSL_CTX_set_custom_verify.
+  // Lets verify() judge the peer's certificates. `mode` is SSL_CTX_set_custom_verify's.
   void set_verify(int mode);
-  // False: the stream has been told why, and `alert` is what the peer is told.
+  // False: the channel has been told why, and `alert` is what the peer is told.
   virtual bool verify(channel& of, const ssl_st* session, std::uint8_t& alert) = 0;
   static ssl_config& of(const ssl_st* session) noexcept;
-  // The stream whose call the library is in.
+  // The channel whose call BoringSSL is in.
   static channel& current(const ssl_st* session) noexcept;
 
   shard_resources* home_;

@@ -5,20 +5,13 @@
 #include <utility>
 
 #include <conpool/runtime/detail/assert.h>
-#include <conpool/tls/channel.h>
 #include <conpool/tls/detail/boringssl.h>
 #include <conpool/tls/detail/boringssl_failure.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/span_bio.h>
 
 namespace conpool::tls {
 namespace {
-
-constexpr std::size_t record_header_bytes = 5;
-
-std::uint16_t body_bytes(std::byte high, std::byte low) noexcept {
-  return static_cast<std::uint16_t>((std::to_integer<unsigned>(high) << 8U) |
-                                    std::to_integer<unsigned>(low));
-}
 
 int int_size(std::size_t size) noexcept {
   return static_cast<int>(std::min<std::size_t>(size, INT_MAX));
@@ -35,10 +28,11 @@ void enforce_key_usage(Session* session) noexcept {
 
 }  // namespace
 
-channel::channel(ssl_config& context, const std::string& peer)
-    : config_(&context), peer_(&peer), ssl_(SSL_new(context.ssl_ctx_.get())) {
+channel::channel(ssl_config& config, const std::string& peer)
+    : connection_info(peer, boringssl_ptr<ssl_st>(SSL_new(config.ssl_ctx_.get()))),
+      config_(&config) {
   ++config_->channels_;
-  BIO* bio = config_->home_->bio_.get();
+  BIO* bio = config_->home().bio();
   if (!ssl_) {
     ERR_clear_error();
     fail_with(error(errc::out_of_memory, phase::handshake).about(*peer_));
@@ -49,7 +43,7 @@ channel::channel(ssl_config& context, const std::string& peer)
   BIO_up_ref(bio);
   SSL_set0_wbio(ssl_.get(), bio);
   SSL_set_shed_handshake_config(ssl_.get(), 1);
-  if (config_->is_server_) {
+  if (config_->is_server()) {
     SSL_set_accept_state(ssl_.get());
     return;
   }
@@ -70,11 +64,11 @@ channel::~channel() {
 handshake_step channel::handshake(const_bytes& input, record_buffer& out) {
   if (state_ == channel_state::failed) return handshake_step::failed;
   CONPOOL_ASSERT(state_ == channel_state::handshaking, "a handshake that was done already");
-  shard_resources& home = *config_->home_;
+  shard_resources& home = config_->home();
   if (!started_) {
     started_ = true;
     if (config_->offers_sessions_) {
-      const auto session = home.sessions().take(config_->profile_id_, *peer_, home.now_s());
+      const auto session = home.sessions().take(config_->profile_id(), *peer_, home.now_s());
       offered_session_ = session && SSL_set_session(ssl_.get(), session.get()) == 1;
     }
   }
@@ -111,14 +105,14 @@ handshake_step channel::handshake_broke(int result) {
 }
 
 handshake_step channel::handshake_ended() {
-  shard_resources& home = *config_->home_;
-  if (config_->require_alpn_ && alpn().empty()) {
+  shard_resources& home = config_->home();
+  if (config_->requires_alpn() && alpn().empty()) {
     SSL_send_fatal_alert(ssl_.get(), SSL_AD_NO_APPLICATION_PROTOCOL);
     ERR_clear_error();
     fail_with(describe(errc::alpn_mismatch, phase::handshake, "the peer chose no protocol"));
     return handshake_step::failed;
   }
-  if (config_->is_server_) {
+  if (config_->is_server()) {
     // Tickets would otherwise ride in front of the first data, and might not fit its slab.
     const int flushed = SSL_write(ssl_.get(), nullptr, 0);
     if (flushed < 0) {
@@ -128,9 +122,9 @@ handshake_step channel::handshake_ended() {
   }
   ERR_clear_error();
   state_ = channel_state::open;
-  ++home.counters_.handshakes;
-  if (config_->insecure_) ++home.counters_.insecure;
-  if (resumed()) ++home.counters_.resumed;
+  ++home.counters().handshakes;
+  if (config_->insecure_) ++home.counters().insecure;
+  if (resumed()) ++home.counters().resumed;
   return handshake_step::open;
 }
 
@@ -155,7 +149,7 @@ result<std::size_t> channel::read(const_bytes& input, std::span<std::byte> into)
   input = scope.left();
   if (state_ == channel_state::open) {
     const std::uint64_t opened = SSL_get_read_sequence(ssl_.get());
-    if (opened < config_->home_->limits().records_per_key) {
+    if (opened < config_->home().limits().records_per_key) {
       asked_new_keys_ = false;
     } else {
       ask_for_new_keys(opened);
@@ -183,7 +177,7 @@ idle_outcome channel::idle(const_bytes input) {
   CONPOOL_ASSERT(!plain_left_, "idle with data that nobody read");
   if (state_ == channel_state::failed) return idle_outcome::refused;
   if (state_ != channel_state::open) return idle_outcome::closed;
-  const shard_limits& limits = config_->home_->limits();
+  const shard_limits& limits = config_->home().limits();
   idle_bytes_ += input.size();
   std::byte stray{};
   io_scope scope(*this, input, nullptr);
@@ -223,7 +217,7 @@ channel::const_bytes channel::next_record(std::span<const const_bytes>& parts,
     offset += record.size();
     return record;
   }
-  const std::span<std::byte> scratch = config_->home_->scratch();
+  const std::span<std::byte> scratch = config_->home().scratch();
   std::size_t filled = 0;
   while (!parts.empty() && filled < record_bytes_max) {
     const const_bytes part = parts.front().subspan(offset);
@@ -251,7 +245,7 @@ result<std::size_t> channel::write(std::span<const const_bytes> parts, record_bu
   for (const const_bytes& part : parts) left += part.size();
   const std::size_t total = left;
   std::size_t offset = 0;
-  const std::uint64_t most_sealed = config_->home_->limits().records_per_key;
+  const std::uint64_t most_sealed = config_->home().limits().records_per_key;
   io_scope scope(*this, {}, &out);
   while (left > 0 && out.room() >= std::min(left, record_bytes_max) + record_overhead_max) {
     const std::uint64_t sealed = SSL_get_write_sequence(ssl_.get());
@@ -274,11 +268,11 @@ result<std::size_t> channel::write(std::span<const const_bytes> parts, record_bu
 
 // Before a record is sealed, with a key that has sealed enough of them: it is replaced.
 result<void> channel::renew_keys(std::uint64_t sealed) {
-  const std::uint64_t most = config_->home_->limits().records_per_key;
+  const std::uint64_t most = config_->home().limits().records_per_key;
   if (version() == version::tls_1_3) {
     // The new key is in use once the update is in front of the next record.
     if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1) {
-      ++config_->home_->counters_.key_updates;
+      ++config_->home().counters().key_updates;
       return {};
     }
     fail_by_boringssl(phase::write);
@@ -292,14 +286,14 @@ result<void> channel::renew_keys(std::uint64_t sealed) {
 
 // After many records were opened: the peer is asked for another key, which it owes us in TLS 1.3.
 void channel::ask_for_new_keys(std::uint64_t opened) {
-  const std::uint64_t most = config_->home_->limits().records_per_key;
+  const std::uint64_t most = config_->home().limits().records_per_key;
   if (opened >= 2 * most) {
     fail_with(describe(errc::record_limit, phase::read, "too many records under one key"));
   } else if (version() != version::tls_1_3) {
     limits_reached_ = true;
   } else if (!asked_new_keys_) {
     asked_new_keys_ = true;
-    ++config_->home_->counters_.key_updates;
+    ++config_->home().counters().key_updates;
     // No slab here: it waits inside, and has_output() says so.
     if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_REQUESTED) == 1) {
       SSL_write(ssl_.get(), nullptr, 0);
@@ -334,58 +328,19 @@ result<void> channel::end_of_input() {
     case channel_state::open:
     case channel_state::closing:
       fail_with(describe(errc::truncated, phase::read,
-                         inside_a_record() ? "in the middle of a record" : "between two records"));
+                         between_records() ? "between two records" : "in the middle of a record"));
       break;
   }
   return fail(*failure_);
 }
 
-std::size_t channel::keep(const_bytes record) noexcept {
-  const std::size_t count = std::min(record.size(), waiting_max - waiting_size_);
-  std::memcpy(waiting_.data() + waiting_size_, record.data(), count);
-  waiting_size_ = static_cast<std::uint8_t>(waiting_size_ + count);
-  return count;
-}
-
-void channel::flush_waiting(record_buffer& out) noexcept {
-  const std::size_t count = out.append(std::span(waiting_).first(waiting_size_));
-  std::memmove(waiting_.data(), waiting_.data() + count, waiting_size_ - count);
-  waiting_size_ = static_cast<std::uint8_t>(waiting_size_ - count);
-}
-
-void channel::count_frames(const_bytes received) noexcept {
-  while (!received.empty()) {
-    if (body_left_ > 0) {
-      const std::size_t count = std::min<std::size_t>(body_left_, received.size());
-      body_left_ = static_cast<std::uint16_t>(body_left_ - count);
-      received = received.subspan(count);
-      if (body_left_ == 0) had_record_ = true;
-      continue;
-    }
-    // Mostly the library takes a header at once, and then its body.
-    if (header_size_ == 0 && received.size() >= record_header_bytes) {
-      body_left_ = body_bytes(received[record_header_bytes - 2], received[record_header_bytes - 1]);
-      received = received.subspan(record_header_bytes);
-      continue;
-    }
-    const std::byte next = received.front();
-    received = received.subspan(1);
-    if (++header_size_ == record_header_bytes - 1) {
-      header_length_high_ = next;
-    } else if (header_size_ == record_header_bytes) {
-      header_size_ = 0;
-      body_left_ = body_bytes(header_length_high_, next);
-    }
-  }
-}
-
 void channel::keep_session(boringssl_ptr<ssl_session_st> session) noexcept {
-  shard_resources& home = *config_->home_;
+  shard_resources& home = config_->home();
   // Nothing may be thrown through the library: without memory for a ticket there is none.
   try {
-    home.sessions().put(config_->profile_id_, *peer_, std::move(session), home.now_s());
+    home.sessions().put(config_->profile_id(), *peer_, std::move(session), home.now_s());
   } catch (const std::bad_alloc&) {
-    ++home.counters_.tickets_lost;
+    ++home.counters().tickets_lost;
   }
 }
 
@@ -409,7 +364,7 @@ error channel::describe(errc why, phase where, std::string_view reason) const {
 
 void channel::fail_by_boringssl(phase where) {
   const boringssl_failure found =
-      take_failure({.nothing_decrypted = !had_record_,
+      take_failure({.nothing_decrypted = !position_.had_record(),
                     .certificate_at_stake = certificate_requested_ && !has_read_,
                     .certificate_withheld = !config_->has_certificate_});
   if (found.why == errc::certificate_bad_purpose && alert_sent_ == 0) {
@@ -427,47 +382,14 @@ void channel::fail_by_boringssl(phase where) {
 void channel::fail_with(error why) {
   CONPOOL_ASSERT(!failure_, "a channel failed twice");
   if (state_ == channel_state::handshaking) {
-    ++config_->home_->counters_.handshakes_failed;
+    ++config_->home().counters().handshakes_failed;
     // A ticket may be what the peer did not like; and after a refused certificate none is good.
     if (offered_session_) {
-      config_->home_->sessions().purge(config_->profile_id_, *peer_);
+      config_->home().sessions().purge(config_->profile_id(), *peer_);
     }
   }
   state_ = channel_state::failed;
   failure_.emplace(std::move(why));
-}
-
-conpool::tls::version channel::version() const noexcept {
-  return static_cast<conpool::tls::version>(SSL_version(ssl_.get()));
-}
-
-std::string_view channel::cipher() const noexcept {
-  const SSL_CIPHER* chosen = SSL_get_current_cipher(ssl_.get());
-  return chosen != nullptr ? SSL_CIPHER_standard_name(chosen) : std::string_view();
-}
-
-std::string_view channel::alpn() const noexcept {
-  const std::uint8_t* chosen = nullptr;
-  unsigned size = 0;
-  SSL_get0_alpn_selected(ssl_.get(), &chosen, &size);
-  return size > 0 ? std::string_view(reinterpret_cast<const char*>(chosen), size)
-                  : std::string_view();
-}
-
-bool channel::resumed() const noexcept {
-  return SSL_session_reused(ssl_.get()) == 1;
-}
-
-channel::const_bytes channel::peer_certificate() const noexcept {
-  const STACK_OF(CRYPTO_BUFFER)* chain = SSL_get0_peer_certificates(ssl_.get());
-  if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) return {};
-  const CRYPTO_BUFFER* own = sk_CRYPTO_BUFFER_value(chain, 0);
-  return std::as_bytes(std::span(CRYPTO_BUFFER_data(own), CRYPTO_BUFFER_len(own)));
-}
-
-std::string_view channel::requested_name() const noexcept {
-  const char* name = SSL_get_servername(ssl_.get(), TLSEXT_NAMETYPE_host_name);
-  return name != nullptr ? std::string_view(name) : std::string_view();
 }
 
 }  // namespace conpool::tls
