@@ -4,9 +4,8 @@
 #include <utility>
 
 #include <conpool/runtime/shard.h>
-#include <conpool/tls/detail/service.h>
+#include <conpool/tls/handshake.h>
 #include <conpool/tls/profile.h>
-#include <conpool/tls/secure.h>
 
 namespace conpool::bench {
 namespace {
@@ -47,16 +46,15 @@ result<tls_acceptor> tls_acceptor::make(const server_identity& own) {
   tls::server_options options;
   options.certificate_chain_pem = own.chain_pem;
   options.private_key_pem = own.key_pem;
-  tls::engine& engine = tls::service::of(*shard::current()).engine();
-  auto context = tls::server_context::make(engine, std::move(options));
-  if (!context) return fail(std::move(context.error()));
+  auto profile = tls::server_profile::make(*shard::current(), std::move(options));
+  if (!profile) return fail(std::move(profile.error()));
   tls_acceptor made;
-  made.context_ = std::move(*context);
+  made.profile_ = std::move(*profile);
   return made;
 }
 
 task<result<void>> tls_acceptor::accept(stream& raw) const {
-  return tls::accept(raw, context_, raw.home().now() + std::chrono::seconds(30));
+  return tls::accept(raw, profile_, raw.home().now() + std::chrono::seconds(30));
 }
 
 }  // namespace conpool::bench

@@ -12,7 +12,7 @@
 #include <conpool/runtime/task.h>
 
 namespace conpool::tls {
-class server_context;
+class server_profile;
 }
 
 namespace conpool::bench {
@@ -33,7 +33,7 @@ class tls_acceptor {
   task<result<void>> accept(stream& raw) const;
 
  private:
-  std::shared_ptr<tls::server_context> context_;
+  std::shared_ptr<tls::server_profile> profile_;
 };
 
 }  // namespace conpool::bench

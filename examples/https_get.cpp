@@ -9,13 +9,13 @@
 #include <string>
 
 #include <conpool/conpool.h>
+#include <conpool/tls/connection_info.h>
 #include <conpool/tls/profile.h>
-#include <conpool/tls/stream.h>
 
 conpool::task<conpool::result<std::string>> fetch(conpool::pool& backends, conpool::endpoint from) {
   auto lease = co_await backends.acquire(from);
   if (!lease) co_return conpool::fail(lease.error());
-  const conpool::tls::stream& secured = *(*lease)->tls();
+  const conpool::tls::connection_info& secured = *(*lease)->tls();
   std::fprintf(stderr, "connection %llu to %s: %s, %s, %s\n",
                static_cast<unsigned long long>((*lease)->id()), from.text().c_str(),
                conpool::tls::to_string(secured.version()), std::string(secured.cipher()).c_str(),

@@ -23,7 +23,7 @@
 namespace conpool {
 
 namespace tls {
-class stream;
+class connection_info;
 }
 
 class connection : public stream {
@@ -42,8 +42,8 @@ class connection : public stream {
   time_point created_at() const noexcept;
 
   // Version, cipher, application protocol, whether the session was resumed and so on
-  // (tls/stream.h). Null for an endpoint that is not tls://, and once the connection is closed.
-  const tls::stream* tls() const noexcept;
+  // (tls/connection_info.h). Null for an endpoint that is not tls://, and once the connection is closed.
+  const tls::connection_info* tls() const noexcept;
 
   // What protocol P keeps for this connection. Precondition: it is of a pool that was made with a
   // P. In protocol.h.

@@ -3,9 +3,9 @@
 #include <utility>
 
 #include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/boringssl_settings.h>
 #include <conpool/tls/detail/credentials.h>
-#include <conpool/tls/detail/library_settings.h>
-#include <conpool/tls/detail/self_check.h>
+#include <conpool/tls/detail/symbol_check.h>
 #include <conpool/tls/profile.h>
 
 namespace conpool::tls {
@@ -51,7 +51,7 @@ result<void> settle_algorithms(profile_options& options) {
     return fail(std::move(good).error());
   }
   if (options.groups.empty()) options.groups = default_groups;
-  const handle<ssl_ctx_st> trial(SSL_CTX_new(TLS_with_buffers_method()));
+  const boringssl_ptr<ssl_ctx_st> trial(SSL_CTX_new(TLS_with_buffers_method()));
   if (!trial) return fail(error(errc::out_of_memory, phase::configure));
   const bool groups_good = SSL_CTX_set1_curves_list(trial.get(), options.groups.c_str()) == 1;
   ERR_clear_error();
@@ -78,7 +78,7 @@ profile::profile(made_by_make, profile_options options, peer_name name, std::uin
 }
 
 result<profile_ptr> profile::make(profile_options options) {
-  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());
+  if (auto bound = symbol_check(); !bound) return fail(std::move(bound).error());
   peer_name name;
   if (!options.verify_name.empty()) {
     auto parsed = peer_name::parse(options.verify_name);

@@ -11,7 +11,7 @@
 
 #include <conpool/tls/detail/boringssl.h>
 #include <conpool/tls/detail/file_text.h>
-#include <conpool/tls/detail/self_check.h>
+#include <conpool/tls/detail/symbol_check.h>
 #include <conpool/tls/detail/x509_time.h>
 #include <conpool/tls/trust_store.h>
 
@@ -118,7 +118,7 @@ trust_store::~trust_store() = default;
 
 result<trust_ptr> trust_store::make(std::string_view pem, const trust_options& options,
                                     bool skip_unknown, std::string_view source) {
-  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());
+  if (auto bound = symbol_check(); !bound) return fail(std::move(bound).error());
   auto content = std::make_unique<parsed>();
   content->scope = options.scope;
   if (!read_pem(pem, PEM_read_bio_X509, skip_unknown, content->roots)) {
@@ -149,7 +149,7 @@ result<trust_ptr> trust_store::from_file(const std::string& path, const trust_op
 
 result<trust_ptr> trust_store::load_system() {
   // Else it would pass for a bundle without certificates, and the next would be tried.
-  if (auto bound = self_check(); !bound) return fail(std::move(bound).error());
+  if (auto bound = symbol_check(); !bound) return fail(std::move(bound).error());
   const char* file = ::secure_getenv("SSL_CERT_FILE");
   const char* folder = ::secure_getenv("SSL_CERT_DIR");
   if (file != nullptr || folder != nullptr) {
@@ -203,8 +203,8 @@ bool trust_store::checks_revocation() const noexcept {
   return !content_->lists.empty();
 }
 
-handle<x509_store_st> trust_store::make_store() const {
-  handle<x509_store_st> store(X509_STORE_new());
+boringssl_ptr<x509_store_st> trust_store::make_store() const {
+  boringssl_ptr<x509_store_st> store(X509_STORE_new());
   if (!store) return store;
   for (const auto& root : content_->roots) {
     if (X509_STORE_add_cert(store.get(), root.get()) != 1) return nullptr;

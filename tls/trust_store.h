@@ -22,7 +22,7 @@
 #include <string_view>
 
 #include <conpool/runtime/error.h>
-#include <conpool/tls/detail/handles.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
 
 namespace conpool::tls {
 
@@ -75,7 +75,7 @@ class trust_store {
   std::int64_t stale_at_s() const noexcept { return stale_at_s_; }
 
   // For shards: an engine's store over the same parsed certificates. Null without memory.
-  handle<x509_store_st> make_store() const;
+  boringssl_ptr<x509_store_st> make_store() const;
 
  private:
   struct parsed;

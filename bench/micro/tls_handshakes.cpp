@@ -13,19 +13,19 @@ void measure_handshakes(benchmark::State& state, const tls_pair::settings& wante
   tls_pair pair(wanted);
   const auto shake_once = [&](measured_run* run) {
     if (run != nullptr) run->pause();
-    tls::stream server = pair.server();
+    tls::channel server = pair.server();
     if (run != nullptr) run->resume();
-    tls::stream client = pair.client();
+    tls::channel client = pair.client();
     pair.shake(client, server, run);
     if (run != nullptr && client.resumed() != wanted.resumption) run->fail("not as expected");
   };
   shake_once(nullptr);
-  const tls::engine_counters before = pair.client_engine().counters();
+  const tls::shard_counters before = pair.client_resources().counters();
   measured_run run(state);
   run.begin();
   for (std::int64_t i = 0; i < run.iterations() && !run.failed(); ++i) shake_once(&run);
   run.end();
-  const tls::engine_counters& after = pair.client_engine().counters();
+  const tls::shard_counters& after = pair.client_resources().counters();
   const auto made = static_cast<std::uint64_t>(run.iterations());
   if ((wanted.remember_chains ? after.verifications_saved - before.verifications_saved
                               : after.verifications - before.verifications) != made) {
@@ -49,15 +49,15 @@ void tls_handshake_resumed(benchmark::State& state) {
 
 void tls_verify_known_chain(benchmark::State& state) {
   tls_pair pair({});
-  tls::stream client = pair.client();
-  tls::stream server = pair.server();
+  tls::channel client = pair.client();
+  tls::channel server = pair.server();
   pair.shake(client, server, nullptr);
-  tls::engine& engine = pair.client_engine();
+  tls::shard_resources& resources = pair.client_resources();
   measured_run run(state);
   run.begin();
   for (std::int64_t i = 0; i < run.iterations(); ++i) {
     const auto chain = tls::peer_chain(client.native());
-    if (!pair.client_context().verified().contains(chain, engine.now_s())) [[unlikely]] {
+    if (!pair.client_profile().verified().contains(chain, resources.now_s())) [[unlikely]] {
       return run.fail("it was not known");
     }
   }

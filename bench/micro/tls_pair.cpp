@@ -9,8 +9,8 @@
 namespace conpool::micro {
 namespace {
 
-tls::engine_limits limits_of(const tls_pair::settings& wanted) {
-  tls::engine_limits limits;
+tls::shard_limits limits_of(const tls_pair::settings& wanted) {
+  tls::shard_limits limits;
   if (!wanted.remember_chains) limits.verified_chains_max = 0;
   return limits;
 }
@@ -20,12 +20,12 @@ tls::engine_limits limits_of(const tls_pair::settings& wanted) {
 const std::string tls_pair::peer = "tls://localhost:1";
 
 tls_pair::tls_pair(const settings& wanted)
-    : memory_(tls::slab_size), client_engine_(limits_of(wanted)) {
+    : memory_(tls::record_buffer_size), client_resources_(limits_of(wanted)) {
   const bench::server_identity own = bench::make_server_identity();
   tls::server_options server;
   server.certificate_chain_pem = own.chain_pem;
   server.private_key_pem = own.key_pem;
-  auto made = tls::server_context::make(server_engine_, std::move(server));
+  auto made = tls::server_profile::make(server_resources_, std::move(server));
   if (!made) give_up(made.error());
   server_ = std::move(*made);
   auto trust = tls::trust_store::from_pem(own.root_pem);
@@ -37,25 +37,25 @@ tls_pair::tls_pair(const settings& wanted)
   auto profile = tls::profile::make(std::move(client));
   if (!profile) give_up(profile.error());
   profile_ = std::move(*profile);
-  auto context = client_engine_.context_for(profile_);
-  if (!context) give_up(context.error());
-  client_ = *context;
+  auto config = client_resources_.config_for(profile_);
+  if (!config) give_up(config.error());
+  client_ = *config;
 }
 
-void tls_pair::step(tls::stream& one, bytes& received, bytes& said) {
-  if (one.state() != tls::stream_state::handshaking) return;
-  tls::slab out(memory_);
+void tls_pair::step(tls::channel& one, bytes& received, bytes& said) {
+  if (one.state() != tls::channel_state::handshaking) return;
+  tls::record_buffer out(memory_);
   std::span<const std::byte> input(received);
   one.handshake(input, out);
   received.erase(received.begin(), received.end() - static_cast<std::ptrdiff_t>(input.size()));
   said.insert(said.end(), out.filled().begin(), out.filled().end());
 }
 
-void tls_pair::shake(tls::stream& client, tls::stream& server, measured_run* run) {
+void tls_pair::shake(tls::channel& client, tls::channel& server, measured_run* run) {
   bytes to_client;
   bytes to_server;
-  const auto shaking = [](const tls::stream& one) {
-    return one.state() == tls::stream_state::handshaking;
+  const auto shaking = [](const tls::channel& one) {
+    return one.state() == tls::channel_state::handshaking;
   };
   while (shaking(client) || shaking(server)) {
     step(client, to_client, to_server);
@@ -63,7 +63,7 @@ void tls_pair::shake(tls::stream& client, tls::stream& server, measured_run* run
     step(server, to_server, to_client);
     if (run != nullptr) run->resume();
   }
-  if (client.state() != tls::stream_state::open) give_up(client.failure());
+  if (client.state() != tls::channel_state::open) give_up(client.failure());
   // The tickets.
   std::array<std::byte, 64> none{};
   std::span<const std::byte> input(to_client);

@@ -1,10 +1,10 @@
 // Both sides of TLS in one place, joined by memory: no socket and no ring.
 //
 //   tls_pair pair({.resumption = false});
-//   tls::stream client = pair.client();
-//   tls::stream server = pair.server();
+//   tls::channel client = pair.client();
+//   tls::channel server = pair.server();
 //   pair.shake(client, server, nullptr);       // now both are open
-//   tls::slab out(pair.memory());
+//   tls::record_buffer out(pair.memory());
 //   client.write(plain, out);
 //
 // The server has a certificate made at start, with an intermediate and a root, which the client
@@ -19,10 +19,10 @@
 #include <vector>
 
 #include <bench/micro/measured_run.h>
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/shard_context.h>
-#include <conpool/tls/server_context.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/channel.h>
+#include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/detail/shard_resources.h>
+#include <conpool/tls/server_profile.h>
 
 namespace conpool::micro {
 
@@ -35,30 +35,30 @@ class tls_pair {
 
   explicit tls_pair(const settings& wanted);
 
-  tls::stream client() { return {*client_, peer}; }
-  tls::stream server() { return {*server_, peer}; }
+  tls::channel client() { return {*client_, peer}; }
+  tls::channel server() { return {*server_, peer}; }
   // A handshake to its end, the tickets too. With a run, which must have begun, only the client's
   // own steps are measured.
-  void shake(tls::stream& client, tls::stream& server, measured_run* run);
+  void shake(tls::channel& client, tls::channel& server, measured_run* run);
 
-  tls::shard_context& client_context() noexcept { return *client_; }
-  tls::engine& client_engine() noexcept { return client_engine_; }
+  tls::profile_on_shard& client_profile() noexcept { return *client_; }
+  tls::shard_resources& client_resources() noexcept { return client_resources_; }
   // A slab's.
   std::span<std::byte> memory() noexcept { return memory_; }
 
  private:
   using bytes = std::vector<std::byte>;
 
-  void step(tls::stream& one, bytes& received, bytes& said);
+  void step(tls::channel& one, bytes& received, bytes& said);
 
   static const std::string peer;
 
   bytes memory_;
-  tls::engine client_engine_;
-  tls::engine server_engine_;
+  tls::shard_resources client_resources_;
+  tls::shard_resources server_resources_;
   tls::profile_ptr profile_;
-  tls::shard_context* client_ = nullptr;
-  std::unique_ptr<tls::server_context> server_;
+  tls::profile_on_shard* client_ = nullptr;
+  std::unique_ptr<tls::server_profile> server_;
 };
 
 }  // namespace conpool::micro

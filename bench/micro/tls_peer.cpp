@@ -6,13 +6,12 @@
 
 #include <bench/micro/pool_client.h>
 #include <conpool/runtime/listener.h>
-#include <conpool/tls/detail/service.h>
-#include <conpool/tls/secure.h>
+#include <conpool/tls/handshake.h>
 
 namespace conpool::micro {
 namespace {
 
-task<void> serve(socket peer, std::shared_ptr<tls::server_context> as) {
+task<void> serve(socket peer, std::shared_ptr<tls::server_profile> as) {
   shard& home = peer->home();
   auto secured = co_await tls::accept(*peer, as, home.now() + std::chrono::seconds(10));
   if (!secured) co_return;
@@ -25,7 +24,7 @@ task<void> serve(socket peer, std::shared_ptr<tls::server_context> as) {
   }
 }
 
-task<void> accept_all(listener door, std::shared_ptr<tls::server_context> as) {
+task<void> accept_all(listener door, std::shared_ptr<tls::server_profile> as) {
   shard& home = *shard::current();
   for (;;) {
     auto peer = co_await door.accept();
@@ -39,7 +38,7 @@ task<result<endpoint>> open(const bench::server_identity& own) {
   tls::server_options options;
   options.certificate_chain_pem = own.chain_pem;
   options.private_key_pem = own.key_pem;
-  auto made = tls::server_context::make(tls::service::of(home).engine(), std::move(options));
+  auto made = tls::server_profile::make(home, std::move(options));
   if (!made) co_return fail(std::move(made.error()));
   listen_options listening;
   listening.accepted.timeouts = {std::chrono::hours(24), std::chrono::hours(24)};
@@ -47,7 +46,7 @@ task<result<endpoint>> open(const bench::server_identity& own) {
   auto door = listener::open(home, loopback, listening);
   if (!door) co_return fail(std::move(door.error()));
   auto where = endpoint::parse("tls://" + door->address().to_string());
-  std::shared_ptr<tls::server_context> as = std::move(*made);
+  std::shared_ptr<tls::server_profile> as = std::move(*made);
   home.spawn(accept_all, std::move(*door), std::move(as));
   co_return std::move(where);
 }

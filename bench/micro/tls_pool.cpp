@@ -15,8 +15,8 @@
 #include <bench/micro/pool_client.h>
 #include <bench/micro/tls_peer.h>
 #include <conpool/runtime/socket.h>
-#include <conpool/tls/detail/service.h>
-#include <conpool/tls/secure.h>
+#include <conpool/tls/detail/shard_tls.h>
+#include <conpool/tls/handshake.h>
 
 namespace conpool::micro {
 namespace {
@@ -106,9 +106,9 @@ void tls_storm(benchmark::State& state) {
   const tls_peer peer(bench::make_server_identity());
   pool_client client({});
   // The worst: each handshake is a full one, and each verifies the chain anew.
-  tls::engine_limits limits;
+  tls::shard_limits limits;
   limits.verified_chains_max = 0;
-  auto& here = tls::service::make(client.home(), limits, tls::system_wall_clock());
+  auto& here = tls::shard_tls::make(client.home(), limits, tls::system_wall_clock());
   const tls::profile_ptr as = trusting(peer.where(), peer.identity(), false).profile();
   const auto to = socket_address::ip(peer.where().host(), peer.where().port());
   heartbeat other(client.home());
@@ -141,7 +141,7 @@ void tls_storm(benchmark::State& state) {
   client.spin_until([&] { return other.ended(); });
   if (run.failed()) return;
   const auto expected = connections * static_cast<std::uint64_t>(run.iterations());
-  if (here.engine().counters().verifications != expected) {
+  if (here.resources().counters().verifications != expected) {
     return run.fail("not each handshake verified the chain");
   }
   // The first storm also touches the memory of a thousand tasks for the first time.

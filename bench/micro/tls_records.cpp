@@ -51,16 +51,16 @@ void measure_reads(benchmark::State& state, Make make, Read read) {
 }
 
 // Two engines that have shaken hands as ours do, and then were given a BIO of their own.
-class bare_engine {
+class bare_boringssl {
  public:
-  bare_engine() : client(pair_.client()), server(pair_.server()), memory_(pair_.memory()) {
+  bare_boringssl() : client(pair_.client()), server(pair_.server()), memory_(pair_.memory()) {
     pair_.shake(client, server, nullptr);
     BIO_meth_set_read(method_.get(), &take);
     BIO_meth_set_write(method_.get(), &append);
     BIO_meth_set_ctrl(method_.get(), [](BIO*, int command, long, void*) {
       return command == BIO_CTRL_FLUSH ? 1L : 0L;
     });
-    for (const tls::stream* each : {&client, &server}) {
+    for (const tls::channel* each : {&client, &server}) {
       BIO* const bio = BIO_new(method_.get());
       BIO_set_init(bio, 1);
       BIO_set_data(bio, this);
@@ -70,7 +70,7 @@ class bare_engine {
     }
   }
   // The record; empty if it failed.
-  const_bytes write(const tls::stream& by, const_bytes plain) noexcept {
+  const_bytes write(const tls::channel& by, const_bytes plain) noexcept {
     used_ = 0;
     const int size = static_cast<int>(plain.size());
     return SSL_write(by.native(), plain.data(), size) == size ? memory_.first(used_)
@@ -86,13 +86,13 @@ class bare_engine {
   tls_pair pair_{{}};
 
  public:
-  tls::stream client;
-  tls::stream server;
+  tls::channel client;
+  tls::channel server;
 
  private:
   static int take(BIO* bio, char* into, int size) {
     BIO_clear_retry_flags(bio);
-    const_bytes& input = static_cast<bare_engine*>(BIO_get_data(bio))->input_;
+    const_bytes& input = static_cast<bare_boringssl*>(BIO_get_data(bio))->input_;
     const std::size_t count = std::min(input.size(), static_cast<std::size_t>(size));
     if (count == 0) return -1;
     std::memcpy(into, input.data(), count);
@@ -101,7 +101,7 @@ class bare_engine {
   }
   static int append(BIO* bio, const char* from, int size) {
     BIO_clear_retry_flags(bio);
-    auto& self = *static_cast<bare_engine*>(BIO_get_data(bio));
+    auto& self = *static_cast<bare_boringssl*>(BIO_get_data(bio));
     const std::size_t count =
         std::min(self.memory_.size() - self.used_, static_cast<std::size_t>(size));
     if (count == 0) return -1;
@@ -120,14 +120,14 @@ class bare_engine {
 
 void tls_record_encrypt(benchmark::State& state) {
   tls_pair pair({});
-  tls::stream client = pair.client();
-  tls::stream server = pair.server();
+  tls::channel client = pair.client();
+  tls::channel server = pair.server();
   pair.shake(client, server, nullptr);
   const bytes plain(static_cast<std::size_t>(state.range(0)));
   measured_run run(state);
   run.begin();
   for (std::int64_t i = 0; i < run.iterations(); ++i) {
-    tls::slab out(pair.memory());
+    tls::record_buffer out(pair.memory());
     const auto taken = client.write(plain, out);
     if (!taken || *taken != plain.size()) [[unlikely]]
       return run.fail("write failed");
@@ -137,13 +137,13 @@ void tls_record_encrypt(benchmark::State& state) {
 
 void tls_record_decrypt(benchmark::State& state) {
   tls_pair pair({});
-  tls::stream client = pair.client();
-  tls::stream server = pair.server();
+  tls::channel client = pair.client();
+  tls::channel server = pair.server();
   pair.shake(client, server, nullptr);
   measure_reads(
       state,
       [&](const_bytes plain) {
-        tls::slab out(pair.memory());
+        tls::record_buffer out(pair.memory());
         return server.write(plain, out) ? out.filled() : const_bytes();
       },
       [&](const_bytes record, std::span<std::byte> into) {
@@ -154,8 +154,8 @@ void tls_record_decrypt(benchmark::State& state) {
 
 void tls_write_gathered(benchmark::State& state) {
   tls_pair pair({});
-  tls::stream client = pair.client();
-  tls::stream server = pair.server();
+  tls::channel client = pair.client();
+  tls::channel server = pair.server();
   pair.shake(client, server, nullptr);
   const std::array<std::byte, gathered_bytes> plain{};
   std::array<const_bytes, gathered_parts> parts;
@@ -164,7 +164,7 @@ void tls_write_gathered(benchmark::State& state) {
   measured_run run(state);
   run.begin();
   for (std::int64_t i = 0; i < run.iterations(); ++i) {
-    tls::slab out(pair.memory());
+    tls::record_buffer out(pair.memory());
     const auto taken = client.write(parts, out);
     if (!taken || out.size() != one_record) [[unlikely]]
       return run.fail("not one record");
@@ -174,7 +174,7 @@ void tls_write_gathered(benchmark::State& state) {
 
 // The engine with the least of a BIO under it and nothing around it: what our stream adds to.
 void floor_span_bio_write(benchmark::State& state) {
-  bare_engine bare;
+  bare_boringssl bare;
   const bytes plain(static_cast<std::size_t>(state.range(0)));
   measured_run run(state);
   run.begin();
@@ -186,7 +186,7 @@ void floor_span_bio_write(benchmark::State& state) {
 }
 
 void floor_span_bio_read(benchmark::State& state) {
-  bare_engine bare;
+  bare_boringssl bare;
   measure_reads(
       state, [&](const_bytes plain) { return bare.write(bare.server, plain); },
       [&](const_bytes record, std::span<std::byte> into) { return bare.read(record, into); });

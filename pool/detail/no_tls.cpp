@@ -3,7 +3,7 @@
 
 namespace conpool {
 
-const tls::stream* connection::tls() const noexcept {
+const tls::connection_info* connection::tls() const noexcept {
   return nullptr;
 }
 

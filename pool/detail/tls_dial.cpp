@@ -3,8 +3,8 @@
 #include <utility>
 
 #include <conpool/pool/detail/dialer.h>
+#include <conpool/tls/handshake.h>
 #include <conpool/tls/profile.h>
-#include <conpool/tls/secure.h>
 
 namespace conpool {
 namespace {
@@ -36,7 +36,7 @@ endpoint endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
   return made;
 }
 
-const tls::stream* connection::tls() const noexcept {
+const tls::connection_info* connection::tls() const noexcept {
   return tls::of(*this);
 }
 

@@ -10,11 +10,11 @@
 namespace conpool::bogo {
 namespace {
 
-bool is_1_3(const tls::stream& finished) {
+bool is_1_3(const tls::channel& finished) {
   return finished.version() == tls::version::tls_1_3;
 }
 
-std::string wrong_with_choice(const tls::stream& finished, const settings& asked) {
+std::string wrong_with_choice(const tls::channel& finished, const settings& asked) {
   const SSL* library = finished.native();
   if (asked.expect_version != 0 && static_cast<int>(finished.version()) != asked.expect_version) {
     return "another version";
@@ -37,7 +37,7 @@ std::string wrong_with_choice(const tls::stream& finished, const settings& asked
   return {};
 }
 
-std::string wrong_with_session(const tls::stream& finished, const settings& asked,
+std::string wrong_with_session(const tls::channel& finished, const settings& asked,
                                const circumstances& known) {
   if (finished.resumed() != (known.resumption && !asked.expect_session_miss)) {
     return finished.resumed() ? "resumed" : "not resumed";
@@ -59,7 +59,7 @@ std::string wrong_with_session(const tls::stream& finished, const settings& aske
   return {};
 }
 
-std::string wrong_with_extensions(const tls::stream& finished, const settings& asked) {
+std::string wrong_with_extensions(const tls::channel& finished, const settings& asked) {
   const SSL* library = finished.native();
   if (asked.expect_extended_master_secret && SSL_get_extms_support(library) == 0) {
     return "no extended master secret";
@@ -76,7 +76,7 @@ std::string wrong_with_extensions(const tls::stream& finished, const settings& a
   return {};
 }
 
-std::string wrong_with_proofs(const tls::stream& finished, const settings& asked) {
+std::string wrong_with_proofs(const tls::channel& finished, const settings& asked) {
   const SSL* library = finished.native();
   const std::uint8_t* bytes = nullptr;
   std::size_t size = 0;
@@ -94,7 +94,7 @@ std::string wrong_with_proofs(const tls::stream& finished, const settings& asked
   return {};
 }
 
-std::string wrong_with_peer(const tls::stream& finished, const settings& asked) {
+std::string wrong_with_peer(const tls::channel& finished, const settings& asked) {
   if (!asked.expect_server_name.empty() && finished.requested_name() != asked.expect_server_name) {
     return "another server name";
   }
@@ -116,7 +116,7 @@ std::string wrong_with_peer(const tls::stream& finished, const settings& asked) 
 
 }  // namespace
 
-std::string wrong_with(const tls::stream& finished, const settings& asked,
+std::string wrong_with(const tls::channel& finished, const settings& asked,
                        const circumstances& known) {
   if (asked.handshake_never_done) return "the handshake ended";
   std::string wrong = wrong_with_choice(finished, asked);

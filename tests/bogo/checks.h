@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/channel.h>
 #include <tests/bogo/flags.h>
 
 namespace conpool::bogo {
@@ -15,7 +15,7 @@ struct circumstances {
 };
 
 // What is wrong with it; empty if nothing is.
-std::string wrong_with(const tls::stream& finished, const settings& asked,
+std::string wrong_with(const tls::channel& finished, const settings& asked,
                        const circumstances& known);
 
 }  // namespace conpool::bogo

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/shard_resources.h>
 #include <tests/bogo/checks.h>
 #include <tests/bogo/sides.h>
 
@@ -14,7 +15,7 @@ namespace conpool::bogo {
 namespace {
 
 // An asynchronous handshake's slab: no flight fits.
-constexpr std::size_t small_slab = 37;
+constexpr std::size_t small_buffer = 37;
 constexpr std::size_t usual_read = 512;
 
 // As the library spells it, for the runner: the reason between colons.
@@ -42,41 +43,41 @@ std::string in_the_runners_words(const error& why) {
 
 }  // namespace
 
-exchange::exchange(tls::context_base& context, const std::string& peer, connection& runner,
+exchange::exchange(tls::ssl_config& config, const std::string& peer, connection& runner,
                    const settings& asked, bool is_resumption)
-    : stream_(context, peer),
+    : channel_(config, peer),
       runner_(runner),
       asked_(asked),
       is_resumption_(is_resumption),
-      memory_(tls::slab_size),
+      memory_(tls::record_buffer_size),
       out_(memory_) {}
 
 bool exchange::run() {
-  if (!set_on_library(stream_.native(), asked_)) return fails("the library refused a setting");
+  if (!set_on_library(channel_.native(), asked_)) return fails("the library refused a setting");
   return shake() && talk() && end();
 }
 
 bool exchange::shake() {
-  if (asked_.async) out_ = tls::slab(std::span(memory_).first(small_slab));
+  if (asked_.async) out_ = tls::record_buffer(std::span(memory_).first(small_buffer));
   std::optional<std::size_t> sessions_before;
   for (;;) {
     const_bytes input = offer();
     const std::size_t offered = input.size();
-    const tls::handshake_step step = stream_.handshake(input, out_);
+    const tls::handshake_step step = channel_.handshake(input, out_);
     // The first call has no input, and takes the session that it offers.
     if (!sessions_before) sessions_before = sessions();
     taken(offered - input.size());
     send();
-    if (step == tls::handshake_step::failed) return fails_with(stream_.failure());
+    if (step == tls::handshake_step::failed) return fails_with(channel_.failure());
     if (step == tls::handshake_step::open) break;
     if (step == tls::handshake_step::wants_input && !receive()) {
-      return fails_with(stream_.end_of_input().error());
+      return fails_with(channel_.end_of_input().error());
     }
   }
-  out_ = tls::slab(memory_);
+  out_ = tls::record_buffer(memory_);
   sessions_then_ = sessions();
   std::string wrong =
-      wrong_with(stream_, asked_, {is_resumption_, sessions_then_ > *sessions_before});
+      wrong_with(channel_, asked_, {is_resumption_, sessions_then_ > *sessions_before});
   return wrong.empty() || fails(std::move(wrong));
 }
 
@@ -91,24 +92,24 @@ bool exchange::talk() {
   for (;;) {
     const_bytes input = offer();
     const std::size_t offered = input.size();
-    const auto count = stream_.read(input, into);
+    const auto count = channel_.read(input, into);
     taken(offered - input.size());
     if (!count) return fails_with(count.error());
     if (*count > 0) {
       if (!answer(std::span(into).first(*count))) return false;
       continue;
     }
-    if (stream_.state() == tls::stream_state::peer_closed) return true;
+    if (channel_.state() == tls::channel_state::peer_closed) return true;
     if (!receive()) {
       // Its end without close_notify is an error to conpool; most cases end so.
-      const auto ended = stream_.end_of_input();
+      const auto ended = channel_.end_of_input();
       return ended || !asked_.check_close_notify || fails_with(ended.error());
     }
   }
 }
 
 bool exchange::answer(std::span<std::byte> received) {
-  if (asked_.key_update && SSL_key_update(stream_.native(), SSL_KEY_UPDATE_NOT_REQUESTED) != 1) {
+  if (asked_.key_update && SSL_key_update(channel_.native(), SSL_KEY_UPDATE_NOT_REQUESTED) != 1) {
     return fails("no key update");
   }
   for (std::byte& one : received) one ^= std::byte{0xff};
@@ -116,7 +117,7 @@ bool exchange::answer(std::span<std::byte> received) {
 }
 
 bool exchange::export_secrets() {
-  SSL* library = stream_.native();
+  SSL* library = channel_.native();
   if (asked_.export_keying_material > 0) {
     std::vector<std::uint8_t> made(static_cast<std::size_t>(asked_.export_keying_material));
     if (SSL_export_keying_material(
@@ -164,7 +165,7 @@ bool exchange::write_sizes() {
 
 bool exchange::end() {
   const std::size_t sessions_now = sessions();
-  if (stream_.version() == tls::version::tls_1_3 && !asked_.server) {
+  if (channel_.version() == tls::version::tls_1_3 && !asked_.server) {
     const bool wants_session = !asked_.expect_no_session && !asked_.shim_shuts_down;
     if (wants_session != (sessions_now > sessions_then_)) {
       return fails(wants_session ? "no ticket was kept" : "a ticket was kept");
@@ -172,18 +173,18 @@ bool exchange::end() {
   } else if (sessions_now != sessions_then_) {
     return fails("a session was kept after the handshake");
   }
-  stream_.close(out_);
+  channel_.close(out_);
   send();
   if (!asked_.check_close_notify) return true;
   std::array<std::byte, usual_read> rest;
-  while (stream_.state() != tls::stream_state::closed) {
+  while (channel_.state() != tls::channel_state::closed) {
     const_bytes input = offer();
     const std::size_t offered = input.size();
-    const auto count = stream_.read(input, rest);
+    const auto count = channel_.read(input, rest);
     taken(offered - input.size());
     if (!count) return fails_with(count.error());
-    if (*count > 0 || stream_.state() == tls::stream_state::closed) continue;
-    if (!receive()) return fails_with(stream_.end_of_input().error());
+    if (*count > 0 || channel_.state() == tls::channel_state::closed) continue;
+    if (!receive()) return fails_with(channel_.end_of_input().error());
   }
   return true;
 }
@@ -201,7 +202,7 @@ exchange::const_bytes exchange::offer() const noexcept {
 
 bool exchange::write(const_bytes bytes) {
   do {
-    const auto count = stream_.write(bytes, out_);
+    const auto count = channel_.write(bytes, out_);
     send();
     if (!count) return fails_with(count.error());
     bytes = bytes.subspan(*count);
@@ -213,7 +214,7 @@ void exchange::send() {
   do {
     runner_.send(out_.filled());
     out_.clear();
-    stream_.flush(out_);
+    channel_.flush(out_);
   } while (!out_.empty());
 }
 
@@ -228,8 +229,8 @@ bool exchange::fails(std::string why) {
 }
 
 std::size_t exchange::sessions() const {
-  const tls::context_base& context = stream_.context();
-  return context.home().sessions().count(context.profile_id(), stream_.peer());
+  const tls::ssl_config& config = channel_.config();
+  return config.home().sessions().count(config.profile_id(), channel_.peer());
 }
 
 }  // namespace conpool::bogo

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/channel.h>
 #include <tests/bogo/connection.h>
 #include <tests/bogo/flags.h>
 
@@ -18,7 +18,7 @@ namespace conpool::bogo {
 
 class exchange {
  public:
-  exchange(tls::context_base& context, const std::string& peer, connection& runner,
+  exchange(tls::ssl_config& config, const std::string& peer, connection& runner,
            const settings& asked, bool is_resumption);
 
   // Whether all went as the runner wanted; if not, problem() says what did not, in its words.
@@ -46,14 +46,14 @@ class exchange {
   bool fails(std::string why);
   std::size_t sessions() const;
 
-  tls::stream stream_;
+  tls::channel channel_;
   connection& runner_;
   const settings& asked_;
   bool is_resumption_;
   std::string problem_;
   std::size_t sessions_then_ = 0;  // kept when the handshake was done
   std::vector<std::byte> memory_;
-  tls::slab out_;
+  tls::record_buffer out_;
   std::array<std::byte, 16 * 1024> received_;
   const_bytes unread_;
 };

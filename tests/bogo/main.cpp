@@ -2,7 +2,7 @@
 //
 //   bogo-shim -port N [what the runner wants]       started by the runner; see scripts/bogo
 //
-// One process is one case: one connection, and -resume-count more with the same engine, so with
+// One process is one case: one connection, and -resume-count more with the same resources, so with
 // its session cache. Exit status 0: as wanted; 1: not, and stderr has the reason; 89: the case
 // needs something that conpool does not have.
 #include <unistd.h>
@@ -17,9 +17,9 @@
 #include <string_view>
 #include <utility>
 
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/shard_context.h>
-#include <conpool/tls/server_context.h>
+#include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/detail/shard_resources.h>
+#include <conpool/tls/server_profile.h>
 #include <tests/bogo/connection.h>
 #include <tests/bogo/exchange.h>
 #include <tests/bogo/flags.h>
@@ -39,40 +39,40 @@ outcome declined(const refusal& because) {
   return {because.is_error ? failed : unimplemented, because.why};
 }
 
-outcome connect_as(tls::context_base& context, const settings& asked, bool is_resumption) {
+outcome connect_as(tls::ssl_config& config, const settings& asked, bool is_resumption) {
   connection runner(asked.port);
   if (!runner.good()) return {failed, "the runner does not answer"};
   const std::string peer = "runner:" + std::to_string(asked.port);
-  exchange talk(context, peer, runner, asked, is_resumption);
+  exchange talk(config, peer, runner, asked, is_resumption);
   if (talk.run()) return {};
   return {failed, talk.problem()};
 }
 
-outcome run_client(tls::engine& engine, const settings& asked, bool is_resumption) {
+outcome run_client(tls::shard_resources& resources, const settings& asked, bool is_resumption) {
   auto options = client_options(asked);
   if (!options) return declined(options.error());
   const auto profile = tls::profile::make(*std::move(options));
   if (!profile) return {failed, profile.error().message()};
-  const auto context = engine.context_for(*profile);
-  if (!context) return {failed, context.error().message()};
-  return connect_as(**context, asked, is_resumption);
+  const auto config = resources.config_for(*profile);
+  if (!config) return {failed, config.error().message()};
+  return connect_as(**config, asked, is_resumption);
 }
 
 outcome run_all(const command_line& asked) {
   tls::manual_wall_clock clock(std::time(nullptr));
-  tls::engine engine({}, clock);
-  std::unique_ptr<tls::server_context> server;
+  tls::shard_resources resources({}, clock);
+  std::unique_ptr<tls::server_profile> server;
   if (asked.first.server) {
-    // One context for all connections: the flags of the first are its.
+    // One config for all connections: the flags of the first are its.
     auto options = server_options(asked.first);
     if (!options) return declined(options.error());
-    auto made = tls::server_context::make(engine, *std::move(options));
+    auto made = tls::server_profile::make(resources, *std::move(options));
     if (!made) return {failed, made.error().message()};
     server = *std::move(made);
   }
   for (int at = 0; at <= asked.first.resume_count; ++at) {
     const settings& now = at == 0 ? asked.first : asked.resumed;
-    outcome one = server ? connect_as(*server, now, at > 0) : run_client(engine, now, at > 0);
+    outcome one = server ? connect_as(*server, now, at > 0) : run_client(resources, now, at > 0);
     if (one.status != passed) return one;
     clock.advance_s(now.resumption_delay);
   }

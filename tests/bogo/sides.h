@@ -5,7 +5,7 @@
 #include <string>
 
 #include <conpool/tls/profile.h>
-#include <conpool/tls/server_context.h>
+#include <conpool/tls/server_profile.h>
 #include <tests/bogo/flags.h>
 
 namespace conpool::bogo {

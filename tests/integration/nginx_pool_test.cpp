@@ -6,7 +6,7 @@
 #include <utility>
 
 #include <conpool/conpool.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/channel.h>
 
 #include <tests/support/nginx_server.h>
 #include <tests/support/pool_fixture.h>
@@ -48,7 +48,7 @@ class nginx_pool : public pool_fixture {
   task<std::string> get(endpoint from, std::string end) {
     auto lease = co_await backends().acquire(from);
     if (!lease) co_return lease.error().message();
-    const std::string name((*lease)->tls()->context().server_name());
+    const std::string name((*lease)->tls()->requested_name());
     auto sent = co_await (*lease)->write("GET / HTTP/1.1\r\nHost: " + name + "\r\n\r\n");
     if (!sent) co_return sent.error().message();
     std::string answer;

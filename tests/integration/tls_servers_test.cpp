@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/shard_context.h>
+#include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/detail/shard_resources.h>
 
 #include <tests/support/blocking_tls.h>
 #include <tests/support/nginx_server.h>
@@ -18,7 +18,7 @@
 namespace conpool::test {
 namespace {
 
-using tls::idle_verdict;
+using tls::idle_outcome;
 using words = std::vector<std::string>;
 
 constexpr const char* host = "a.example";
@@ -54,20 +54,20 @@ class tls_servers : public ::testing::Test {
     options.private_key_pem = client_leaf().key_pem;
     return options;
   }
-  tls::shard_context& context(tls::profile_options options) {
+  tls::profile_on_shard& on_shard(tls::profile_options options) {
     profiles_.push_back(tls::profile::make(std::move(options)).value());
-    return *engine_.context_for(profiles_.back()).value();
+    return *resources_.config_for(profiles_.back()).value();
   }
   std::unique_ptr<blocking_tls> connect(std::uint16_t port,
                                         tls::profile_options options = client_options()) {
-    auto made = std::make_unique<blocking_tls>(context(std::move(options)), port);
+    auto made = std::make_unique<blocking_tls>(on_shard(std::move(options)), port);
     port_ = port;
     return made;
   }
   // How many tickets of the last server are kept.
   std::size_t tickets() {
-    return engine_.sessions().count(profiles_.back()->id(),
-                                    "tls://127.0.0.1:" + std::to_string(port_));
+    return resources_.sessions().count(profiles_.back()->id(),
+                                       "tls://127.0.0.1:" + std::to_string(port_));
   }
 
   const temporary_folder files_;
@@ -76,7 +76,7 @@ class tls_servers : public ::testing::Test {
   const std::string root_file_ = files_.file("root.pem", root().pem());
 
  private:
-  tls::engine engine_;
+  tls::shard_resources resources_;
   std::vector<tls::profile_ptr> profiles_;
   std::uint16_t port_ = 0;
 };
@@ -123,8 +123,8 @@ TEST_F(openssl_peer, tickets_that_come_while_it_is_idle_are_kept) {
   for (const std::size_t count : {0U, 2U, 4U}) {
     const auto client = connect(serve({"-num_tickets", std::to_string(count), "-rev"}));
     expect_open(*client);
-    while (tickets() < count) ASSERT_EQ(client->idle(), idle_verdict::keep);
-    EXPECT_TRUE(client->stream().reusable());
+    while (tickets() < count) ASSERT_EQ(client->idle(), idle_outcome::keep);
+    EXPECT_TRUE(client->channel().reusable());
     expect_reversed(*client, "hello");
     EXPECT_EQ(tickets(), count);
   }
@@ -133,10 +133,10 @@ TEST_F(openssl_peer, tickets_that_come_while_it_is_idle_are_kept) {
 TEST_F(openssl_peer, a_thousand_tickets_are_too_many) {
   const auto client = connect(serve({"-num_tickets", "1000", "-rev"}));
   expect_open(*client);
-  idle_verdict verdict = idle_verdict::keep;
-  while (verdict == idle_verdict::keep) verdict = client->idle();
-  EXPECT_EQ(verdict, idle_verdict::refused);
-  EXPECT_EQ(client->stream().failure().kind(), errc::record_limit);
+  idle_outcome verdict = idle_outcome::keep;
+  while (verdict == idle_outcome::keep) verdict = client->idle();
+  EXPECT_EQ(verdict, idle_outcome::refused);
+  EXPECT_EQ(client->channel().failure().kind(), errc::record_limit);
 }
 
 TEST_F(openssl_peer, sessions_are_resumed) {
@@ -147,7 +147,7 @@ TEST_F(openssl_peer, sessions_are_resumed) {
       const auto client = connect(port);
       expect_open(*client);
       expect_reversed(*client, "hello");
-      EXPECT_EQ(client->stream().resumed(), again) << how.back();
+      EXPECT_EQ(client->channel().resumed(), again) << how.back();
       EXPECT_GE(tickets(), 1U);
       client->close();
     }
@@ -157,7 +157,7 @@ TEST_F(openssl_peer, sessions_are_resumed) {
 TEST_F(openssl_peer, a_server_of_1_2_only_is_good) {
   const auto client = connect(serve({"-tls1_2", "-rev"}));
   expect_open(*client);
-  EXPECT_EQ(client->stream().version(), tls::version::tls_1_2);
+  EXPECT_EQ(client->channel().version(), tls::version::tls_1_2);
   expect_reversed(*client, "hello");
 }
 
@@ -210,7 +210,7 @@ TEST_F(openssl_peer, the_protocol_is_agreed_on) {
   options.require_alpn = true;
   const auto client = connect(serve({"-rev", "-alpn", "http/1.1"}), options);
   expect_open(*client);
-  EXPECT_EQ(client->stream().alpn(), "http/1.1");
+  EXPECT_EQ(client->channel().alpn(), "http/1.1");
   EXPECT_EQ(refused({"-rev"}, options), errc::alpn_mismatch);
   EXPECT_EQ(refused({"-rev", "-alpn", "spdy"}, options), errc::alpn_mismatch);
 }
@@ -231,12 +231,12 @@ TEST_F(openssl_peer, small_records_and_padded_ones_are_put_together) {
 TEST_F(openssl_peer, T30_a_key_update_of_openssl_is_followed) {
   const auto client = connect(serve({"-tls1_3"}));
   expect_open(*client);
-  while (tickets() < 2) ASSERT_EQ(client->idle(), idle_verdict::keep);
+  while (tickets() < 2) ASSERT_EQ(client->idle(), idle_outcome::keep);
   server().wait_for("CIPHER is");
   for (const std::string update : {"k\n", "K\n", "K\n"}) {
     server().say(update);
-    ASSERT_EQ(client->idle(), idle_verdict::keep);
-    EXPECT_TRUE(client->stream().state() == tls::stream_state::open);
+    ASSERT_EQ(client->idle(), idle_outcome::keep);
+    EXPECT_TRUE(client->channel().state() == tls::channel_state::open);
     ASSERT_TRUE(client->write("from the client\n"));
     server().wait_for("from the client");
     server().say("from the server\n");
@@ -249,8 +249,8 @@ TEST_F(openssl_peer, renegotiation_is_refused) {
   expect_open(*client);
   server().wait_for("CIPHER is");
   server().say("R\n");
-  EXPECT_EQ(client->idle(), idle_verdict::refused);
-  EXPECT_EQ(client->stream().failure().kind(), errc::tls_protocol);
+  EXPECT_EQ(client->idle(), idle_outcome::refused);
+  EXPECT_EQ(client->channel().failure().kind(), errc::tls_protocol);
 }
 
 // --- GnuTLS
@@ -286,9 +286,9 @@ TEST_F(gnutls_peer, echoes_and_resumes) {
       const auto client = connect(port);
       expect_open(*client);
       expect_echo(*client);
-      while (tickets() < 1) ASSERT_EQ(client->idle(), idle_verdict::keep);
-      EXPECT_EQ(client->stream().resumed(), again) << versions;
-      EXPECT_TRUE(client->stream().reusable());
+      while (tickets() < 1) ASSERT_EQ(client->idle(), idle_outcome::keep);
+      EXPECT_EQ(client->channel().resumed(), again) << versions;
+      EXPECT_TRUE(client->channel().reusable());
       client->close();
     }
   }
@@ -336,7 +336,7 @@ class nginx_peer : public tls_servers {
  protected:
   static std::string get(blocking_tls& client) {
     if (auto sent = client.write("GET / HTTP/1.1\r\nHost: " +
-                                 std::string(client.stream().context().server_name()) + "\r\n\r\n");
+                                 std::string(client.channel().config().server_name()) + "\r\n\r\n");
         !sent) {
       return sent.error().message();
     }
@@ -358,7 +358,7 @@ TEST_F(nginx_peer, a_session_is_resumed) {
       const auto client = connect(port);
       expect_open(*client);
       expect_answer(*client, again ? " r. end" : " .. end");
-      EXPECT_EQ(client->stream().resumed(), again);
+      EXPECT_EQ(client->channel().resumed(), again);
     }
   }
 }
@@ -367,16 +367,16 @@ TEST_F(nginx_peer, T29_a_close_notify_comes_when_its_keep_alive_ends) {
   const auto client = connect(server_.port());
   expect_open(*client);
   expect_answer(*client, "a.example");
-  idle_verdict verdict = idle_verdict::keep;
-  while (verdict == idle_verdict::keep) {
+  idle_outcome verdict = idle_outcome::keep;
+  while (verdict == idle_outcome::keep) {
     verdict = client->idle();
     // Its close_notify is the end, and not what comes behind it.
-    if (verdict == idle_verdict::keep) {
-      EXPECT_EQ(client->stream().state(), tls::stream_state::open);
+    if (verdict == idle_outcome::keep) {
+      EXPECT_EQ(client->channel().state(), tls::channel_state::open);
     }
   }
-  EXPECT_EQ(verdict, idle_verdict::closed);
-  EXPECT_FALSE(client->stream().reusable());
+  EXPECT_EQ(verdict, idle_outcome::closed);
+  EXPECT_FALSE(client->channel().reusable());
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ MUTANTS = [
      "  if (of.profile() != nullptr) return of.profile();\n", ""),
     ("a_step_that_throws", "tls/detail/turn_budget.h", "    if (of_ != nullptr) of_->leave();\n",
      "    if (of_ != nullptr && std::uncaught_exceptions() == 0) of_->leave();\n"),
-    ("T34_", "tls/secure.cpp",
+    ("T34_", "tls/handshake.cpp",
      "  auto done = co_await with_timeout(home, left, std::move(work));",
      "  auto done = co_await with_timeout(home, left * 1000, std::move(work));"),
     ("T63_", "pool/detail/dial.cpp",

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include <conpool/conpool.h>
-#include <conpool/tls/detail/service.h>
+#include <conpool/tls/detail/shard_tls.h>
 
 #include <tests/support/pool_fixture.h>
 #include <tests/support/tls_server.h>
@@ -19,7 +19,7 @@ class pool_tls : public pool_fixture {
  protected:
   void SetUp() override {
     pool_fixture::SetUp();
-    here_ = &tls::service::make(home(), limits, wall_clock);
+    here_ = &tls::shard_tls::make(home(), limits, wall_clock);
     serve(server_options());
   }
   void TearDown() override {
@@ -76,7 +76,7 @@ class pool_tls : public pool_fixture {
     return peer().at().with_profile(tls::profile::make(std::move(options)).value());
   }
   endpoint to() { return to(client_options()); }
-  tls::service& here() { return *here_; }
+  tls::shard_tls& here() { return *here_; }
 
   // Acquires, asks, reads as many bytes back, and releases.
   task<result<std::string>> ask(endpoint where, std::string text, std::size_t answer_bytes = 0) {
@@ -102,11 +102,11 @@ class pool_tls : public pool_fixture {
     }));
   }
 
-  tls::engine_limits limits;
+  tls::shard_limits limits;
   tls::manual_wall_clock wall_clock{test_epoch_s};
 
  private:
-  tls::service* here_ = nullptr;
+  tls::shard_tls* here_ = nullptr;
   std::unique_ptr<tls_server> peer_;
 };
 

@@ -173,7 +173,7 @@ TEST_F(pool_tls_late_refusal, comes_in_time_in_1_2) {
 
 // One deadline over all of it, wherever the server begins to be slow.
 TEST_F(pool_tls_peers, T34_a_handshake_of_a_byte_each_second_ends_at_the_timeout_at_every_stage) {
-  const std::size_t base = here().engine().contexts();
+  const std::size_t base = here().resources().profiles();
   // The first byte, a header, in the ServerHello, behind it, in the certificate, nearly done.
   for (const std::size_t at_once : {0U, 5U, 60U, 140U, 400U, 600U}) {
     SCOPED_TRACE(at_once);
@@ -193,7 +193,7 @@ TEST_F(pool_tls_peers, T34_a_handshake_of_a_byte_each_second_ends_at_the_timeout
         home(), [&] { return between().open() == 0 && peer().sessions().empty(); },
         [&] { clock().advance(20ms); }));
   }
-  EXPECT_LE(here().engine().contexts(), base + 1);
+  EXPECT_LE(here().resources().profiles(), base + 1);
   between().slow_after(SIZE_MAX);
   EXPECT_EQ(request(through(), "hello").value(), "hello");
 }

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include <conpool/runtime/scope.h>
-#include <conpool/tls/detail/shard_context.h>
-#include <conpool/tls/secure.h>
+#include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/handshake.h>
 
 #include <tests/pool/tls_fixture.h>
 
@@ -29,7 +29,7 @@ TEST_F(pool_tls, requests_are_answered_over_one_connection_that_says_what_it_is)
   ASSERT_TRUE(run([&]() -> task<void> {
     auto lease = co_await backends().acquire(there);
     CO_ASSERT_OK(lease);
-    const tls::stream* seen = (*lease)->tls();
+    const tls::connection_info* seen = (*lease)->tls();
     EXPECT_NE(seen, nullptr);
     if (seen == nullptr) co_return;
     EXPECT_EQ(seen->version(), tls::version::tls_1_3);
@@ -117,7 +117,7 @@ TEST_F(pool_tls, T28_tickets_that_come_while_idle_are_kept) {
   settle();
   EXPECT_EQ(totals().idle, 1U);
   const std::uint32_t profile = there.profile()->id();
-  EXPECT_EQ(here().engine().sessions().count(profile, there.text()), 2U);
+  EXPECT_EQ(here().resources().sessions().count(profile, there.text()), 2U);
   EXPECT_EQ(request(there, "hello").value(), "hello");
   EXPECT_EQ(totals().created, 1U);
   backends().clear(there);
@@ -310,7 +310,9 @@ class pool_tls_turns : public pool_tls {
       co_await work;
     }));
   }
-  std::size_t streams() { return here().engine().context_for(to().profile()).value()->streams(); }
+  std::size_t channels() {
+    return here().resources().config_for(to().profile()).value()->channels();
+  }
 };
 
 TEST_F(pool_tls_turns, a_handshake_that_waits_for_its_turn_has_made_nothing_yet) {
@@ -326,9 +328,9 @@ TEST_F(pool_tls_turns, a_handshake_that_waits_for_its_turn_has_made_nothing_yet)
     });
     for (int i = 0; i < 3; ++i) co_await home().yield();
     EXPECT_GE(here().handshakes().times_waited(), 1U);
-    EXPECT_EQ(streams(), 0U);
+    EXPECT_EQ(channels(), 0U);
     while (!done) co_await home().yield();
-    EXPECT_EQ(streams(), 1U);
+    EXPECT_EQ(channels(), 1U);
   });
 }
 
@@ -342,7 +344,7 @@ TEST_F(pool_tls_turns, a_handshake_whose_turn_does_not_come_in_time_says_so) {
     EXPECT_EQ(secured.error(), errc::handshake_timeout);
     EXPECT_EQ(secured.error().where(), phase::handshake);
     EXPECT_EQ(secured.error().detail(), "the shard was busy with other handshakes");
-    EXPECT_EQ(streams(), 0U);
+    EXPECT_EQ(channels(), 0U);
   });
 }
 

@@ -35,11 +35,11 @@ error broken(phase where) {
 
 }  // namespace
 
-blocking_tls::blocking_tls(tls::context_base& context, std::uint16_t port)
+blocking_tls::blocking_tls(tls::ssl_config& config, std::uint16_t port)
     : fd_(connect_to(port)),
       name_("tls://127.0.0.1:" + std::to_string(port)),
-      stream_(context, name_),
-      memory_(tls::slab_size),
+      channel_(config, name_),
+      memory_(tls::record_buffer_size),
       received_(64 * 1024),
       out_(memory_) {}
 
@@ -67,22 +67,22 @@ result<bool> blocking_tls::receive() {
 
 result<void> blocking_tls::shake() {
   for (;;) {
-    const tls::handshake_step step = stream_.handshake(input_, out_);
+    const tls::handshake_step step = channel_.handshake(input_, out_);
     auto sent = send();
     if (step == tls::handshake_step::open) return {};
-    if (step == tls::handshake_step::failed) return fail(stream_.failure());
+    if (step == tls::handshake_step::failed) return fail(channel_.failure());
     if (!sent) return sent;
     if (step == tls::handshake_step::wants_output) continue;
     auto more = receive();
     if (!more) return fail(std::move(more).error());
-    if (!*more) return stream_.end_of_input();
+    if (!*more) return channel_.end_of_input();
   }
 }
 
 result<void> blocking_tls::write(std::string_view text) {
   std::span<const std::byte> left = std::as_bytes(std::span(text));
   while (!left.empty()) {
-    auto taken = stream_.write(left, out_);
+    auto taken = channel_.write(left, out_);
     if (!taken) return fail(std::move(taken).error());
     if (auto sent = send(); !sent) return sent;
     left = left.subspan(*taken);
@@ -93,14 +93,14 @@ result<void> blocking_tls::write(std::string_view text) {
 result<std::string> blocking_tls::read() {
   std::vector<std::byte> into(16 * 1024);
   for (;;) {
-    auto count = stream_.read(input_, into);
+    auto count = channel_.read(input_, into);
     if (!count) return fail(std::move(count).error());
     if (*count > 0) return std::string(reinterpret_cast<const char*>(into.data()), *count);
-    if (stream_.state() == tls::stream_state::peer_closed) return std::string();
+    if (channel_.state() == tls::channel_state::peer_closed) return std::string();
     auto more = receive();
     if (!more) return fail(std::move(more).error());
     if (!*more) {
-      auto ended = stream_.end_of_input();
+      auto ended = channel_.end_of_input();
       if (!ended) return fail(std::move(ended).error());
       return std::string();
     }
@@ -118,19 +118,19 @@ result<std::string> blocking_tls::read_until(std::string_view text) {
   return all;
 }
 
-tls::idle_verdict blocking_tls::idle() {
+tls::idle_outcome blocking_tls::idle() {
   if (input_.empty()) {
     const auto more = receive();
     if (!more) throw std::runtime_error("nothing arrived");
     if (!*more) {
-      return stream_.end_of_input() ? tls::idle_verdict::closed : tls::idle_verdict::refused;
+      return channel_.end_of_input() ? tls::idle_outcome::closed : tls::idle_outcome::refused;
     }
   }
-  return stream_.idle(std::exchange(input_, {}));
+  return channel_.idle(std::exchange(input_, {}));
 }
 
 void blocking_tls::close() {
-  stream_.close(out_);
+  channel_.close(out_);
   static_cast<void>(send());
 }
 

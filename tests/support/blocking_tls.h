@@ -1,6 +1,6 @@
-// A TLS client over a blocking socket: tls::stream driven in the simplest way there is.
+// A TLS client over a blocking socket: tls::channel driven in the simplest way there is.
 //
-//   blocking_tls client(context, port);
+//   blocking_tls client(config, port);
 //   if (auto open = client.shake(); open) client.write("hello\n");
 //   client.read_until("\n")
 //
@@ -14,14 +14,14 @@
 #include <string_view>
 #include <vector>
 
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/channel.h>
 
 namespace conpool::test {
 
 class blocking_tls {
  public:
   // Connects to 127.0.0.1. Throws std::runtime_error if nobody is there.
-  blocking_tls(tls::context_base& context, std::uint16_t port);
+  blocking_tls(tls::ssl_config& config, std::uint16_t port);
   ~blocking_tls();
   blocking_tls(const blocking_tls&) = delete;
   blocking_tls& operator=(const blocking_tls&) = delete;
@@ -34,10 +34,10 @@ class blocking_tls {
   result<std::string> read_until(std::string_view text);
   // Receives once, as a pool does for a connection that nobody uses. An end without close_notify
   // is `refused`.
-  tls::idle_verdict idle();
+  tls::idle_outcome idle();
   void close();
 
-  tls::stream& stream() noexcept { return stream_; }
+  tls::channel& channel() noexcept { return channel_; }
 
  private:
   result<void> send();
@@ -46,11 +46,11 @@ class blocking_tls {
 
   int fd_ = -1;
   std::string name_;
-  tls::stream stream_;
+  tls::channel channel_;
   std::vector<std::byte> memory_;
   std::vector<std::byte> received_;
   std::span<const std::byte> input_;  // of received_
-  tls::slab out_;
+  tls::record_buffer out_;
 };
 
 }  // namespace conpool::test

@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 
 #include <conpool/tls/detail/boringssl.h>
-#include <conpool/tls/detail/service.h>
 #include <conpool/tls/detail/span_bio.h>
 
 namespace conpool::test {
@@ -21,12 +20,16 @@ listener open_door(shard& home) {
   return std::move(door.value());
 }
 
+// What a user only reads of.
+tls::channel& channel_of(const tls_server::session& one) {
+  return const_cast<tls::channel&>(static_cast<const tls::channel&>(*tls::of(*one.peer)));
+}
+
 }  // namespace
 
 tls_server::tls_server(shard& home, tls::server_options options)
     : home_(&home),
-      context_(
-          tls::server_context::make(tls::service::of(home).engine(), std::move(options)).value()),
+      profile_(tls::server_profile::make(home, std::move(options)).value()),
       door_(open_door(home)),
       at_(endpoint::parse("tls://" + door_.address().to_string()).value()),
       tasks_(home) {
@@ -58,10 +61,10 @@ task<void> tls_server::serve(std::shared_ptr<session> one) {
     auto slept = co_await home_->sleep_for(1000h);
     static_cast<void>(slept);
   }
-  auto secured = co_await tls::accept(*one->peer, context_, home_->now() + 1000h);
+  auto secured = co_await tls::accept(*one->peer, profile_, home_->now() + 1000h);
   if (secured) {
     ++handshakes_;
-    const tls::stream& seen = *tls::of(*one->peer);
+    const tls::connection_info& seen = *tls::of(*one->peer);
     one->name = seen.requested_name();
     one->protocol = seen.alpn();
     const auto certificate = seen.peer_certificate();
@@ -107,9 +110,9 @@ void tls_server::close_all() noexcept {
 
 void tls_server::end_all() {
   for (const auto& one : sessions_) {
-    auto& session = const_cast<tls::stream&>(*tls::of(*one->peer));
+    tls::channel& session = channel_of(*one);
     std::array<std::byte, 256> memory{};
-    tls::slab out(memory);
+    tls::record_buffer out(memory);
     const tls::io_scope scope(session, {}, &out);
     SSL_shutdown(session.native());
     home_->ring().send_now(one->peer->fd(), out.filled());
@@ -128,9 +131,9 @@ void tls_server::send_to_all(std::string bytes) {
 // Behind the back of the session's codec, which has nothing to send now.
 void tls_server::update_keys(bool request) {
   for (const auto& one : sessions_) {
-    auto& session = const_cast<tls::stream&>(*tls::of(*one->peer));
+    tls::channel& session = channel_of(*one);
     std::array<std::byte, 256> memory{};
-    tls::slab out(memory);
+    tls::record_buffer out(memory);
     const tls::io_scope scope(session, {}, &out);
     SSL_key_update(session.native(),
                    request ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);

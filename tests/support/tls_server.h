@@ -13,8 +13,8 @@
 #include <conpool/pool/endpoint.h>
 #include <conpool/runtime/listener.h>
 #include <conpool/runtime/scope.h>
-#include <conpool/tls/secure.h>
-#include <conpool/tls/server_context.h>
+#include <conpool/tls/handshake.h>
+#include <conpool/tls/server_profile.h>
 
 namespace conpool::test {
 
@@ -74,7 +74,7 @@ class tls_server {
   task<void> push(std::shared_ptr<session> one, std::string bytes);
 
   shard* home_;
-  std::shared_ptr<tls::server_context> context_;
+  std::shared_ptr<tls::server_profile> profile_;
   listener door_;
   endpoint at_;
   scope tasks_;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <conpool/tls/detail/handles.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
 #include <conpool/tls/profile.h>
 
 struct X509_crl_st;

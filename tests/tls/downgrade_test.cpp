@@ -41,8 +41,8 @@ class tls_downgrade : public tls_test {
   static error refusal(session& both) {
     EXPECT_EQ(both.client.step(), handshake_step::failed);
     EXPECT_FALSE(both.client.outbox.empty()) << "the server is not told";
-    if (both.client.stream.state() != tls::stream_state::failed) return error(errc{});
-    return both.client.stream.failure();
+    if (both.client.channel.state() != tls::channel_state::failed) return error(errc{});
+    return both.client.channel.failure();
   }
   static void put(bytes& flight, std::size_t at, std::string_view what) {
     ASSERT_GE(flight.size(), at + what.size());
@@ -125,14 +125,14 @@ TEST_F(tls_downgrade, a_server_that_chooses_a_cipher_that_was_not_offered_is_ref
 TEST_F(tls_downgrade, servers_of_1_0_and_1_1_only_are_refused) {
   for (const std::uint16_t only : {TLS1_VERSION, TLS1_1_VERSION}) {
     session both(client(), server());
-    ASSERT_EQ(SSL_set_min_proto_version(both.server.stream.native(), TLS1_VERSION), 1);
-    ASSERT_EQ(SSL_set_max_proto_version(both.server.stream.native(), only), 1);
+    ASSERT_EQ(SSL_set_min_proto_version(both.server.channel.native(), TLS1_VERSION), 1);
+    ASSERT_EQ(SSL_set_max_proto_version(both.server.channel.native(), only), 1);
     EXPECT_FALSE(both.shake());
-    const error& why = both.client.stream.failure();
+    const error& why = both.client.channel.failure();
     EXPECT_EQ(why, errc::alert_received);
     EXPECT_NE(why.detail().find("alert 70, protocol version"), std::string_view::npos)
         << why.message();
-    EXPECT_EQ(both.server.stream.failure(), errc::tls_protocol);
+    EXPECT_EQ(both.server.channel.failure(), errc::tls_protocol);
   }
 }
 

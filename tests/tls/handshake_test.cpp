@@ -10,12 +10,12 @@
 namespace conpool::test {
 namespace {
 
+using tls::channel_state;
 using tls::handshake_step;
-using tls::stream_state;
 
 class tls_handshake : public tls_test, public ::testing::WithParamInterface<tls::version> {
  protected:
-  tls::shard_context& client_of_version() {
+  tls::profile_on_shard& client_of_version() {
     auto options = client_options();
     options.min_version = options.max_version = GetParam();
     return client(std::move(options));
@@ -25,34 +25,35 @@ class tls_handshake : public tls_test, public ::testing::WithParamInterface<tls:
 TEST_P(tls_handshake, both_ends_open_and_hear_each_other) {
   session both(client_of_version(), server());
   ASSERT_TRUE(both.shake()) << both.client.why() << both.server.why();
-  EXPECT_EQ(both.client.stream.version(), GetParam());
-  EXPECT_FALSE(both.client.stream.cipher().empty());
-  EXPECT_FALSE(both.client.stream.resumed());
-  EXPECT_EQ(both.server.stream.requested_name(), host);
-  EXPECT_FALSE(both.client.stream.peer_certificate().empty());
+  EXPECT_EQ(both.client.channel.version(), GetParam());
+  EXPECT_FALSE(both.client.channel.cipher().empty());
+  EXPECT_FALSE(both.client.channel.resumed());
+  EXPECT_EQ(both.server.channel.requested_name(), host);
+  EXPECT_FALSE(both.client.channel.peer_certificate().empty());
   both.expect_echo();
-  EXPECT_TRUE(both.client.stream.reusable());
-  EXPECT_EQ(client_engine().counters().handshakes, 1U);
-  EXPECT_EQ(client_engine().counters().insecure, 0U);
+  EXPECT_TRUE(both.client.channel.reusable());
+  EXPECT_EQ(client_resources().counters().handshakes, 1U);
+  EXPECT_EQ(client_resources().counters().insecure, 0U);
 }
 
 // Each flight cut in two at every offset, both ways: the machine does not care where.
 TEST_P(tls_handshake, flights_may_be_cut_at_every_offset) {
-  tls::shard_context& client_side = client_of_version();
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& client_side = client_of_version();
+  tls::server_profile& server_side = server();
   std::size_t longest = 1;
   for (std::size_t cut = 1; cut <= longest; ++cut) {
     session both(client_side, server_side, "tls://cut" + std::to_string(cut));
     for (int round = 0; round < 8; ++round) {
       for (end* one : {&both.client, &both.server}) {
-        if (one->stream.state() != stream_state::handshaking) continue;
+        if (one->channel.state() != channel_state::handshaking) continue;
         bytes flight = std::exchange(one->inbox, {});
         longest = std::max(longest, flight.size());
         const std::size_t first = std::min(cut, flight.size());
         one->inbox.assign(flight.begin(), flight.begin() + static_cast<std::ptrdiff_t>(first));
         one->step();
         append(one->inbox, std::span(flight).subspan(first));
-        if (one->stream.state() == stream_state::handshaking && first < flight.size()) one->step();
+        if (one->channel.state() == channel_state::handshaking && first < flight.size())
+          one->step();
         both.deliver();
       }
     }
@@ -67,11 +68,11 @@ TEST_P(tls_handshake, one_byte_at_a_time) {
   while (!both.open()) {
     for (end* one : {&both.client, &both.server}) {
       bytes flight = std::exchange(one->inbox, {});
-      if (one->stream.state() == stream_state::handshaking) one->step();
+      if (one->channel.state() == channel_state::handshaking) one->step();
       for (const std::byte byte : flight) {
         one->inbox.push_back(byte);
-        if (one->stream.state() == stream_state::handshaking) one->step();
-        ASSERT_NE(one->stream.state(), stream_state::failed) << one->why();
+        if (one->channel.state() == channel_state::handshaking) one->step();
+        ASSERT_NE(one->channel.state(), channel_state::failed) << one->why();
       }
       both.deliver();
     }
@@ -80,12 +81,12 @@ TEST_P(tls_handshake, one_byte_at_a_time) {
 }
 
 // A slab of a few bytes is filled again and again, and nothing is lost.
-TEST_P(tls_handshake, works_with_a_slab_that_is_too_small) {
+TEST_P(tls_handshake, works_with_a_record_buffer_that_is_too_small) {
   session both(client_of_version(), server());
   for (int round = 0; round < 4000 && !both.open(); ++round) {
     for (end* one : {&both.client, &both.server}) {
-      if (one->stream.state() == stream_state::handshaking) one->step(7);
-      ASSERT_NE(one->stream.state(), stream_state::failed) << one->why();
+      if (one->channel.state() == channel_state::handshaking) one->step(7);
+      ASSERT_NE(one->channel.state(), channel_state::failed) << one->why();
     }
     both.deliver();
   }
@@ -102,7 +103,7 @@ TEST_P(tls_handshake, large_data_goes_both_ways_in_whole_records) {
   ASSERT_TRUE(both.client.write(large));
   both.deliver();
   std::string got;
-  while (!both.server.inbox.empty() || both.server.stream.has_plain()) {
+  while (!both.server.inbox.empty() || both.server.channel.has_plain()) {
     got += both.server.read(1000).value();
   }
   EXPECT_EQ(got, large);
@@ -113,9 +114,9 @@ TEST_P(tls_handshake, small_parts_become_one_record) {
   ASSERT_TRUE(both.shake());
   const bytes part(64, std::byte{'p'});
   const std::vector<std::span<const std::byte>> parts(32, std::span<const std::byte>(part));
-  std::vector<std::byte> memory(tls::slab_size);
-  tls::slab out(memory);
-  ASSERT_EQ(both.client.stream.write(parts, out).value(), 2048U);
+  std::vector<std::byte> memory(tls::record_buffer_size);
+  tls::record_buffer out(memory);
+  ASSERT_EQ(both.client.channel.write(parts, out).value(), 2048U);
   EXPECT_LE(out.size(), 2048U + 29);
   append(both.server.inbox, out.filled());
   EXPECT_EQ(both.server.read().value(), std::string(2048, 'p'));
@@ -125,14 +126,14 @@ TEST_P(tls_handshake, a_record_is_never_written_in_part) {
   session both(client_of_version(), server());
   ASSERT_TRUE(both.shake());
   const bytes large(40'000, std::byte{'x'});
-  std::vector<std::byte> memory(tls::slab_size);
+  std::vector<std::byte> memory(tls::record_buffer_size);
   for (const std::size_t room : {std::size_t{0}, std::size_t{100}, tls::record_bytes_max}) {
-    tls::slab out{std::span(memory).first(room)};
-    EXPECT_EQ(both.client.stream.write(large, out).value(), 0U);
+    tls::record_buffer out{std::span(memory).first(room)};
+    EXPECT_EQ(both.client.channel.write(large, out).value(), 0U);
     EXPECT_TRUE(out.empty());
   }
-  tls::slab one{std::span(memory).first(tls::record_bytes_max + tls::record_overhead_max)};
-  EXPECT_EQ(both.client.stream.write(large, one).value(), tls::record_bytes_max);
+  tls::record_buffer one{std::span(memory).first(tls::record_bytes_max + tls::record_overhead_max)};
+  EXPECT_EQ(both.client.channel.write(large, one).value(), tls::record_bytes_max);
   append(both.server.inbox, one.filled());
   EXPECT_EQ(both.server.read().value().size(), tls::record_bytes_max);
 }
@@ -147,11 +148,11 @@ TEST_P(tls_handshake, a_partial_record_is_taken_at_once) {
     both.client.inbox = {record[at]};
     ASSERT_EQ(both.client.read().value(), "") << at;
     ASSERT_TRUE(both.client.inbox.empty());
-    ASSERT_FALSE(both.client.stream.reusable()) << at;
+    ASSERT_FALSE(both.client.channel.reusable()) << at;
   }
   both.client.inbox = {record.back()};
   EXPECT_EQ(both.client.read().value(), "a whole record");
-  EXPECT_TRUE(both.client.stream.reusable());
+  EXPECT_TRUE(both.client.channel.reusable());
 }
 
 INSTANTIATE_TEST_SUITE_P(versions, tls_handshake,
@@ -172,8 +173,8 @@ class tls_odd_peer : public tls_test {
     append(one.inbox, bytes_sent);
     EXPECT_EQ(one.step(), handshake_step::failed);
     EXPECT_EQ(!one.outbox.empty(), alert_expected);
-    if (one.stream.state() != stream_state::failed) return error(errc{});
-    return one.stream.failure();
+    if (one.channel.state() != channel_state::failed) return error(errc{});
+    return one.channel.failure();
   }
 };
 
@@ -207,7 +208,7 @@ TEST_F(tls_odd_peer, an_oversized_record_is_refused_by_its_header) {
   const auto got = both.client.read();
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error(), errc::tls_protocol);
-  EXPECT_TRUE(both.client.stream.has_output());
+  EXPECT_TRUE(both.client.channel.has_output());
 }
 
 TEST_F(tls_odd_peer, an_alert_is_named_with_peer_and_server_name) {
@@ -237,8 +238,8 @@ TEST_F(tls_odd_peer, versions_without_overlap_are_refused_on_both_sides) {
   options.min_version = tls::version::tls_1_3;
   session both(client(std::move(options)), server(std::move(old)));
   EXPECT_FALSE(both.shake());
-  EXPECT_EQ(both.client.stream.failure(), errc::alert_received);
-  EXPECT_EQ(both.server.stream.failure(), errc::tls_protocol);
+  EXPECT_EQ(both.client.channel.failure(), errc::alert_received);
+  EXPECT_EQ(both.server.channel.failure(), errc::tls_protocol);
 }
 
 }  // namespace

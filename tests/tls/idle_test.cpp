@@ -12,8 +12,8 @@
 namespace conpool::test {
 namespace {
 
-using tls::idle_verdict;
-using tls::stream_state;
+using tls::channel_state;
+using tls::idle_outcome;
 
 class tls_idle : public tls_test {
  protected:
@@ -29,12 +29,12 @@ class tls_idle : public tls_test {
   // shall change its own, too.
   static void update_key(end& of, bool request) {
     bytes memory(256);
-    tls::slab out(memory);
-    const tls::io_scope scope(of.stream, {}, &out);
-    ASSERT_EQ(SSL_key_update(of.stream.native(),
+    tls::record_buffer out(memory);
+    const tls::io_scope scope(of.channel, {}, &out);
+    ASSERT_EQ(SSL_key_update(of.channel.native(),
                              request ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED),
               1);
-    SSL_write(of.stream.native(), nullptr, 0);
+    SSL_write(of.channel.native(), nullptr, 0);
     ASSERT_FALSE(out.empty());
     append(of.outbox, out.filled());
   }
@@ -44,13 +44,13 @@ class tls_idle : public tls_test {
 TEST_F(tls_idle, T28_tickets_that_come_while_idle_are_kept) {
   for (const std::uint8_t tickets : {0, 2, 4}) {
     auto both = fresh(tickets);
-    client_engine().sessions().purge(both->client.stream.context().profile_id());
+    client_resources().sessions().purge(both->client.channel.config().profile_id());
     EXPECT_EQ(both->client.inbox.empty(), tickets == 0);
-    EXPECT_EQ(both->client.idle(), idle_verdict::keep);
-    EXPECT_EQ(client_engine().sessions().count(both->client.stream.context().profile_id(),
-                                               "tls://peer:443"),
+    EXPECT_EQ(both->client.idle(), idle_outcome::keep);
+    EXPECT_EQ(client_resources().sessions().count(both->client.channel.config().profile_id(),
+                                                  "tls://peer:443"),
               tickets);
-    EXPECT_TRUE(both->client.stream.reusable());
+    EXPECT_TRUE(both->client.channel.reusable());
     both->expect_echo();
   }
 }
@@ -61,11 +61,11 @@ TEST_F(tls_idle, T28_a_ticket_cut_at_every_offset_is_kept) {
     auto both = fresh(1);
     const bytes ticket = std::exchange(both->client.inbox, {});
     both->client.inbox.assign(ticket.begin(), ticket.begin() + static_cast<std::ptrdiff_t>(cut));
-    ASSERT_EQ(both->client.idle(), idle_verdict::keep);
-    ASSERT_FALSE(both->client.stream.reusable()) << "half a record is not clean";
+    ASSERT_EQ(both->client.idle(), idle_outcome::keep);
+    ASSERT_FALSE(both->client.channel.reusable()) << "half a record is not clean";
     append(both->client.inbox, std::span(ticket).subspan(cut));
-    ASSERT_EQ(both->client.idle(), idle_verdict::keep);
-    ASSERT_TRUE(both->client.stream.reusable());
+    ASSERT_EQ(both->client.idle(), idle_outcome::keep);
+    ASSERT_TRUE(both->client.channel.reusable());
   }
 }
 
@@ -73,12 +73,12 @@ TEST_F(tls_idle, T29_a_close_notify_while_idle_is_an_orderly_end) {
   auto both = fresh();
   both->server.close();
   both->deliver();
-  EXPECT_EQ(both->client.idle(), idle_verdict::closed);
-  EXPECT_EQ(both->client.stream.state(), stream_state::peer_closed);
+  EXPECT_EQ(both->client.idle(), idle_outcome::closed);
+  EXPECT_EQ(both->client.channel.state(), channel_state::peer_closed);
   both->client.close();
   both->deliver();
   EXPECT_EQ(both->server.read().value(), "");
-  EXPECT_EQ(both->server.stream.state(), stream_state::closed);
+  EXPECT_EQ(both->server.channel.state(), channel_state::closed);
 }
 
 // Nothing has to be written while it is idle: the answer rides in front of the next data.
@@ -87,12 +87,12 @@ TEST_F(tls_idle, T30_a_key_update_while_idle_is_answered_before_the_next_data) {
   for (int round = 0; round < 3; ++round) {
     update_key(both->server, true);
     both->deliver();
-    ASSERT_EQ(both->client.idle(), idle_verdict::keep);
-    EXPECT_FALSE(both->client.stream.has_output());
-    EXPECT_TRUE(both->client.stream.reusable());
-    EXPECT_EQ(SSL_get_read_sequence(both->client.stream.native()), 0U);  // the new key's
+    ASSERT_EQ(both->client.idle(), idle_outcome::keep);
+    EXPECT_FALSE(both->client.channel.has_output());
+    EXPECT_TRUE(both->client.channel.reusable());
+    EXPECT_EQ(SSL_get_read_sequence(both->client.channel.native()), 0U);  // the new key's
     both->expect_echo();
-    EXPECT_EQ(SSL_get_read_sequence(both->server.stream.native()), 1U);  // and the answer's
+    EXPECT_EQ(SSL_get_read_sequence(both->server.channel.native()), 1U);  // and the answer's
   }
 }
 
@@ -102,62 +102,62 @@ TEST_F(tls_idle, T30_forty_key_updates_are_a_flood) {
   for (int round = 0; round < 40; ++round) {
     update_key(both->server, false);
     both->deliver();
-    if (both->client.idle() == idle_verdict::keep) ++kept;
+    if (both->client.idle() == idle_outcome::keep) ++kept;
   }
   EXPECT_EQ(kept, 16);
-  EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
+  EXPECT_EQ(both->client.channel.failure(), errc::record_limit);
 }
 
 TEST_F(tls_idle, T30_forty_key_updates_in_one_go_are_a_flood) {
   auto both = fresh(0);
   for (int round = 0; round < 40; ++round) update_key(both->server, true);
   both->deliver();
-  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
+  EXPECT_EQ(both->client.idle(), idle_outcome::refused);
 }
 
 TEST_F(tls_idle, unsolicited_data_ends_it) {
   auto both = fresh();
   ASSERT_TRUE(both->server.write("you did not ask"));
   both->deliver();
-  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
-  EXPECT_EQ(both->client.stream.failure(), errc::unsolicited_data);
+  EXPECT_EQ(both->client.idle(), idle_outcome::refused);
+  EXPECT_EQ(both->client.channel.failure(), errc::unsolicited_data);
 }
 
 TEST_F(tls_idle, garbage_and_alerts_end_it) {
   auto both = fresh();
   append(both->client.inbox, bytes_of("garbage that is no record"));
-  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
-  EXPECT_EQ(both->client.stream.failure(), errc::tls_protocol);
-  EXPECT_TRUE(both->client.stream.has_output());
+  EXPECT_EQ(both->client.idle(), idle_outcome::refused);
+  EXPECT_EQ(both->client.channel.failure(), errc::tls_protocol);
+  EXPECT_TRUE(both->client.channel.has_output());
 }
 
 TEST_F(tls_idle, sixteen_tickets_are_no_flood) {
   auto both = fresh(16);
-  EXPECT_EQ(both->client.idle(), idle_verdict::keep) << both->client.why();
+  EXPECT_EQ(both->client.idle(), idle_outcome::keep) << both->client.why();
 }
 
 TEST_F(tls_idle, a_flood_of_tickets_is_ended_by_the_cap_of_messages) {
   limits.idle_messages_max = 3;
   auto both = fresh(4);
-  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
-  EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
+  EXPECT_EQ(both->client.idle(), idle_outcome::refused);
+  EXPECT_EQ(both->client.channel.failure(), errc::record_limit);
 }
 
 TEST_F(tls_idle, a_flood_of_bytes_is_ended_by_their_cap) {
   limits.idle_bytes_max = 500;
   auto both = fresh(4);
-  EXPECT_EQ(both->client.idle(), idle_verdict::refused);
-  EXPECT_EQ(both->client.stream.failure(), errc::record_limit);
+  EXPECT_EQ(both->client.idle(), idle_outcome::refused);
+  EXPECT_EQ(both->client.channel.failure(), errc::record_limit);
 }
 
 TEST_F(tls_idle, use_begins_a_new_period) {
   limits.idle_messages_max = 4;
   auto both = fresh(4);
-  EXPECT_EQ(both->client.idle(), idle_verdict::keep);
+  EXPECT_EQ(both->client.idle(), idle_outcome::keep);
   both->expect_echo();
   update_key(both->server, false);
   both->deliver();
-  EXPECT_EQ(both->client.idle(), idle_verdict::keep);
+  EXPECT_EQ(both->client.idle(), idle_outcome::keep);
 }
 
 // Keys are replaced after so many records, in both directions, across which data flows on.
@@ -171,17 +171,17 @@ TEST_F(tls_idle, keys_are_replaced_at_the_record_limit) {
     ASSERT_TRUE(both->server.write("pong"));
     both->deliver();
     ASSERT_EQ(both->client.read().value(), "pong") << round;
-    EXPECT_LE(SSL_get_write_sequence(both->client.stream.native()), 10U);
-    EXPECT_LE(SSL_get_read_sequence(both->client.stream.native()), 11U);
+    EXPECT_LE(SSL_get_write_sequence(both->client.channel.native()), 10U);
+    EXPECT_LE(SSL_get_read_sequence(both->client.channel.native()), 11U);
   }
-  EXPECT_GT(client_engine().counters().key_updates, 4U);
-  EXPECT_FALSE(both->client.stream.retire_due());
+  EXPECT_GT(client_resources().counters().key_updates, 4U);
+  EXPECT_FALSE(both->client.channel.retire_due());
 }
 
 // By the writer itself, of a reader that has a larger limit and never asks.
 TEST_F(tls_idle, keys_are_replaced_by_one_who_only_writes) {
   limits.records_per_key = 10;
-  tls::shard_context& writes = client();
+  tls::profile_on_shard& writes = client();
   limits = {};
   auto both = std::make_unique<session>(writes, server());
   ASSERT_TRUE(both->shake());
@@ -189,9 +189,9 @@ TEST_F(tls_idle, keys_are_replaced_by_one_who_only_writes) {
     ASSERT_TRUE(both->client.write("ping"));
     both->deliver();
     ASSERT_EQ(both->server.read().value(), "ping") << round;
-    EXPECT_LE(SSL_get_write_sequence(both->client.stream.native()), 10U);
+    EXPECT_LE(SSL_get_write_sequence(both->client.channel.native()), 10U);
   }
-  EXPECT_GT(client_engine().counters().key_updates, 4U);
+  EXPECT_GT(client_resources().counters().key_updates, 4U);
 }
 
 // A reader that never writes asks for new keys, by what waits for a slab.
@@ -204,7 +204,7 @@ TEST_F(tls_idle, a_reader_asks_for_new_keys) {
     ASSERT_TRUE(both->server.write("data"));
     both->deliver();
     ASSERT_TRUE(both->client.read());
-    if (both->client.stream.has_output()) {
+    if (both->client.channel.has_output()) {
       ++asked;
       both->client.flush();
       both->deliver();
@@ -222,12 +222,12 @@ TEST_F(tls_idle, tls_1_2_is_retired_at_the_record_limit_and_fails_at_twice_that)
   session both(client(std::move(options)), server());
   ASSERT_TRUE(both.shake());
   int written = 0;
-  while (!both.client.stream.retire_due() && both.client.write("x")) ++written;
+  while (!both.client.channel.retire_due() && both.client.write("x")) ++written;
   EXPECT_LE(written, 10);
-  EXPECT_FALSE(both.client.stream.reusable());
+  EXPECT_FALSE(both.client.channel.reusable());
   while (both.client.write("x")) ++written;
   EXPECT_LE(written, 20);
-  EXPECT_EQ(both.client.stream.failure(), errc::record_limit);
+  EXPECT_EQ(both.client.channel.failure(), errc::record_limit);
 }
 
 }  // namespace

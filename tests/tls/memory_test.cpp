@@ -18,18 +18,18 @@ namespace {
 class tls_memory : public tls_test {
  protected:
   tls_memory() : client_own_(root().issue({.common_name = "a client", .usage = "clientAuth"})) {
-    memory_.resize(tls::slab_size);
+    memory_.resize(tls::record_buffer_size);
   }
 
   // One call of handshake() in which allocation `number` fails, if there is one.
   enum class outcome { no_failure, went_on, refused, threw };
   outcome step(end& side, std::size_t number) {
-    tls::slab out(memory_);
+    tls::record_buffer out(memory_);
     std::span<const std::byte> input(side.inbox);
     bool threw = false;
     failing_allocation = number;
     try {
-      side.stream.handshake(input, out);
+      side.channel.handshake(input, out);
     } catch (const std::bad_alloc&) {
       threw = true;
     }
@@ -40,7 +40,7 @@ class tls_memory : public tls_test {
                      side.inbox.end() - static_cast<std::ptrdiff_t>(input.size()));
     if (threw) return outcome::threw;
     if (!failed) return outcome::no_failure;
-    return side.stream.state() == tls::stream_state::failed ? outcome::refused : outcome::went_on;
+    return side.channel.state() == tls::channel_state::failed ? outcome::refused : outcome::went_on;
   }
 
   tls::profile_options options() {
@@ -50,7 +50,7 @@ class tls_memory : public tls_test {
     options.resumption = false;
     return options;
   }
-  tls::server_context& demanding() {
+  tls::server_profile& demanding() {
     auto options = server_options();
     options.clients = tls::client_certificates::required;
     options.client_trust = trust();
@@ -60,13 +60,13 @@ class tls_memory : public tls_test {
   // Both sides take their turns, the client first, as turn 0. How often a stream was refused when
   // the allocations of one turn failed, each in its own handshake.
   std::size_t refusals(int turn) {
-    tls::server_context& serving = demanding();
+    tls::server_profile& serving = demanding();
     std::size_t refused = 0;
     for (std::size_t number = 1; number < 1000; ++number) {
       // A profile of its own: a chain is verified once for each.
       auto own = options();
       own.alpn = {std::to_string(number)};
-      tls::shard_context& calling = client(own);
+      tls::profile_on_shard& calling = client(own);
       session both(calling, serving);
       const auto side_of = [&](int at) -> end& {
         return at % 2 == 0 ? both.client : both.server;
@@ -79,9 +79,9 @@ class tls_memory : public tls_test {
       const outcome got = step(side, number);
       if (got == outcome::no_failure) return refused;
       if (got == outcome::refused) {
-        EXPECT_EQ(side.stream.failure(), errc::out_of_memory) << side.why();
-        EXPECT_EQ(side.stream.failure().where(), phase::handshake);
-        EXPECT_EQ(side.stream.failure().subject(), side.stream.peer());
+        EXPECT_EQ(side.channel.failure(), errc::out_of_memory) << side.why();
+        EXPECT_EQ(side.channel.failure().where(), phase::handshake);
+        EXPECT_EQ(side.channel.failure().subject(), side.channel.peer());
         EXPECT_FALSE(side.outbox.empty()) << "the peer is told";
         ++refused;
       }
@@ -106,27 +106,27 @@ TEST_F(tls_memory, none_for_a_verification_refuses_the_peer) {
 }
 
 TEST_F(tls_memory, none_for_a_ticket_costs_only_the_ticket) {
-  tls::shard_context& calling = client();
-  tls::server_context& serving = server();
+  tls::profile_on_shard& calling = client();
+  tls::server_profile& serving = server();
   std::size_t number = 1;
   for (; number < 100; ++number) {
     const std::string peer = "tls://peer:" + std::to_string(number);
-    const std::uint64_t lost = client_engine().counters().tickets_lost;
+    const std::uint64_t lost = client_resources().counters().tickets_lost;
     session both(calling, serving, peer);
     ASSERT_TRUE(both.shake());
     ASSERT_FALSE(both.client.inbox.empty()) << "the tickets";
     std::byte plain{};
     std::span<const std::byte> input(both.client.inbox);
     failing_allocation = number;
-    const auto got = both.client.stream.read(input, std::span(&plain, 1));
+    const auto got = both.client.channel.read(input, std::span(&plain, 1));
     const bool failed = failing_allocation == 0;
     failing_allocation = 0;
     ASSERT_TRUE(got) << got.error().message();
     EXPECT_EQ(*got, 0U);
     both.client.inbox.clear();
     both.expect_echo();
-    EXPECT_EQ(client_engine().counters().tickets_lost, lost + (failed ? 1U : 0U));
-    EXPECT_EQ(client_engine().sessions().count(calling.profile_id(), peer), failed ? 1U : 2U);
+    EXPECT_EQ(client_resources().counters().tickets_lost, lost + (failed ? 1U : 0U));
+    EXPECT_EQ(client_resources().sessions().count(calling.profile_id(), peer), failed ? 1U : 2U);
     if (!failed) break;
   }
   EXPECT_GT(number, 1U);

@@ -5,10 +5,10 @@
 #include <cstdio>
 #include <memory>
 
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/self_check.h>
+#include <conpool/tls/detail/shard_resources.h>
+#include <conpool/tls/detail/symbol_check.h>
 #include <conpool/tls/profile.h>
-#include <conpool/tls/server_context.h>
+#include <conpool/tls/server_profile.h>
 #include <conpool/tls/trust_store.h>
 
 namespace {
@@ -22,14 +22,14 @@ void print(const char* what, const conpool::result<T>& answer) {
 
 int main() {
   namespace tls = conpool::tls;
-  print("self_check", tls::self_check());
+  print("symbol_check", tls::symbol_check());
   print("trust_store", tls::trust_store::system());
   print("trust_store", tls::trust_store::from_pem("no certificate"));
   tls::profile_options options;
   options.insecure = true;
   const auto profile = tls::profile::make(options);
   print("profile", profile);
-  tls::engine engine;
-  print("engine", engine.context_for(profile ? *profile : nullptr));
-  print("server", tls::server_context::make(engine, {}));
+  tls::shard_resources resources;
+  print("resources", resources.config_for(profile ? *profile : nullptr));
+  print("server", tls::server_profile::make(resources, {}));
 }

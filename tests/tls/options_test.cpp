@@ -17,7 +17,7 @@
 #include <vector>
 
 #include <conpool/tls/detail/peer_name.h>
-#include <conpool/tls/detail/self_check.h>
+#include <conpool/tls/detail/symbol_check.h>
 #include <conpool/tls/keylog.h>
 
 namespace conpool::test {
@@ -189,11 +189,11 @@ TEST_F(tls_profile, a_cipher_suite_can_be_asked_for_in_tls_1_2) {
   options.ciphers = "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384";
   session both(client(options), server());
   ASSERT_TRUE(both.shake()) << both.client.why();
-  EXPECT_EQ(both.client.stream.cipher(), "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256");
+  EXPECT_EQ(both.client.channel.cipher(), "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256");
   options.ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384";
   session other(client(options), server());
   ASSERT_TRUE(other.shake()) << other.client.why();
-  EXPECT_EQ(other.client.stream.cipher(), "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384");
+  EXPECT_EQ(other.client.channel.cipher(), "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384");
   options.ciphers = "ECDHE-RSA-AES128-GCM-SHA256";  // the server's key is not RSA
   EXPECT_EQ(refused(client(options), server()), errc::alert_received);
 }
@@ -229,11 +229,11 @@ TEST_F(tls_profile, the_name_sent_can_be_another_or_none) {
   options.server_name = "front.example.com";
   session other(client(options), server());
   ASSERT_TRUE(other.shake());
-  EXPECT_EQ(other.server.stream.requested_name(), "front.example.com");
+  EXPECT_EQ(other.server.channel.requested_name(), "front.example.com");
   options.send_server_name = false;
   session none(client(options), server());
   ASSERT_TRUE(none.shake());
-  EXPECT_EQ(none.server.stream.requested_name(), "");
+  EXPECT_EQ(none.server.channel.requested_name(), "");
 }
 
 class tls_alpn : public tls_test {
@@ -255,33 +255,33 @@ class tls_alpn : public tls_test {
 TEST_F(tls_alpn, the_servers_preference_decides) {
   session both(client(offering({"http/1.1", "h2"}, true)), server(speaking({"h2", "x"}, true)));
   ASSERT_TRUE(both.shake());
-  EXPECT_EQ(both.client.stream.alpn(), "h2");
-  EXPECT_EQ(both.server.stream.alpn(), "h2");
+  EXPECT_EQ(both.client.channel.alpn(), "h2");
+  EXPECT_EQ(both.server.channel.alpn(), "h2");
 }
 
 TEST_F(tls_alpn, a_server_that_ignores_it_is_served_unless_it_is_required) {
   session lenient(client(offering({"h2"}, false)), server());
   ASSERT_TRUE(lenient.shake());
-  EXPECT_EQ(lenient.client.stream.alpn(), "");
+  EXPECT_EQ(lenient.client.channel.alpn(), "");
   session strict(client(offering({"h2"}, true)), server());
   EXPECT_FALSE(strict.shake());
-  EXPECT_EQ(strict.client.stream.failure(), errc::alpn_mismatch);
+  EXPECT_EQ(strict.client.channel.failure(), errc::alpn_mismatch);
   EXPECT_EQ(strict.server.read().error(), errc::alpn_mismatch);
 }
 
 TEST_F(tls_alpn, nothing_in_common_is_a_mismatch_on_both_sides) {
   session both(client(offering({"h2"}, false)), server(speaking({"http/1.1"}, true)));
   EXPECT_FALSE(both.shake());
-  EXPECT_EQ(both.client.stream.failure(), errc::alpn_mismatch);
-  EXPECT_EQ(both.server.stream.failure(), errc::alpn_mismatch);
+  EXPECT_EQ(both.client.channel.failure(), errc::alpn_mismatch);
+  EXPECT_EQ(both.server.channel.failure(), errc::alpn_mismatch);
   session without(client(), server(speaking({"http/1.1"}, true)));
   without.shake();
-  EXPECT_EQ(without.server.stream.failure(), errc::alpn_mismatch);
+  EXPECT_EQ(without.server.channel.failure(), errc::alpn_mismatch);
 }
 
 class tls_client_certificate : public tls_test, public ::testing::WithParamInterface<tls::version> {
  protected:
-  tls::server_context& demanding(tls::client_certificates how) {
+  tls::server_profile& demanding(tls::client_certificates how) {
     auto options = server_options();
     options.clients = how;
     options.client_trust = trust();
@@ -300,12 +300,12 @@ class tls_client_certificate : public tls_test, public ::testing::WithParamInter
   errc outcome(const certificate* own, tls::client_certificates how) {
     session both(client(as(own)), demanding(how));
     both.shake();
-    if (both.client.stream.state() == tls::stream_state::open) {
+    if (both.client.channel.state() == tls::channel_state::open) {
       auto got = both.client.read();
       if (!got) return got.error().kind();
     }
-    if (both.client.stream.state() == tls::stream_state::failed) {
-      return both.client.stream.failure().kind();
+    if (both.client.channel.state() == tls::channel_state::failed) {
+      return both.client.channel.failure().kind();
     }
     both.expect_echo();
     return errc{};
@@ -317,7 +317,7 @@ TEST_P(tls_client_certificate, a_good_one_is_seen_by_the_server) {
   session both(client(as(&own)), demanding(tls::client_certificates::required));
   ASSERT_TRUE(both.shake()) << both.client.why();
   both.expect_echo();
-  EXPECT_FALSE(both.server.stream.peer_certificate().empty());
+  EXPECT_FALSE(both.server.channel.peer_certificate().empty());
 }
 
 TEST_P(tls_client_certificate, a_missing_one_is_refused_where_it_is_required) {
@@ -447,8 +447,8 @@ TEST_F(tls_trust, another_trust_store_makes_another_profile) {
   EXPECT_NE(tls::profile::make(options).value()->id(), before->id());
 }
 
-TEST(self_check, boringssl_is_bound) {
-  const auto checked = tls::self_check();
+TEST(symbol_check, boringssl_is_bound) {
+  const auto checked = tls::symbol_check();
   EXPECT_TRUE(checked) << checked.error().message();
 }
 

@@ -18,35 +18,35 @@ class tls_resumption : public tls_test {
     return options;
   }
   // A connection that is made, used, and read to the last ticket; whether it was resumed.
-  bool visit(tls::context_base& client_side, tls::context_base& server_side,
+  bool visit(tls::ssl_config& client_side, tls::ssl_config& server_side,
              const std::string& name = "tls://peer:443") {
     session both(client_side, server_side, name);
     EXPECT_TRUE(both.shake()) << both.client.why() << " / " << both.server.why();
     if (both.open()) both.expect_echo();
-    EXPECT_EQ(both.client.stream.resumed(), both.server.stream.resumed());
-    return both.client.stream.resumed();
+    EXPECT_EQ(both.client.channel.resumed(), both.server.channel.resumed());
+    return both.client.channel.resumed();
   }
-  std::size_t tickets(const tls::context_base& of, const std::string& name = "tls://peer:443") {
-    return client_engine().sessions().count(of.profile_id(), name);
+  std::size_t tickets(const tls::ssl_config& of, const std::string& name = "tls://peer:443") {
+    return client_resources().sessions().count(of.profile_id(), name);
   }
 };
 
 TEST_F(tls_resumption, the_second_connection_is_resumed_in_both_versions) {
   for (const tls::version only : {tls::version::tls_1_2, tls::version::tls_1_3}) {
-    tls::shard_context& client_side = client(with_version(only));
-    tls::server_context& server_side = server();
+    tls::profile_on_shard& client_side = client(with_version(only));
+    tls::server_profile& server_side = server();
     EXPECT_FALSE(visit(client_side, server_side));
     for (int again = 0; again < 5; ++again) EXPECT_TRUE(visit(client_side, server_side));
   }
-  EXPECT_EQ(client_engine().counters().resumed, 10U);
+  EXPECT_EQ(client_resources().counters().resumed, 10U);
 }
 
 // Two connects, one ticket: the first has it, the other makes a full handshake.
 TEST_F(tls_resumption, T33_of_two_connects_one_has_the_only_ticket) {
   auto one_ticket = server_options();
   one_ticket.tickets = 1;
-  tls::shard_context& client_side = client();
-  tls::server_context& server_side = server(std::move(one_ticket));
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server(std::move(one_ticket));
   visit(client_side, server_side);
   ASSERT_EQ(tickets(client_side), 1U);
   session first(client_side, server_side);
@@ -56,13 +56,13 @@ TEST_F(tls_resumption, T33_of_two_connects_one_has_the_only_ticket) {
   second.client.step();
   ASSERT_TRUE(first.shake());
   ASSERT_TRUE(second.shake());
-  EXPECT_TRUE(first.client.stream.resumed());
-  EXPECT_FALSE(second.client.stream.resumed());
+  EXPECT_TRUE(first.client.channel.resumed());
+  EXPECT_FALSE(second.client.channel.resumed());
 }
 
 TEST_F(tls_resumption, a_session_of_1_2_is_used_again_and_again) {
-  tls::shard_context& client_side = client(with_version(tls::version::tls_1_2));
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& client_side = client(with_version(tls::version::tls_1_2));
+  tls::server_profile& server_side = server();
   visit(client_side, server_side);
   session first(client_side, server_side);
   session second(client_side, server_side);
@@ -70,8 +70,8 @@ TEST_F(tls_resumption, a_session_of_1_2_is_used_again_and_again) {
   second.client.step();
   ASSERT_TRUE(first.shake());
   ASSERT_TRUE(second.shake());
-  EXPECT_TRUE(first.client.stream.resumed());
-  EXPECT_TRUE(second.client.stream.resumed());
+  EXPECT_TRUE(first.client.channel.resumed());
+  EXPECT_TRUE(second.client.channel.resumed());
 }
 
 // Everything that makes a profile keeps its tickets to itself: on one address, each first
@@ -82,7 +82,7 @@ TEST_F(tls_resumption, T31_each_profile_keeps_its_tickets_to_itself) {
   options.alpn = {"h2", "http/1.1"};
   options.clients = tls::client_certificates::optional;
   options.client_trust = trust();
-  tls::server_context& server_side = server(std::move(options));
+  tls::server_profile& server_side = server(std::move(options));
   const certificate alice = root().issue({.common_name = "alice"});
   const certificate bob = root().issue({.common_name = "bob"});
 
@@ -98,16 +98,16 @@ TEST_F(tls_resumption, T31_each_profile_keeps_its_tickets_to_itself) {
   all[7].insecure = true;
   all[8].trust = tls::trust_store::from_pem(root().pem()).value();  // the same roots, reloaded
 
-  std::vector<tls::shard_context*> contexts;
+  std::vector<tls::profile_on_shard*> profiles;
   std::set<std::uint32_t> ids;
   for (const tls::profile_options& one : all) {
-    contexts.push_back(&client(one));
-    ids.insert(contexts.back()->profile_id());
+    profiles.push_back(&client(one));
+    ids.insert(profiles.back()->profile_id());
   }
   EXPECT_EQ(ids.size(), all.size());
-  for (tls::shard_context* one : contexts) EXPECT_FALSE(visit(*one, server_side));
-  for (tls::shard_context* one : contexts) EXPECT_TRUE(visit(*one, server_side));
-  EXPECT_EQ(client_engine().counters().insecure, 2U);
+  for (tls::profile_on_shard* one : profiles) EXPECT_FALSE(visit(*one, server_side));
+  for (tls::profile_on_shard* one : profiles) EXPECT_TRUE(visit(*one, server_side));
+  EXPECT_EQ(client_resources().counters().insecure, 2U);
 }
 
 // The server sees whoever is asking now, not whose ticket was lying about.
@@ -115,30 +115,30 @@ TEST_F(tls_resumption, T31_an_anonymous_client_is_not_seen_as_another) {
   auto options = server_options();
   options.clients = tls::client_certificates::optional;
   options.client_trust = trust();
-  tls::server_context& server_side = server(std::move(options));
+  tls::server_profile& server_side = server(std::move(options));
   const certificate alice = root().issue({.common_name = "alice"});
   auto as_alice = client_options();
   as_alice.certificate_chain_pem = alice.chain_pem();
   as_alice.private_key_pem = alice.key_pem;
-  tls::shard_context& alice_side = client(std::move(as_alice));
-  tls::shard_context& anonymous_side = client();
+  tls::profile_on_shard& alice_side = client(std::move(as_alice));
+  tls::profile_on_shard& anonymous_side = client();
   for (int round = 0; round < 3; ++round) {
     session known(alice_side, server_side);
     ASSERT_TRUE(known.shake());
     known.expect_echo();
-    EXPECT_FALSE(known.server.stream.peer_certificate().empty());
+    EXPECT_FALSE(known.server.channel.peer_certificate().empty());
     session unknown(anonymous_side, server_side);
     ASSERT_TRUE(unknown.shake());
     unknown.expect_echo();
-    EXPECT_TRUE(unknown.server.stream.peer_certificate().empty());
-    EXPECT_EQ(known.client.stream.resumed(), round > 0);
-    EXPECT_EQ(unknown.client.stream.resumed(), round > 0);
+    EXPECT_TRUE(unknown.server.channel.peer_certificate().empty());
+    EXPECT_EQ(known.client.channel.resumed(), round > 0);
+    EXPECT_EQ(unknown.client.channel.resumed(), round > 0);
   }
 }
 
 TEST_F(tls_resumption, T31_peers_do_not_share_tickets) {
-  tls::shard_context& client_side = client();
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server();
   // So many that some share a bucket of the cache, whatever it hashes them to.
   std::vector<std::string> names;
   for (int port = 1; port <= 20; ++port) names.push_back("tls://peer:" + std::to_string(port));
@@ -147,24 +147,24 @@ TEST_F(tls_resumption, T31_peers_do_not_share_tickets) {
 }
 
 TEST_F(tls_resumption, a_resumed_chain_is_verified_again_from_the_cache) {
-  tls::shard_context& client_side = client();
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server();
   visit(client_side, server_side);
-  EXPECT_EQ(client_engine().counters().verifications, 1U);
-  EXPECT_EQ(client_engine().counters().verifications_saved, 0U);
+  EXPECT_EQ(client_resources().counters().verifications, 1U);
+  EXPECT_EQ(client_resources().counters().verifications_saved, 0U);
   EXPECT_TRUE(visit(client_side, server_side));
-  EXPECT_EQ(client_engine().counters().verifications, 1U);
-  EXPECT_EQ(client_engine().counters().verifications_saved, 1U);
+  EXPECT_EQ(client_resources().counters().verifications, 1U);
+  EXPECT_EQ(client_resources().counters().verifications_saved, 1U);
   // What was verified is forgotten: then a resumed handshake verifies in full.
   client_side.verified().clear();
   EXPECT_TRUE(visit(client_side, server_side));
-  EXPECT_EQ(client_engine().counters().verifications, 2U);
+  EXPECT_EQ(client_resources().counters().verifications, 2U);
 }
 
 TEST_F(tls_resumption, a_certificate_that_expired_meanwhile_is_refused_when_resumed) {
   const certificate brief = root().issue({.dns = {host}, .until_s = test_epoch_s + 600});
-  tls::shard_context& client_side = client();
-  tls::server_context& server_side = server(server_options(brief));
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server(server_options(brief));
   visit(client_side, server_side);
   EXPECT_TRUE(visit(client_side, server_side));
   clock.advance_s(601);
@@ -175,38 +175,38 @@ TEST_F(tls_resumption, a_certificate_that_expired_meanwhile_is_refused_when_resu
 }
 
 TEST_F(tls_resumption, the_verdict_is_forgotten_after_its_lifetime) {
-  tls::shard_context& client_side = client();
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server();
   visit(client_side, server_side);
   clock.advance_s(limits.verified_lifetime_max_s + 1);
   visit(client_side, server_side);
-  EXPECT_EQ(client_engine().counters().verifications, 2U);
+  EXPECT_EQ(client_resources().counters().verifications, 2U);
 }
 
 TEST_F(tls_resumption, tickets_end_with_the_cap_of_their_lifetime) {
   limits.session_lifetime_max_s = 100;
-  tls::shard_context& client_side = client();
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server();
   visit(client_side, server_side);
   clock.advance_s(101);
   EXPECT_FALSE(visit(client_side, server_side));
 }
 
 TEST_F(tls_resumption, a_failed_handshake_that_offered_a_ticket_purges_the_key) {
-  tls::shard_context& client_side = client();
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server();
   visit(client_side, server_side);
   ASSERT_EQ(tickets(client_side), 2U);
   const std::string peer = "tls://peer:443";
   end broken(client_side, peer);
   broken.step();
   EXPECT_EQ(tickets(client_side), 1U);
-  EXPECT_EQ(broken.stream.end_of_input().error(), errc::truncated);
+  EXPECT_EQ(broken.channel.end_of_input().error(), errc::truncated);
   EXPECT_EQ(tickets(client_side), 0U);
 }
 
 TEST_F(tls_resumption, a_server_with_another_key_makes_a_full_handshake) {
-  tls::shard_context& client_side = client();
+  tls::profile_on_shard& client_side = client();
   visit(client_side, server());
   EXPECT_FALSE(visit(client_side, server()));
 }
@@ -214,7 +214,7 @@ TEST_F(tls_resumption, a_server_with_another_key_makes_a_full_handshake) {
 TEST_F(tls_resumption, servers_of_one_ticket_key_take_each_others_tickets) {
   auto options = server_options();
   options.ticket_key.emplace().fill(7);
-  tls::shard_context& client_side = client();
+  tls::profile_on_shard& client_side = client();
   visit(client_side, server(options));
   EXPECT_TRUE(visit(client_side, server(options)));
   // Not under other rules for clients.
@@ -226,15 +226,15 @@ TEST_F(tls_resumption, servers_of_one_ticket_key_take_each_others_tickets) {
 TEST_F(tls_resumption, resumption_can_be_switched_off_on_either_side) {
   auto options = client_options();
   options.resumption = false;
-  tls::shard_context& without = client(std::move(options));
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& without = client(std::move(options));
+  tls::server_profile& server_side = server();
   EXPECT_FALSE(visit(without, server_side));
   EXPECT_FALSE(visit(without, server_side));
   auto none = server_options();
   none.tickets = 0;
-  tls::server_context& no_tickets = server(std::move(none));
+  tls::server_profile& no_tickets = server(std::move(none));
   for (const tls::version only : {tls::version::tls_1_2, tls::version::tls_1_3}) {
-    tls::shard_context& client_side = client(with_version(only));
+    tls::profile_on_shard& client_side = client(with_version(only));
     EXPECT_FALSE(visit(client_side, no_tickets, "tls://none:443"));
     EXPECT_FALSE(visit(client_side, no_tickets, "tls://none:443"));
   }
@@ -244,14 +244,14 @@ TEST_F(tls_resumption, the_cache_keeps_the_newest_of_a_key_and_the_keys_used_las
   limits.session_keys_max = 2;
   auto many = server_options();
   many.tickets = 7;
-  tls::shard_context& client_side = client();
-  tls::server_context& server_side = server(std::move(many));
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server(std::move(many));
   visit(client_side, server_side, "tls://a:1");
   EXPECT_EQ(tickets(client_side, "tls://a:1"), tls::session_cache::sessions_per_key);
   visit(client_side, server_side, "tls://b:1");
   visit(client_side, server_side, "tls://a:1");
   visit(client_side, server_side, "tls://c:1");
-  EXPECT_EQ(client_engine().sessions().keys(), 2U);
+  EXPECT_EQ(client_resources().sessions().keys(), 2U);
   EXPECT_EQ(tickets(client_side, "tls://b:1"), 0U);
   EXPECT_GT(tickets(client_side, "tls://a:1"), 0U);
 }
@@ -260,21 +260,21 @@ TEST_F(tls_resumption, a_profile_that_nobody_holds_takes_its_tickets_along) {
   auto options = client_options();
   options.alpn = {"rotated"};
   auto rotated = tls::profile::make(options).value();
-  tls::shard_context* context = client_engine().context_for(rotated).value();
-  visit(*context, server());
-  EXPECT_EQ(client_engine().sessions().keys(), 1U);
+  tls::profile_on_shard* here = client_resources().config_for(rotated).value();
+  visit(*here, server());
+  EXPECT_EQ(client_resources().sessions().keys(), 1U);
   // Another shard has it as well, and no more use for it either.
-  tls::engine other_shard(limits, clock);
-  ASSERT_TRUE(other_shard.context_for(rotated));
-  client_engine().forget_unused();
-  EXPECT_EQ(client_engine().contexts(), 1U);
+  tls::shard_resources other_shard(limits, clock);
+  ASSERT_TRUE(other_shard.config_for(rotated));
+  client_resources().forget_unused();
+  EXPECT_EQ(client_resources().profiles(), 1U);
   const std::uint32_t old_id = rotated->id();
   rotated.reset();
-  client_engine().forget_unused();
-  EXPECT_EQ(client_engine().sessions().keys(), 0U);
-  EXPECT_EQ(client_engine().contexts(), 0U);
+  client_resources().forget_unused();
+  EXPECT_EQ(client_resources().sessions().keys(), 0U);
+  EXPECT_EQ(client_resources().profiles(), 0U);
   other_shard.forget_unused();
-  EXPECT_EQ(other_shard.contexts(), 0U);
+  EXPECT_EQ(other_shard.profiles(), 0U);
   EXPECT_NE(tls::profile::make(options).value()->id(), old_id);
 }
 

@@ -1,6 +1,6 @@
 // A client's and a server's stream joined by memory: byte exact, on one thread, in set time.
 //
-//   session both(fixture.client_context(profile), *fixture.server());
+//   session both(fixture.client_profile(profile), *fixture.server());
 //   ASSERT_TRUE(both.shake());
 //   both.client.write("hello");        // into both.server.inbox
 //   EXPECT_EQ(both.server.read(), "hello");
@@ -18,10 +18,10 @@
 #include <utility>
 #include <vector>
 
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/shard_context.h>
-#include <conpool/tls/server_context.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/channel.h>
+#include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/detail/shard_resources.h>
+#include <conpool/tls/server_profile.h>
 #include <tests/tls/certificates.h>
 
 namespace conpool::test {
@@ -42,15 +42,15 @@ inline void append(bytes& to, std::span<const std::byte> from) {
 // One end: a stream, what it has been sent and has not taken, and what it says.
 class end {
  public:
-  end(tls::context_base& context, const std::string& peer)
-      : stream(context, peer), memory_(tls::slab_size) {}
+  end(tls::ssl_config& config, const std::string& peer)
+      : channel(config, peer), memory_(tls::record_buffer_size) {}
 
   // One call of handshake() with what is there; its output goes to `outbox`.
   tls::handshake_step step() { return step(memory_.size()); }
-  tls::handshake_step step(std::size_t slab_bytes) {
-    tls::slab out{std::span(memory_).first(slab_bytes)};
+  tls::handshake_step step(std::size_t buffer_bytes) {
+    tls::record_buffer out{std::span(memory_).first(buffer_bytes)};
     std::span<const std::byte> input(inbox);
-    const tls::handshake_step done = stream.handshake(input, out);
+    const tls::handshake_step done = channel.handshake(input, out);
     inbox.erase(inbox.begin(), inbox.end() - static_cast<std::ptrdiff_t>(input.size()));
     append(outbox, out.filled());
     return done;
@@ -59,7 +59,7 @@ class end {
   result<std::string> read(std::size_t most = 64 * 1024) {
     bytes into(most);
     std::span<const std::byte> input(inbox);
-    auto count = stream.read(input, into);
+    auto count = channel.read(input, into);
     inbox.erase(inbox.begin(), inbox.end() - static_cast<std::ptrdiff_t>(input.size()));
     if (!count) return fail(std::move(count).error());
     return text_of(std::span(into).first(*count));
@@ -67,8 +67,8 @@ class end {
   result<void> write(std::string_view text) {
     std::span<const std::byte> left = std::as_bytes(std::span(text));
     while (!left.empty()) {
-      tls::slab out(memory_);
-      auto taken = stream.write(left, out);
+      tls::record_buffer out(memory_);
+      auto taken = channel.write(left, out);
       append(outbox, out.filled());
       if (!taken) return fail(std::move(taken).error());
       left = left.subspan(*taken);
@@ -76,25 +76,26 @@ class end {
     return {};
   }
   void close() {
-    tls::slab out(memory_);
-    stream.close(out);
+    tls::record_buffer out(memory_);
+    channel.close(out);
     append(outbox, out.filled());
   }
   void flush() {
-    tls::slab out(memory_);
-    stream.flush(out);
+    tls::record_buffer out(memory_);
+    channel.flush(out);
     append(outbox, out.filled());
   }
-  tls::idle_verdict idle() {
-    const tls::idle_verdict verdict = stream.idle(inbox);
+  tls::idle_outcome idle() {
+    const tls::idle_outcome verdict = channel.idle(inbox);
     inbox.clear();
     return verdict;
   }
   std::string why() const {
-    return stream.state() == tls::stream_state::failed ? stream.failure().message() : "no failure";
+    return channel.state() == tls::channel_state::failed ? channel.failure().message()
+                                                         : "no failure";
   }
 
-  tls::stream stream;
+  tls::channel channel;
   bytes inbox;
   bytes outbox;
 
@@ -104,7 +105,7 @@ class end {
 
 class session {
  public:
-  session(tls::context_base& client_side, tls::context_base& server_side,
+  session(tls::ssl_config& client_side, tls::ssl_config& server_side,
           std::string name = "tls://peer:443")
       : name_(std::move(name)), client(client_side, name_), server(server_side, client_name_) {}
 
@@ -118,16 +119,16 @@ class session {
   // To the end of the handshake, or until neither can go on. True if both are open.
   bool shake() {
     for (int round = 0; round < 32; ++round) {
-      if (client.stream.state() == tls::stream_state::handshaking) client.step();
+      if (client.channel.state() == tls::channel_state::handshaking) client.step();
       deliver();
-      if (server.stream.state() == tls::stream_state::handshaking) server.step();
+      if (server.channel.state() == tls::channel_state::handshaking) server.step();
       deliver();
     }
     return open();
   }
   bool open() const {
-    return client.stream.state() == tls::stream_state::open &&
-           server.stream.state() == tls::stream_state::open;
+    return client.channel.state() == tls::channel_state::open &&
+           server.channel.state() == tls::channel_state::open;
   }
   // Whether each hears the other.
   void expect_echo() {
@@ -179,42 +180,44 @@ class tls_test : public ::testing::Test {
     return options;
   }
   // Keeps the profile alive as long as the test.
-  tls::shard_context& client(tls::profile_options options) {
+  tls::profile_on_shard& client(tls::profile_options options) {
     profiles_.push_back(tls::profile::make(std::move(options)).value());
-    return *client_engine().context_for(profiles_.back()).value();
+    return *client_resources().config_for(profiles_.back()).value();
   }
-  tls::shard_context& client() { return client(client_options()); }
-  tls::server_context& server(tls::server_options options) {
-    servers_.push_back(tls::server_context::make(server_engine(), std::move(options)).value());
+  tls::profile_on_shard& client() { return client(client_options()); }
+  tls::server_profile& server(tls::server_options options) {
+    servers_.push_back(tls::server_profile::make(server_resources(), std::move(options)).value());
     return *servers_.back();
   }
-  tls::server_context& server() { return server(server_options()); }
+  tls::server_profile& server() { return server(server_options()); }
 
-  tls::engine& client_engine() {
-    if (!client_engine_) client_engine_ = std::make_unique<tls::engine>(limits, clock);
-    return *client_engine_;
+  tls::shard_resources& client_resources() {
+    if (!client_resources_)
+      client_resources_ = std::make_unique<tls::shard_resources>(limits, clock);
+    return *client_resources_;
   }
-  tls::engine& server_engine() {
-    if (!server_engine_) server_engine_ = std::make_unique<tls::engine>(limits, clock);
-    return *server_engine_;
+  tls::shard_resources& server_resources() {
+    if (!server_resources_)
+      server_resources_ = std::make_unique<tls::shard_resources>(limits, clock);
+    return *server_resources_;
   }
   // The error of a client's handshake that must fail.
-  error refused(tls::context_base& client_side, tls::context_base& server_side) {
+  error refused(tls::ssl_config& client_side, tls::ssl_config& server_side) {
     session both(client_side, server_side);
     EXPECT_FALSE(both.shake());
-    EXPECT_EQ(both.client.stream.state(), tls::stream_state::failed);
-    if (both.client.stream.state() != tls::stream_state::failed) return error(errc{});
-    return both.client.stream.failure();
+    EXPECT_EQ(both.client.channel.state(), tls::channel_state::failed);
+    if (both.client.channel.state() != tls::channel_state::failed) return error(errc{});
+    return both.client.channel.failure();
   }
 
-  tls::engine_limits limits;  // to be changed before the first context is made
+  tls::shard_limits limits;  // to be changed before the first context is made
   tls::manual_wall_clock clock{test_epoch_s};
 
  private:
   std::vector<tls::profile_ptr> profiles_;
-  std::unique_ptr<tls::engine> client_engine_;
-  std::unique_ptr<tls::engine> server_engine_;
-  std::vector<std::unique_ptr<tls::server_context>> servers_;
+  std::unique_ptr<tls::shard_resources> client_resources_;
+  std::unique_ptr<tls::shard_resources> server_resources_;
+  std::vector<std::unique_ptr<tls::server_profile>> servers_;
 };
 
 }  // namespace conpool::test

@@ -15,12 +15,12 @@ class tls_verification : public tls_test {
   errc verdict(tls::profile_options options, const certificate& own) {
     session both(client(std::move(options)), server(server_options(own)));
     if (both.shake()) return errc{};
-    EXPECT_EQ(both.client.stream.state(), tls::stream_state::failed);
+    EXPECT_EQ(both.client.channel.state(), tls::channel_state::failed);
     // The server was told by an alert, not left to guess.
-    EXPECT_EQ(
-        both.server.stream.state() == tls::stream_state::failed || !both.server.read().has_value(),
-        true);
-    return both.client.stream.failure().kind();
+    EXPECT_EQ(both.server.channel.state() == tls::channel_state::failed ||
+                  !both.server.read().has_value(),
+              true);
+    return both.client.channel.failure().kind();
   }
   errc verdict(const certificate_request& request) {
     return verdict(client_options(), root().issue(request));
@@ -76,7 +76,7 @@ TEST_F(tls_verification, an_address_is_never_sent_as_a_server_name) {
   session both(client(std::move(options)),
                server(server_options(root().issue({.ip = {"127.0.0.1"}}))));
   ASSERT_TRUE(both.shake());
-  EXPECT_EQ(both.server.stream.requested_name(), "");
+  EXPECT_EQ(both.server.channel.requested_name(), "");
 }
 
 TEST_F(tls_verification, times_are_those_of_the_engines_clock) {
@@ -182,8 +182,8 @@ TEST_F(tls_verification, a_verdict_by_a_revocation_list_ends_with_the_list) {
   options.trust =
       tls::trust_store::from_pem(root().pem(), {.crls_pem = root().revoke({}, test_epoch_s + 60)})
           .value();
-  tls::shard_context& client_side = client(std::move(options));
-  tls::server_context& server_side = server();
+  tls::profile_on_shard& client_side = client(std::move(options));
+  tls::server_profile& server_side = server();
   session first(client_side, server_side);
   ASSERT_TRUE(first.shake());
   EXPECT_EQ(client_side.verified().size(), 1U);
@@ -213,8 +213,8 @@ TEST_F(tls_verification, insecure_accepts_anybody_and_is_counted) {
   tls::profile_options options;
   options.insecure = true;
   EXPECT_EQ(verdict(options, authority::self_signed({.dns = {"any"}})), good);
-  EXPECT_EQ(client_engine().counters().insecure, 1U);
-  EXPECT_EQ(client_engine().counters().verifications, 0U);
+  EXPECT_EQ(client_resources().counters().insecure, 1U);
+  EXPECT_EQ(client_resources().counters().verifications, 0U);
 }
 
 TEST_F(tls_verification, a_chain_that_is_too_deep_is_refused) {

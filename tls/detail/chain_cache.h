@@ -8,7 +8,7 @@
 // An entry ends with the first certificate of the chain, the revocation lists or its own lifetime.
 // When it is full, the entry used longest ago makes place.
 //
-// Owned by a shard_context, used on its shard's thread only.
+// Owned by a profile_on_shard, used on its shard's thread only.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@
 #include <span>
 #include <vector>
 
-#include <conpool/tls/detail/handles.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
 
 namespace conpool::tls {
 
@@ -33,7 +33,7 @@ class chain_cache {
 
  private:
   struct entry {
-    std::vector<handle<crypto_buffer_st>> chain;
+    std::vector<boringssl_ptr<crypto_buffer_st>> chain;
     std::int64_t ends_s;
     std::uint64_t used;
   };

@@ -10,7 +10,7 @@
 #include <string>
 
 #include <conpool/runtime/error.h>
-#include <conpool/tls/detail/handles.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
 #include <conpool/tls/detail/peer_name.h>
 #include <conpool/tls/profile.h>
 

@@ -20,23 +20,23 @@ std::size_t connection_codec::decode(const_bytes& input, std::span<std::byte> in
   }
   if (count == into.size() || failure() != nullptr) return count;
   welcome_bytes_ = 0;
-  const auto more = session_.read(input, into.subspan(count));
+  const auto more = channel_.read(input, into.subspan(count));
   return more ? count + *more : count;
 }
 
 void connection_codec::end_of_input() noexcept {
   // It keeps its failure.
-  [[maybe_unused]] const result<void> ended = session_.end_of_input();
+  [[maybe_unused]] const result<void> ended = channel_.end_of_input();
 }
 
 std::size_t connection_codec::encode(const_bytes plain) noexcept {
   CONPOOL_ASSERT(filled_ == sent_, "a record was encoded over another one");
   if (failure() != nullptr) return 0;
   const bool fits = plain.size() <= small_record_max;
-  memory_ = home_->memory().take(fits ? record_memory::small_bytes : slab_size);
+  memory_ = home_->memory().take(fits ? record_memory::small_bytes : record_buffer_size);
   if (!memory_) return 0;
-  slab out(memory_.bytes());
-  const auto taken = session_.write(plain, out);
+  record_buffer out(memory_.bytes());
+  const auto taken = channel_.write(plain, out);
   if (!taken) return 0;  // what waited inside goes with the farewell
   welcome_bytes_ = 0;
   filled_ = static_cast<std::uint32_t>(out.size());
@@ -57,20 +57,20 @@ codec::const_bytes connection_codec::farewell() noexcept {
   if (filled_ != sent_) return {};
   if (!memory_) memory_ = home_->memory().take(record_memory::small_bytes);
   if (!memory_) return {};
-  slab out(memory_.bytes());
-  session_.close(out);
+  record_buffer out(memory_.bytes());
+  channel_.close(out);
   return out.filled();
 }
 
 conpool::idle_verdict connection_codec::idle(const_bytes& input, bool welcome) noexcept {
   if (!welcome) {
-    const idle_verdict verdict = session_.idle(std::exchange(input, {}));
-    if (verdict == idle_verdict::keep) return conpool::idle_verdict::keep;
-    return verdict == idle_verdict::closed ? conpool::idle_verdict::closed
+    const idle_outcome verdict = channel_.idle(std::exchange(input, {}));
+    if (verdict == idle_outcome::keep) return conpool::idle_verdict::keep;
+    return verdict == idle_outcome::closed ? conpool::idle_verdict::closed
                                            : conpool::idle_verdict::refused;
   }
   welcome_bytes_ += static_cast<std::uint32_t>(input.size());
-  const auto count = session_.read(input, std::span(&first_, 1));
+  const auto count = channel_.read(input, std::span(&first_, 1));
   has_first_ = count && *count > 0;
   if (has_first_) {
     welcome_bytes_ = 0;
@@ -78,7 +78,7 @@ conpool::idle_verdict connection_codec::idle(const_bytes& input, bool welcome) n
   }
   if (failure() != nullptr) return conpool::idle_verdict::refused;
   if (ended()) return conpool::idle_verdict::closed;
-  const bool too_much = welcome_bytes_ > home_->engine().limits().idle_bytes_max;
+  const bool too_much = welcome_bytes_ > home_->resources().limits().idle_bytes_max;
   return too_much ? conpool::idle_verdict::refused : conpool::idle_verdict::keep;
 }
 

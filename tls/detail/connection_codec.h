@@ -1,4 +1,4 @@
-// TLS as a socket's codec: drives a tls::stream for a conpool::stream. Internal to tls/; made by
+// TLS as a socket's codec: drives a tls::channel for a conpool::stream. Internal to tls/; made by
 // secure.h's functions, which hand it to the socket when the handshake is done.
 //
 // While it is idle it holds no memory but the library's and its own: what records are written into
@@ -12,33 +12,33 @@
 #include <utility>
 
 #include <conpool/runtime/detail/codec.h>
-#include <conpool/tls/detail/service.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/channel.h>
+#include <conpool/tls/detail/shard_tls.h>
 
 namespace conpool::tls {
 
 class connection_codec final : public codec {
  public:
   // `owner` is what the context lives by: a profile, or a server's context. `peer` as
-  // tls::stream's.
-  connection_codec(service& home, context_base& context, std::shared_ptr<const void> owner,
+  // tls::channel's.
+  connection_codec(shard_tls& home, ssl_config& context, std::shared_ptr<const void> owner,
                    const std::string& peer)
-      : home_(&home), owner_(std::move(owner)), session_(context, peer) {}
+      : home_(&home), owner_(std::move(owner)), channel_(context, peer) {}
   ~connection_codec() override { home_->memory().give_back(std::move(memory_)); }
 
-  tls::stream& session() noexcept { return session_; }
-  const tls::stream& session() const noexcept { return session_; }
+  tls::channel& channel() noexcept { return channel_; }
+  const tls::channel& channel() const noexcept { return channel_; }
 
   std::size_t decode(const_bytes& input, std::span<std::byte> into) noexcept override;
-  bool has_plain() const noexcept override { return has_first_ || session_.has_plain(); }
-  bool at_rest() const noexcept override { return session_.between_records(); }
+  bool has_plain() const noexcept override { return has_first_ || channel_.has_plain(); }
+  bool at_rest() const noexcept override { return channel_.between_records(); }
   bool ended() const noexcept override {
-    return session_.state() == stream_state::peer_closed ||
-           session_.state() == stream_state::closed;
+    return channel_.state() == channel_state::peer_closed ||
+           channel_.state() == channel_state::closed;
   }
   void end_of_input() noexcept override;
   const error* failure() const noexcept override {
-    return session_.state() == stream_state::failed ? &session_.failure() : nullptr;
+    return channel_.state() == channel_state::failed ? &channel_.failure() : nullptr;
   }
   std::size_t encode(const_bytes plain) noexcept override;
   const_bytes wire() const noexcept override {
@@ -47,12 +47,12 @@ class connection_codec final : public codec {
   void wire_sent(std::size_t count) noexcept override;
   const_bytes farewell() noexcept override;
   conpool::idle_verdict idle(const_bytes& input, bool welcome) noexcept override;
-  bool retire_due() const noexcept override { return session_.retire_due(); }
+  bool retire_due() const noexcept override { return channel_.retire_due(); }
 
  private:
-  service* home_;
+  shard_tls* home_;
   std::shared_ptr<const void> owner_;  // outlives the session
-  tls::stream session_;
+  tls::channel channel_;
   record_memory::block memory_;
   std::uint32_t filled_ = 0;
   std::uint32_t sent_ = 0;

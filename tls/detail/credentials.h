@@ -8,13 +8,13 @@
 #include <vector>
 
 #include <conpool/runtime/error.h>
-#include <conpool/tls/detail/handles.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
 
 namespace conpool::tls {
 
 struct credentials {
-  std::vector<handle<crypto_buffer_st>> chain;
-  handle<evp_pkey_st> key;
+  std::vector<boringssl_ptr<crypto_buffer_st>> chain;
+  boringssl_ptr<evp_pkey_st> key;
 };
 
 // Errors: invalid_config: one that cannot be parsed, or a key that is not the first certificate's.

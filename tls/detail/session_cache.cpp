@@ -23,7 +23,7 @@ void session_cache::forget(map::iterator which) noexcept {
 }
 
 void session_cache::put(std::uint32_t profile, std::string_view peer,
-                        handle<ssl_session_st> session, std::int64_t now_s) {
+                        boringssl_ptr<ssl_session_st> session, std::int64_t now_s) {
   const std::int64_t lifetime_s =
       std::min<std::int64_t>(SSL_SESSION_get_timeout(session.get()), lifetime_max_s_);
   if (lifetime_s <= 0) return;
@@ -39,12 +39,12 @@ void session_cache::put(std::uint32_t profile, std::string_view peer,
   ring.front() = {std::move(session), now_s + lifetime_s};
 }
 
-handle<ssl_session_st> session_cache::take(std::uint32_t profile, std::string_view peer,
-                                           std::int64_t now_s) {
+boringssl_ptr<ssl_session_st> session_cache::take(std::uint32_t profile, std::string_view peer,
+                                                  std::int64_t now_s) {
   const auto found = entries_.find(key_view{profile, peer});
   if (found == entries_.end()) return nullptr;
   auto& ring = found->second->newest_first;
-  handle<ssl_session_st> taken;
+  boringssl_ptr<ssl_session_st> taken;
   for (kept& one : ring) {
     if (one.session && one.ends_s <= now_s) one.session.reset();
     if (!one.session || taken) continue;

@@ -20,7 +20,7 @@
 #include <unordered_map>
 
 #include <conpool/runtime/detail/intrusive_list.h>
-#include <conpool/tls/detail/handles.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
 
 namespace conpool::tls {
 
@@ -32,10 +32,11 @@ class session_cache {
   ~session_cache();
 
   // Keeps a session; the oldest of its key, or the key used longest ago, makes place.
-  void put(std::uint32_t profile, std::string_view peer, handle<ssl_session_st> session,
+  void put(std::uint32_t profile, std::string_view peer, boringssl_ptr<ssl_session_st> session,
            std::int64_t now_s);
   // The newest that has not ended; null if there is none.
-  handle<ssl_session_st> take(std::uint32_t profile, std::string_view peer, std::int64_t now_s);
+  boringssl_ptr<ssl_session_st> take(std::uint32_t profile, std::string_view peer,
+                                     std::int64_t now_s);
   // Forgets those of a key, after a handshake that offered one of them failed.
   void purge(std::uint32_t profile, std::string_view peer) noexcept;
   // Forgets all of a profile.
@@ -69,7 +70,7 @@ class session_cache {
     }
   };
   struct kept {
-    handle<ssl_session_st> session;
+    boringssl_ptr<ssl_session_st> session;
     std::int64_t ends_s = 0;
   };
   struct entry : list_hook<> {

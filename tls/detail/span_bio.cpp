@@ -9,15 +9,15 @@ namespace conpool::tls {
 namespace {
 
 // The library asks for the time without saying for whom.
-thread_local constinit engine* served = nullptr;
+thread_local constinit shard_resources* served = nullptr;
 
 }  // namespace
 
 struct span_bio {
-  using window = engine::io_window;
+  using window = shard_resources::io_window;
 
   // Not by BIO_get_data(): a call into another library for every read and write.
-  static window& current_window() noexcept { return served->window_; }
+  static window& current_window() noexcept { return served->window(); }
 
   static int read(BIO*, char* into, int size) {
     CONPOOL_ASSERT(served != nullptr, "the library reads outside of an io_scope");
@@ -25,7 +25,7 @@ struct span_bio {
     const std::size_t count = std::min(here.input.size(), static_cast<std::size_t>(size));
     if (count == 0) return -1;
     std::memcpy(into, here.input.data(), count);
-    here.current->count_frames(here.input.first(count));
+    here.current->position_.advance(here.input.first(count));
     here.input = here.input.subspan(count);
     return static_cast<int>(count);
   }
@@ -34,8 +34,9 @@ struct span_bio {
     CONPOOL_ASSERT(served != nullptr, "the library writes outside of an io_scope");
     window& here = current_window();
     const std::span<const char> bytes(from, static_cast<std::size_t>(size));
-    const std::size_t count = here.output != nullptr ? here.output->append(std::as_bytes(bytes))
-                                                     : here.current->keep(std::as_bytes(bytes));
+    const std::size_t count = here.output != nullptr
+                                  ? here.output->append(std::as_bytes(bytes))
+                                  : here.current->held_.keep(std::as_bytes(bytes));
     return count == 0 ? -1 : static_cast<int>(count);
   }
 
@@ -55,9 +56,9 @@ struct span_bio {
   }
 };
 
-handle<bio_st> make_span_bio() {
+boringssl_ptr<bio_st> make_span_bio() {
   const BIO_METHOD* method = span_bio::method();
-  handle<bio_st> made(method == nullptr ? nullptr : BIO_new(method));
+  boringssl_ptr<bio_st> made(method == nullptr ? nullptr : BIO_new(method));
   if (made) {
     // For good: its only failure is that there is nothing to read, or no room to write. The
     // library looks at the one that it has just failed in.
@@ -67,20 +68,21 @@ handle<bio_st> make_span_bio() {
   return made;
 }
 
-io_scope::io_scope(stream& of, std::span<const std::byte> input, slab* output) noexcept
-    : home_(&of.context().home()) {
-  CONPOOL_ASSERT(home_->window_.current == nullptr, "a stream is served inside of another's call");
-  home_->window_ = {input, output, &of};
+io_scope::io_scope(channel& of, std::span<const std::byte> input, record_buffer* output) noexcept
+    : home_(&of.config().home()) {
+  CONPOOL_ASSERT(home_->window().current == nullptr,
+                 "a channel is served inside of another's call");
+  home_->window() = {input, output, &of};
   served = home_;
 }
 
 io_scope::~io_scope() {
-  CONPOOL_ASSERT(home_->window_.current != nullptr, "an io_scope ended twice");
-  home_->window_ = {};
+  CONPOOL_ASSERT(home_->window().current != nullptr, "an io_scope ended twice");
+  home_->window() = {};
   served = nullptr;
 }
 
-engine* io_scope::serving() noexcept {
+shard_resources* io_scope::serving() noexcept {
   return served;
 }
 

@@ -11,29 +11,29 @@
 #include <cstddef>
 #include <span>
 
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/handles.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/boringssl_pointers.h>
+#include <conpool/tls/detail/channel.h>
+#include <conpool/tls/detail/shard_resources.h>
 
 namespace conpool::tls {
 
-handle<bio_st> make_span_bio();
+boringssl_ptr<bio_st> make_span_bio();
 
 class io_scope {
  public:
-  io_scope(stream& of, std::span<const std::byte> input, slab* output) noexcept;
+  io_scope(channel& of, std::span<const std::byte> input, record_buffer* output) noexcept;
   io_scope(const io_scope&) = delete;
   io_scope& operator=(const io_scope&) = delete;
   ~io_scope();
 
   // What has not been taken yet.
-  std::span<const std::byte> left() const noexcept { return home_->window_.input; }
+  std::span<const std::byte> left() const noexcept { return home_->window().input; }
 
   // The engine whose stream is being served on this thread, null outside of a scope.
-  static engine* serving() noexcept;
+  static shard_resources* serving() noexcept;
 
  private:
-  engine* home_;
+  shard_resources* home_;
 };
 
 }  // namespace conpool::tls

@@ -31,7 +31,7 @@ class turn_budget : private ready_node {
   ~turn_budget() { CONPOOL_ASSERT(line_.empty(), "a budget died with somebody in line"); }
 
   class awaiter;
-  class place;
+  class entry;
   // Waits for a place; who got one makes its step without suspending before. Errors:
   // deadline_exceeded, cancelled and the like.
   awaiter enter(time_point deadline) noexcept;
@@ -57,16 +57,16 @@ class turn_budget : private ready_node {
 };
 
 // In it a step is made. Others get theirs when it goes, by an exception, too.
-class turn_budget::place {
+class turn_budget::entry {
  public:
-  place(place&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
-  ~place() {
+  entry(entry&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+  ~entry() {
     if (of_ != nullptr) of_->leave();
   }
 
  private:
   friend class awaiter;
-  explicit place(turn_budget& of) noexcept : of_(&of) {}
+  explicit entry(turn_budget& of) noexcept : of_(&of) {}
 
   turn_budget* of_;
 };
@@ -83,10 +83,10 @@ class turn_budget::awaiter : public wait_point, public list_hook<turn_budget> {
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     return join(handle, context_of(handle));
   }
-  result<place> await_resume() {
+  result<entry> await_resume() {
     if (interrupted()) return fail(error(interrupted_by(), phase::handshake));
     of_->entered_ = of_->home_->read_clock();
-    return place(*of_);
+    return entry(*of_);
   }
 
  private:

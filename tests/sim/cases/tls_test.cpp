@@ -12,7 +12,7 @@
 
 #include <conpool/pool/pool.h>
 #include <conpool/runtime/detail/random.h>
-#include <conpool/tls/detail/service.h>
+#include <conpool/tls/detail/shard_tls.h>
 
 #include <tests/sim/kernel/tls_wire.h>
 #include <tests/sim/sim_fixture.h>
@@ -38,7 +38,7 @@ class secured_world {
  public:
   secured_world(std::uint64_t seed, server_plan plan, const fault_plan& faults = {}) : here_(seed) {
     here_.net().faults() = faults;
-    tls::service::make(here_.home(), tls::engine_limits(), time_of_day_);
+    tls::shard_tls::make(here_.home(), tls::shard_limits(), time_of_day_);
     plan.make_wire = side_.maker();
     to_ = {side_.at(here_.net().add_server("10.0.0.1", 443, plan)),
            side_.at(here_.net().add_server("10.0.0.2", 443, plan))};

@@ -13,8 +13,8 @@
 #include <memory>
 
 #include <conpool/pool/endpoint.h>
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/server_context.h>
+#include <conpool/tls/detail/shard_resources.h>
+#include <conpool/tls/server_profile.h>
 
 #include <tests/sim/kernel/server.h>
 #include <tests/sim/kernel/wire.h>
@@ -32,8 +32,8 @@ class tls_side {
 
  private:
   tls::manual_wall_clock time_of_day_{test::test_epoch_s};
-  tls::engine engine_;
-  std::unique_ptr<tls::server_context> context_;
+  tls::shard_resources resources_;
+  std::unique_ptr<tls::server_profile> profile_;
 };
 
 }  // namespace conpool::sim

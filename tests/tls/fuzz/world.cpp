@@ -16,21 +16,21 @@ namespace {
 
 void must(bool good, const char* what, const session_kind& kind) {
   if (good) return;
-  std::fprintf(stderr, "stream-fuzz: kind %u: %s\n", kind.byte(), what);
+  std::fprintf(stderr, "channel-fuzz: kind %u: %s\n", kind.byte(), what);
   std::abort();
 }
 
 }  // namespace
 
-rigged_session::rigged_session(tls::context_base& client_side, tls::context_base& server_side,
+rigged_session::rigged_session(tls::ssl_config& client_side, tls::ssl_config& server_side,
                                const session_kind& kind)
     : attack_server_(kind.attacks_server),
       client_(std::make_unique<end>(client_side, server_name_)),
       server_(std::make_unique<end>(server_side, client_name_)) {
   if (!kind.tls_1_2 || !kind.has_rsa_keys()) return;
   const std::uint16_t plain_rsa = SSL_SIGN_RSA_PKCS1_SHA256;
-  must(SSL_set_signing_algorithm_prefs(client_->stream.native(), &plain_rsa, 1) == 1 &&
-           SSL_set_signing_algorithm_prefs(server_->stream.native(), &plain_rsa, 1) == 1,
+  must(SSL_set_signing_algorithm_prefs(client_->channel.native(), &plain_rsa, 1) == 1 &&
+           SSL_set_signing_algorithm_prefs(server_->channel.native(), &plain_rsa, 1) == 1,
        "signatures", kind);
 }
 
@@ -70,18 +70,18 @@ void world::make_pair(const session_kind& kind) {
   }
   pair& made = pairs_[kind.byte()];
   made.profile = tls::profile::make(std::move(asked)).value();
-  made.client = engine_.context_for(made.profile).value();
-  made.server = tls::server_context::make(engine_, std::move(served)).value();
+  made.client = resources_.config_for(made.profile).value();
+  made.server = tls::server_profile::make(resources_, std::move(served)).value();
 }
 
 std::unique_ptr<rigged_session> world::open(const session_kind& kind) {
   pair& of = pairs_[kind.byte()];
   const std::string peer = "tls://server:443";
-  engine_.sessions().purge(of.profile->id(), peer);
+  resources_.sessions().purge(of.profile->id(), peer);
   if (of.session) {
     SSL_SESSION_up_ref(of.session.get());
-    engine_.sessions().put(of.profile->id(), peer, tls::handle<ssl_session_st>(of.session.get()),
-                           clock_.now_s());
+    resources_.sessions().put(of.profile->id(), peer,
+                              tls::boringssl_ptr<ssl_session_st>(of.session.get()), clock_.now_s());
   }
   return std::make_unique<rigged_session>(*of.client, *of.server, kind);
 }
@@ -106,17 +106,17 @@ void world::record(const session_kind& kind) {
       for (end* one : {&target, &honest}) {
         const rigged_random::scope drawn(both->of(*one));
         exchange(*both, [&] {
-          if (one->stream.state() == tls::stream_state::handshaking) one->step();
+          if (one->channel.state() == tls::channel_state::handshaking) one->step();
         });
       }
     }
-    must(target.stream.state() == tls::stream_state::open, target.why().c_str(), kind);
-    must(honest.stream.state() == tls::stream_state::open, honest.why().c_str(), kind);
-    must(target.stream.resumed() == (pairs_[kind.byte()].session != nullptr), "resumed", kind);
+    must(target.channel.state() == tls::channel_state::open, target.why().c_str(), kind);
+    must(honest.channel.state() == tls::channel_state::open, honest.why().c_str(), kind);
+    must(target.channel.resumed() == (pairs_[kind.byte()].session != nullptr), "resumed", kind);
     const rigged_random::scope drawn(both->of(honest));
     for (const std::size_t size : {1U, 500U, 30U}) {
       exchange(*both, [&] { must(honest.write(sent.next(size)).has_value(), "write", kind); });
-      if (!kind.tls_1_2 && size == 500) SSL_key_update(honest.stream.native(), 0);
+      if (!kind.tls_1_2 && size == 500) SSL_key_update(honest.channel.native(), 0);
     }
     static_cast<void>(honest.read());  // the server's tickets
     exchange(*both, [&] { honest.close(); });
@@ -125,7 +125,7 @@ void world::record(const session_kind& kind) {
   run();
   if (kind.resumed) {
     pair& of = pairs_[kind.byte()];
-    of.session = engine_.sessions().take(of.profile->id(), "tls://server:443", clock_.now_s());
+    of.session = resources_.sessions().take(of.profile->id(), "tls://server:443", clock_.now_s());
     must(of.session != nullptr, "no ticket", kind);
     run();
   }

@@ -69,7 +69,7 @@ class pattern {
 // A session whose ends draw from sequences of their own.
 class rigged_session {
  public:
-  rigged_session(tls::context_base& client_side, tls::context_base& server_side,
+  rigged_session(tls::ssl_config& client_side, tls::ssl_config& server_side,
                  const session_kind& kind);
 
   // The stream that is attacked, and the one that behaves.
@@ -108,9 +108,9 @@ class world {
  private:
   struct pair {
     tls::profile_ptr profile;
-    tls::shard_context* client = nullptr;
-    std::unique_ptr<tls::server_context> server;
-    tls::handle<ssl_session_st> session{};
+    tls::profile_on_shard* client = nullptr;
+    std::unique_ptr<tls::server_profile> server;
+    tls::boringssl_ptr<ssl_session_st> session{};
   };
 
   world();
@@ -122,7 +122,7 @@ class world {
   certificate ec_ = root_.issue({.dns = {"a.example"}});
   certificate rsa_ = root_.issue({.dns = {"a.example"}, .key = key_kind::rsa_2048});
   tls::trust_ptr trust_ = root_.trust();
-  tls::engine engine_{tls::engine_limits(), clock_};
+  tls::shard_resources resources_{tls::shard_limits(), clock_};
   std::array<pair, session_kinds> pairs_;
   std::map<std::uint8_t, bytes> recordings_;
   std::map<std::uint8_t, std::size_t> texts_;

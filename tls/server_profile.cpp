@@ -3,12 +3,13 @@
 #include <utility>
 
 #include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/boringssl_settings.h>
 #include <conpool/tls/detail/chain_verifier.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/credentials.h>
-#include <conpool/tls/detail/library_settings.h>
 #include <conpool/tls/detail/peer_chain.h>
-#include <conpool/tls/server_context.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/shard_resources.h>
+#include <conpool/tls/server_profile.h>
 
 namespace conpool::tls {
 namespace {
@@ -37,18 +38,19 @@ int choose_protocol(const std::vector<std::string>& own, bool required, const st
 
 }  // namespace
 
-server_context::server_context(engine& home, server_options options)
-    : context_base(home, true), options_(std::move(options)) {
+server_profile::server_profile(shard_resources& home, server_options options)
+    : ssl_config(home, true), options_(std::move(options)) {
   require_alpn_ = options_.require_alpn;
-  ++home_->servers_;
+  home_->server_began();
 }
 
-server_context::~server_context() {
-  --home_->servers_;
+server_profile::~server_profile() {
+  home_->server_ended();
 }
 
-result<std::unique_ptr<server_context>> server_context::make(engine& home, server_options options) {
-  if (!home.bound_) return fail(home.bound_.error());
+result<std::unique_ptr<server_profile>> server_profile::make(shard_resources& home,
+                                                             server_options options) {
+  if (!home.usable()) return fail(home.usable().error());
   if (auto good = check_alpn(options.alpn); !good) return fail(std::move(good).error());
   if (options.require_alpn && options.alpn.empty()) {
     return bad("require_alpn", "there is no protocol to choose: fill alpn");
@@ -60,19 +62,19 @@ result<std::unique_ptr<server_context>> server_context::make(engine& home, serve
   if (options.clients != client_certificates::none && !options.client_trust) {
     return bad("client_trust", "name the roots of the clients' certificates");
   }
-  std::unique_ptr<server_context> made(new server_context(home, std::move(options)));
+  std::unique_ptr<server_profile> made(new server_profile(home, std::move(options)));
   if (auto done = made->configure(); !done) return fail(std::move(done).error());
   return made;
 }
 
-result<void> server_context::configure() {
-  if (auto made = make_library_context(); !made) return made;
-  SSL_CTX* made = library_.get();
+result<void> server_profile::configure() {
+  if (auto made = make_ssl_ctx(); !made) return made;
+  SSL_CTX* made = ssl_ctx_.get();
   if (!set_common(made, {options_.min_version, options_.max_version})) {
     return bad("server", "the library does not take its settings");
   }
   auto own = parse_credentials(options_.certificate_chain_pem, options_.private_key_pem,
-                               home_->certificates_.get());
+                               home_->certificates());
   if (!own) return fail(std::move(own).error());
   if (auto used = use_credentials(made, *own); !used) return used;
   if (!options_.alpn.empty()) {
@@ -80,7 +82,7 @@ result<void> server_context::configure() {
         made,
         [](SSL*, const std::uint8_t** chosen, std::uint8_t* chosen_size,
            const std::uint8_t* offered, unsigned size, void* self) {
-          const server_options& own = static_cast<server_context*>(self)->options_;
+          const server_options& own = static_cast<server_profile*>(self)->options_;
           return choose_protocol(own.alpn, own.require_alpn, chosen, chosen_size,
                                  std::span(offered, size));
         },
@@ -95,14 +97,14 @@ result<void> server_context::configure() {
   }
   if (options_.keys) {
     SSL_CTX_set_keylog_callback(made, [](const SSL* session, const char* line) {
-      static_cast<server_context&>(of(session)).options_.keys->write_line(line);
+      static_cast<server_profile&>(of(session)).options_.keys->write_line(line);
     });
   }
   return configure_clients();
 }
 
-result<void> server_context::configure_clients() {
-  SSL_CTX* made = library_.get();
+result<void> server_profile::configure_clients() {
+  SSL_CTX* made = ssl_ctx_.get();
   // A ticket is good only under the rules that it was given under.
   std::array<std::uint8_t, 9> rules{static_cast<std::uint8_t>(options_.clients)};
   if (options_.client_trust) {
@@ -122,10 +124,10 @@ result<void> server_context::configure_clients() {
   return {};
 }
 
-bool server_context::verify(stream& of, const ssl_st* session, std::uint8_t& alert) {
+bool server_profile::verify(channel& of, const ssl_st* session, std::uint8_t& alert) {
   const chain_answer answer = verify_chain(
       peer_chain(session), {roots_, nullptr, false, options_.weak, {}, home_->now_s()});
-  ++home_->counters_.verifications;
+  ++home_->counters().verifications;
   if (answer.good()) return true;
   alert = answer.alert;
   of.refuse_certificate(answer.why, answer.reason);

@@ -8,7 +8,7 @@
 
 namespace conpool::tls {
 
-struct library_failure {
+struct boringssl_failure {
   errc why;
   std::string reason;  // the library's own words, the cause first, and the alert's name
 };
@@ -21,6 +21,6 @@ struct failure_circumstances {
 };
 
 // Reads the queue and leaves it empty.
-library_failure take_failure(const failure_circumstances& during);
+boringssl_failure take_failure(const failure_circumstances& during);
 
 }  // namespace conpool::tls

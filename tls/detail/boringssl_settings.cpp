@@ -2,7 +2,7 @@
 #include <ranges>
 #include <utility>
 
-#include <conpool/tls/detail/library_settings.h>
+#include <conpool/tls/detail/boringssl_settings.h>
 
 namespace conpool::tls {
 namespace {

@@ -3,12 +3,12 @@
 // A plain cursor that owns nothing: whoever sends owns the memory, and keeps it until the send has
 // completed, also when the stream is gone by then.
 //
-//   std::array<std::byte, tls::slab_size> memory;
-//   tls::slab out(memory);
+//   std::array<std::byte, tls::record_buffer_size> memory;
+//   tls::record_buffer out(memory);
 //   auto taken = stream.write(parts, out);
 //   send(out.filled());                     // and out.clear() when it has completed
 //
-// A slab of slab_size holds four whole records, each with what may precede it.
+// A slab of record_buffer_size holds four whole records, each with what may precede it.
 #pragma once
 
 #include <algorithm>
@@ -22,11 +22,11 @@ namespace conpool::tls {
 // may send in front of it (a key update and its answer) add to them.
 inline constexpr std::size_t record_bytes_max = 16 * 1024;
 inline constexpr std::size_t record_overhead_max = 128;
-inline constexpr std::size_t slab_size = 4 * (record_bytes_max + record_overhead_max);
+inline constexpr std::size_t record_buffer_size = 4 * (record_bytes_max + record_overhead_max);
 
-class slab {
+class record_buffer {
  public:
-  explicit slab(std::span<std::byte> memory) noexcept : memory_(memory) {}
+  explicit record_buffer(std::span<std::byte> memory) noexcept : memory_(memory) {}
 
   std::span<const std::byte> filled() const noexcept { return memory_.first(used_); }
   std::size_t size() const noexcept { return used_; }

@@ -1,6 +1,6 @@
 // A profile on one shard: the library's context, the roots, the verified chains.
 //
-// Made by engine::context_for(), owned by the engine, used on its shard's thread only; about 1 KB,
+// Made by engine::config_for(), owned by the engine, used on its shard's thread only; about 1 KB,
 // and 7 KB for the roots, which profiles of the same trust store share. The client's key is parsed
 // anew for each shard: the library keeps a lock and blinding values in it.
 //
@@ -17,25 +17,25 @@
 #include <string_view>
 
 #include <conpool/tls/detail/chain_cache.h>
-#include <conpool/tls/detail/context.h>
+#include <conpool/tls/detail/ssl_config.h>
 #include <conpool/tls/profile.h>
 
 namespace conpool::tls {
 
-class shard_context final : public context_base {
+class profile_on_shard final : public ssl_config {
  public:
-  ~shard_context() override;
+  ~profile_on_shard() override;
 
   const profile_ptr& configuration() const noexcept { return profile_; }
   std::string_view server_name() const noexcept override { return profile_->server_name(); }
   chain_cache& verified() noexcept { return verified_; }
 
  private:
-  friend class engine;
+  friend class shard_resources;
 
-  shard_context(engine& home, profile_ptr which);
+  profile_on_shard(shard_resources& home, profile_ptr which);
   result<void> make();
-  bool verify(stream& of, const ssl_st* session, std::uint8_t& alert) override;
+  bool verify(channel& of, const ssl_st* session, std::uint8_t& alert) override;
 
   profile_ptr profile_;
   x509_store_st* roots_ = nullptr;  // the engine's; null if insecure

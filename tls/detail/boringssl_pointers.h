@@ -19,7 +19,7 @@ struct x509_st;
 
 namespace conpool::tls {
 
-struct engine_free {
+struct boringssl_free {
   void operator()(bio_st* gone) const noexcept;
   void operator()(crypto_buffer_pool_st* gone) const noexcept;
   void operator()(crypto_buffer_st* gone) const noexcept;
@@ -32,6 +32,6 @@ struct engine_free {
 };
 
 template <typename T>
-using handle = std::unique_ptr<T, engine_free>;
+using boringssl_ptr = std::unique_ptr<T, boringssl_free>;
 
 }  // namespace conpool::tls

@@ -1,5 +1,5 @@
 #include <conpool/tls/detail/boringssl.h>
-#include <conpool/tls/detail/failure.h>
+#include <conpool/tls/detail/boringssl_failure.h>
 
 namespace conpool::tls {
 namespace {
@@ -71,8 +71,8 @@ std::string words_of(std::uint32_t entry) {
 
 }  // namespace
 
-library_failure take_failure(const failure_circumstances& during) {
-  library_failure found{errc::tls_protocol, {}};
+boringssl_failure take_failure(const failure_circumstances& during) {
+  boringssl_failure found{errc::tls_protocol, {}};
   bool known = false;
   // What went wrong deepest comes first: BAD_DECRYPT, DECRYPTION_FAILED_OR_BAD_RECORD_MAC. What it
   // means for the connection is what the TLS part of the library says first.

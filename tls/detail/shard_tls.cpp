@@ -1,6 +1,9 @@
-#include <conpool/tls/detail/service.h>
+#include <conpool/tls/detail/shard_tls.h>
 
 #include <new>
+#include <utility>
+
+#include <conpool/tls/server_profile.h>
 
 namespace conpool::tls {
 
@@ -12,7 +15,7 @@ record_memory::record_memory() {
 record_memory::block record_memory::take(std::size_t wanted) noexcept {
   const bool is_small = wanted <= small_bytes;
   auto& kept = is_small ? small_ : large_;
-  const std::size_t size = is_small ? small_bytes : slab_size;
+  const std::size_t size = is_small ? small_bytes : record_buffer_size;
   if (!kept.empty()) {
     block reused(std::move(kept.back()), size);
     kept.pop_back();
@@ -29,7 +32,12 @@ void record_memory::give_back(block used) noexcept {
   if (kept.size() < kept.capacity()) kept.push_back(std::move(used.memory_));
 }
 
-service::service(shard& home, const engine_limits& limits, wall_clock_source& clock)
-    : home_(&home), engine_(limits, clock), handshakes_(home, handshake_time_each_turn) {}
+shard_tls::shard_tls(shard& home, const shard_limits& limits, wall_clock_source& clock)
+    : home_(&home), resources_(limits, clock), handshakes_(home, handshake_time_each_turn) {}
+
+// Here and not with the rest of it, which does without a shard.
+result<std::unique_ptr<server_profile>> server_profile::make(shard& home, server_options options) {
+  return make(shard_tls::of(home).resources(), std::move(options));
+}
 
 }  // namespace conpool::tls

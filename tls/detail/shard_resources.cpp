@@ -3,50 +3,50 @@
 
 #include <conpool/runtime/detail/assert.h>
 #include <conpool/tls/detail/boringssl.h>
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/self_check.h>
-#include <conpool/tls/detail/shard_context.h>
+#include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/detail/shard_resources.h>
 #include <conpool/tls/detail/span_bio.h>
+#include <conpool/tls/detail/symbol_check.h>
 
 namespace conpool::tls {
 
-engine::engine(const engine_limits& limits, wall_clock_source& clock)
+shard_resources::shard_resources(const shard_limits& limits, wall_clock_source& clock)
     : limits_(limits),
       clock_(&clock),
-      bound_(self_check()),
+      usable_(symbol_check()),
       sessions_(limits.session_keys_max, limits.session_lifetime_max_s) {
-  if (!bound_) return;
+  if (!usable_) return;
   certificates_.reset(CRYPTO_BUFFER_POOL_new());
   bio_ = make_span_bio();
-  if (!certificates_ || !bio_) bound_ = fail(error(errc::out_of_memory, phase::configure));
+  if (!certificates_ || !bio_) usable_ = fail(error(errc::out_of_memory, phase::configure));
 }
 
-engine::~engine() {
+shard_resources::~shard_resources() {
   CONPOOL_ASSERT(servers_ == 0, "an engine died before its server contexts");
-  CONPOOL_ASSERT(window_.current == nullptr, "an engine died while it serves a stream");
+  CONPOOL_ASSERT(window_.current == nullptr, "an engine died while it serves a channel");
 }
 
-result<shard_context*> engine::context_for(const profile_ptr& which) {
-  if (!bound_) return fail(bound_.error());
+result<profile_on_shard*> shard_resources::config_for(const profile_ptr& which) {
+  if (!usable_) return fail(usable_.error());
   CONPOOL_ASSERT(which != nullptr, "a context of no profile");
-  if (const auto found = contexts_.find(which->id()); found != contexts_.end()) {
+  if (const auto found = profiles_.find(which->id()); found != profiles_.end()) {
     return found->second.get();
   }
   forget_unused();
-  std::unique_ptr<shard_context> made(new shard_context(*this, which));
+  std::unique_ptr<profile_on_shard> made(new profile_on_shard(*this, which));
   if (auto done = made->make(); !done) return fail(std::move(done).error());
-  return contexts_.emplace(which->id(), std::move(made)).first->second.get();
+  return profiles_.emplace(which->id(), std::move(made)).first->second.get();
 }
 
-void engine::forget_unused() noexcept {
-  for (auto at = contexts_.begin(); at != contexts_.end();) {
-    shard_context& looked_at = *at->second;
+void shard_resources::forget_unused() noexcept {
+  for (auto at = profiles_.begin(); at != profiles_.end();) {
+    profile_on_shard& looked_at = *at->second;
     const profile_ptr& held = looked_at.configuration();
     // Nobody but the shards' contexts holds it, and nobody can get hold of it but by make().
     const auto contexts = static_cast<long>(held->holders().load(std::memory_order_acquire));
-    if (looked_at.streams() == 0 && held.use_count() <= contexts) {
+    if (looked_at.channels() == 0 && held.use_count() <= contexts) {
       sessions_.purge(at->first);
-      at = contexts_.erase(at);
+      at = profiles_.erase(at);
     } else {
       ++at;
     }
@@ -54,17 +54,17 @@ void engine::forget_unused() noexcept {
   std::erase_if(roots_, [](const shared_roots& known) { return known.source.expired(); });
 }
 
-result<x509_store_st*> engine::roots_of(const trust_ptr& trust) {
+result<x509_store_st*> shard_resources::roots_of(const trust_ptr& trust) {
   for (const shared_roots& known : roots_) {
     if (known.generation == trust->generation()) return known.store.get();
   }
-  handle<x509_store_st> made = trust->make_store();
+  boringssl_ptr<x509_store_st> made = trust->make_store();
   if (!made) return fail(error(errc::out_of_memory, phase::configure).about("root certificates"));
   roots_.push_back({trust->generation(), std::move(made), trust});
   return roots_.back().store.get();
 }
 
-std::span<std::byte> engine::scratch() {
+std::span<std::byte> shard_resources::scratch() {
   if (scratch_.empty()) scratch_.resize(record_bytes_max);
   return scratch_;
 }

@@ -1,7 +1,7 @@
 // The TLS of one shard: its engine, the memory that records are written into, the handshake budget.
 //
-//   auto& here = tls::service::of(home);            // made at its first use
-//   auto server = tls::server_context::make(here.engine(), options);
+//   auto& here = tls::shard_tls::of(home);            // made at its first use
+//   auto server = tls::server_profile::make(here.resources(), options);
 //
 // Owned by the shard as its extension: lives until its last stream is closed. Server contexts refer
 // to it and go first. Used on the shard's thread.
@@ -15,8 +15,8 @@
 #include <vector>
 
 #include <conpool/runtime/shard.h>
-#include <conpool/tls/detail/engine.h>
-#include <conpool/tls/detail/slab.h>
+#include <conpool/tls/detail/record_buffer.h>
+#include <conpool/tls/detail/shard_resources.h>
 #include <conpool/tls/detail/turn_budget.h>
 #include <conpool/tls/detail/wall_clock.h>
 
@@ -60,25 +60,25 @@ class record_memory {
 // 1.5 to 1.8 ms (2.1 to 2.6 ms with a budget of 1 ms), and the storm takes no longer.
 inline constexpr duration handshake_time_each_turn = std::chrono::microseconds(500);
 
-class service final : public shard_extension {
+class shard_tls final : public shard_extension {
  public:
-  explicit service(shard& home, const engine_limits& limits = engine_limits(),
-                   wall_clock_source& clock = system_wall_clock());
+  explicit shard_tls(shard& home, const shard_limits& limits = shard_limits(),
+                     wall_clock_source& clock = system_wall_clock());
 
-  static service& of(shard& home) { return home.extension<service>(); }
+  static shard_tls& of(shard& home) { return home.extension<shard_tls>(); }
   // For tests and simulations, before the first of(): with other bounds and another time of day.
-  static service& make(shard& home, const engine_limits& limits, wall_clock_source& clock) {
-    return home.extension<service>(limits, clock);
+  static shard_tls& make(shard& home, const shard_limits& limits, wall_clock_source& clock) {
+    return home.extension<shard_tls>(limits, clock);
   }
 
   shard& home() const noexcept { return *home_; }
-  conpool::tls::engine& engine() noexcept { return engine_; }
+  conpool::tls::shard_resources& resources() noexcept { return resources_; }
   record_memory& memory() noexcept { return memory_; }
   turn_budget& handshakes() noexcept { return handshakes_; }
 
  private:
   shard* home_;
-  conpool::tls::engine engine_;
+  conpool::tls::shard_resources resources_;
   record_memory memory_;
   turn_budget handshakes_;
 };

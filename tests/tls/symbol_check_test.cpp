@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 
 #include <conpool/tls/detail/boringssl.h>
-#include <conpool/tls/detail/self_check.h>
+#include <conpool/tls/detail/symbol_check.h>
 
 namespace conpool::test {
 namespace {
@@ -41,13 +41,13 @@ outcome run_program(const char* name) {
 // With names of its own BoringSSL works in the same programs.
 void expect_nothing_clashes(const outcome& seen) {
   EXPECT_TRUE(WIFEXITED(seen.status) && WEXITSTATUS(seen.status) == 0) << seen.printed;
-  for (const char* way : {"self_check: works\n", "profile: works\n", "engine: works\n"}) {
+  for (const char* way : {"symbol_check: works\n", "profile: works\n", "resources: works\n"}) {
     EXPECT_NE(seen.printed.find(way), seen.printed.npos) << seen.printed;
   }
   EXPECT_EQ(seen.printed.find("OpenSSL"), seen.printed.npos) << seen.printed;
 }
 
-TEST(self_check, a_boringssl_with_prefixed_names_works_beside_openssl) {
+TEST(symbol_check, a_boringssl_with_prefixed_names_works_beside_openssl) {
   expect_nothing_clashes(run_program("openssl-clash"));
   expect_nothing_clashes(run_program("libssl-clash"));
 }
@@ -74,13 +74,13 @@ void expect_each_way_is_refused(const outcome& seen, const std::string& why) {
   EXPECT_EQ(lines, 6U) << seen.printed;
 }
 
-TEST(self_check, names_the_library_if_it_is_openssl_that_is_bound) {
+TEST(symbol_check, names_the_library_if_it_is_openssl_that_is_bound) {
   if (is_linked_statically()) GTEST_SKIP() << "this BoringSSL is linked statically";
   expect_each_way_is_refused(run_program("openssl-clash"), "calls itself OpenSSL 3");
 }
 
 // libssl of the one and libcrypto of the other: the name alone does not tell.
-TEST(self_check, names_the_function_and_both_files_if_half_is_openssl) {
+TEST(symbol_check, names_the_function_and_both_files_if_half_is_openssl) {
   if (is_linked_statically()) GTEST_SKIP() << "this BoringSSL is linked statically";
   const outcome seen = run_program("libssl-clash");
   expect_each_way_is_refused(seen, "the program also links OpenSSL");
@@ -91,8 +91,8 @@ TEST(self_check, names_the_function_and_both_files_if_half_is_openssl) {
 
 #endif
 
-TEST(self_check, passes_where_only_boringssl_is_bound) {
-  const auto bound = tls::self_check();
+TEST(symbol_check, passes_where_only_boringssl_is_bound) {
+  const auto bound = tls::symbol_check();
   EXPECT_TRUE(bound) << bound.error().message();
 }
 

@@ -36,7 +36,7 @@ inline constexpr std::uint16_t signatures_taken[] = {
 
 inline constexpr std::size_t certificate_bytes_max = 64 * 1024;
 
-// What both sides set; the callbacks are context_base's.
+// What both sides set; the callbacks are ssl_config's.
 struct common_settings {
   version lowest;
   version highest;

@@ -1,7 +1,7 @@
-// libFuzzer on tls::stream, as a client and as a server.
+// libFuzzer on tls::channel, as a client and as a server.
 //
-//   stream-fuzz --corpus FOLDER        writes the first inputs: good recordings, scripts
-//   stream-fuzz FOLDER ...             libFuzzer's own command line
+//   channel-fuzz --corpus FOLDER        writes the first inputs: good recordings, scripts
+//   channel-fuzz FOLDER ...             libFuzzer's own command line
 //
 // An input is a kind of session (world.h) and how to play it, then either
 //   - what the peer sends, in chunks: a recording, and what the fuzzer makes of it; or
@@ -24,11 +24,11 @@
 namespace conpool::test {
 namespace {
 
-using tls::stream_state;
+using tls::channel_state;
 
 void check(bool holds, const char* what) {
   if (holds) return;
-  std::fprintf(stderr, "stream-fuzz: broken: %s\n", what);
+  std::fprintf(stderr, "channel-fuzz: broken: %s\n", what);
   std::abort();
 }
 
@@ -59,56 +59,56 @@ class victim {
   victim(rigged_session& both, pattern& expected) : both_(&both), expected_(&expected) {}
 
   end& it() noexcept { return both_->target(); }
-  stream_state state() noexcept { return it().stream.state(); }
+  channel_state state() noexcept { return it().channel.state(); }
 
   // The handshake, as far as it goes with slabs of this size.
-  void shake(std::size_t slab_bytes) {
+  void shake(std::size_t buffer_bytes) {
     const rigged_random::scope drawn(both_->of(it()));
-    for (int calls = 0; state() == stream_state::handshaking; ++calls) {
+    for (int calls = 0; state() == channel_state::handshaking; ++calls) {
       check(calls < 20'000, "a handshake that does not stop asking for slabs");
       const std::size_t before = it().inbox.size();
-      switch (it().step(slab_bytes)) {
+      switch (it().step(buffer_bytes)) {
         case tls::handshake_step::wants_output:
           continue;
         case tls::handshake_step::wants_input:
           check(it().inbox.empty() || before == 0, "input was left, and more is wanted");
           return;
         case tls::handshake_step::open:
-          check(state() == stream_state::open, "open, but not so");
+          check(state() == channel_state::open, "open, but not so");
           break;
         case tls::handshake_step::failed:
-          check(state() == stream_state::failed, "failed, but not so");
+          check(state() == channel_state::failed, "failed, but not so");
           break;
       }
     }
     expect_sound();
   }
   void read(std::size_t most) {
-    if (state() == stream_state::handshaking) return;
+    if (state() == channel_state::handshaking) return;
     const rigged_random::scope drawn(both_->of(it()));
     for (int calls = 0; calls < 64; ++calls) {
       const auto heard = it().read(most);
-      check(heard || state() == stream_state::failed, "an error without a failure");
+      check(heard || state() == channel_state::failed, "an error without a failure");
       if (heard) check(expected_->continues(*heard), "bytes that the peer did not send there");
       if (!heard) break;
       if (!heard->empty()) continue;
-      const bool hears = state() == stream_state::open || state() == stream_state::closing;
+      const bool hears = state() == channel_state::open || state() == channel_state::closing;
       check(!hears || it().inbox.empty(), "input that is never taken");
       break;
     }
     expect_sound();
   }
   void idle() {
-    if (state() != stream_state::open || it().stream.has_plain()) return;
+    if (state() != channel_state::open || it().channel.has_plain()) return;
     const rigged_random::scope drawn(both_->of(it()));
-    const tls::idle_verdict verdict = it().idle();
-    check((verdict == tls::idle_verdict::keep) == (state() == stream_state::open), "the verdict");
+    const tls::idle_outcome verdict = it().idle();
+    check((verdict == tls::idle_outcome::keep) == (state() == channel_state::open), "the verdict");
     expect_sound();
   }
   void write(std::size_t size) {
-    if (state() == stream_state::handshaking) return;
+    if (state() == channel_state::handshaking) return;
     const rigged_random::scope drawn(both_->of(it()));
-    const bool writable = state() == stream_state::open || state() == stream_state::peer_closed;
+    const bool writable = state() == channel_state::open || state() == channel_state::peer_closed;
     const auto written = it().write(std::string(size, 'w'));
     check(writable || !written || size == 0, "written after the end");
     expect_sound();
@@ -119,20 +119,20 @@ class victim {
     expect_sound();
   }
   result<void> end_of_input() {
-    auto ended = it().stream.end_of_input();
-    check(ended || state() == stream_state::failed, "an end without a failure");
+    auto ended = it().channel.end_of_input();
+    check(ended || state() == channel_state::failed, "an end without a failure");
     expect_sound();
     return ended;
   }
 
  private:
   void expect_sound() {
-    if (state() == stream_state::failed) {
-      check(!it().stream.failure().message().empty(), "a failure without words");
-      check(!it().stream.reusable(), "failed, and to be used again");
+    if (state() == channel_state::failed) {
+      check(!it().channel.failure().message().empty(), "a failure without words");
+      check(!it().channel.reusable(), "failed, and to be used again");
     }
-    if (it().stream.has_output()) it().flush();
-    check(!it().stream.has_output(), "something waits though there was room");
+    if (it().channel.has_output()) it().flush();
+    check(!it().channel.has_output(), "something waits though there was room");
   }
 
   rigged_session* both_;
@@ -142,19 +142,19 @@ class victim {
 // --- what the peer sends, in chunks
 
 void feed(const session_kind& kind, script from) {
-  static constexpr std::size_t slabs[] = {7, 100, 4096, tls::slab_size};
+  static constexpr std::size_t slabs[] = {7, 100, 4096, tls::record_buffer_size};
   static constexpr std::size_t chunks[] = {1, 5, 64, 1 << 20};
   const std::uint8_t how = from.byte();
   rigged_random sizes(how);
   const auto both = world::get().open(kind);
   pattern expected;
   victim target(*both, expected);
-  const std::size_t slab_bytes = slabs[how & 3U];
+  const std::size_t buffer_bytes = slabs[how & 3U];
   const std::size_t chunk_max = chunks[(how >> 2U) & 3U];
-  target.shake(slab_bytes);
-  while (!from.over() && target.state() != stream_state::failed) {
+  target.shake(buffer_bytes);
+  while (!from.over() && target.state() != channel_state::failed) {
     append(target.it().inbox, from.some(1 + sizes.next() % chunk_max));
-    target.shake(slab_bytes);
+    target.shake(buffer_bytes);
     if ((how & 16U) != 0) target.idle();
     target.read((how & 32U) != 0 ? 3 : 2000);  // zeroes its memory each time
     if ((how & 64U) != 0) target.write(sizes.next() % 100);
@@ -185,15 +185,15 @@ class live_game {
 
   void honest_step() {
     const rigged_random::scope drawn(both_->of(honest()));
-    if (honest().stream.state() == stream_state::handshaking) {
+    if (honest().channel.state() == channel_state::handshaking) {
       honest().step();
     } else {
       static_cast<void>(honest().read());
     }
   }
   bool honest_writes() {
-    return honest().stream.state() == stream_state::open ||
-           honest().stream.state() == stream_state::peer_closed;
+    return honest().channel.state() == channel_state::open ||
+           honest().channel.state() == channel_state::peer_closed;
   }
   void hand_over(std::size_t count) {
     bytes& said = honest().outbox;
@@ -204,7 +204,7 @@ class live_game {
   void to_the_end_of_the_handshake() {
     for (int round = 0; round < 6; ++round) {
       hand_over(honest().outbox.size());
-      target_.shake(tls::slab_size);
+      target_.shake(tls::record_buffer_size);
       both_->deliver_to_honest();
       honest_step();
     }
@@ -217,7 +217,7 @@ class live_game {
     } else if (which == 1) {
       static_cast<void>(honest().write(sent_.next(40'000)));
     } else if (which == 2) {
-      SSL_key_update(honest().stream.native(), from.byte() & 1);
+      SSL_key_update(honest().channel.native(), from.byte() & 1);
       static_cast<void>(honest().write(sent_.next(1)));
     } else {
       honest().close();
@@ -245,7 +245,7 @@ class live_game {
       honest_step();
       both_->deliver_to_honest();
     } else if (which < 4) {
-      target_.shake(which == 2 ? tls::slab_size : 1 + from.byte());
+      target_.shake(which == 2 ? tls::record_buffer_size : 1 + from.byte());
       both_->deliver_to_honest();
     } else if (which == 4) {
       to_the_end_of_the_handshake();
@@ -268,7 +268,7 @@ class live_game {
       both_->deliver_to_honest();
     } else {
       // Of a stream that closed itself before it was open nothing can be said.
-      if (target_.state() == stream_state::handshaking) ended_well_ = true;
+      if (target_.state() == channel_state::handshaking) ended_well_ = true;
       target_.close();
       both_->deliver_to_honest();
     }
@@ -313,15 +313,15 @@ void expect_good_recordings() {
     const auto both = world::get().open(kind);
     pattern expected;
     victim target(*both, expected);
-    target.shake(tls::slab_size);
+    target.shake(tls::record_buffer_size);
     target.it().inbox = world::get().recording(kind);
-    target.shake(tls::slab_size);
+    target.shake(tls::record_buffer_size);
     target.read(64 * 1024);
     if (!kind.can_be_replayed()) continue;
-    if (target.state() != stream_state::peer_closed) {
-      std::fprintf(stderr, "stream-fuzz: kind %u: %s\n", byte, target.it().why().c_str());
+    if (target.state() != channel_state::peer_closed) {
+      std::fprintf(stderr, "channel-fuzz: kind %u: %s\n", byte, target.it().why().c_str());
     }
-    check(target.state() == stream_state::peer_closed, "a recording that is not good");
+    check(target.state() == channel_state::peer_closed, "a recording that is not good");
     check(expected.heard() == world::get().recorded_text(kind), "a recording's text");
   }
 }

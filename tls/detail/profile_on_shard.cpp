@@ -3,17 +3,18 @@
 #include <vector>
 
 #include <conpool/tls/detail/boringssl.h>
+#include <conpool/tls/detail/boringssl_settings.h>
 #include <conpool/tls/detail/chain_verifier.h>
+#include <conpool/tls/detail/channel.h>
 #include <conpool/tls/detail/credentials.h>
-#include <conpool/tls/detail/library_settings.h>
 #include <conpool/tls/detail/peer_chain.h>
-#include <conpool/tls/detail/shard_context.h>
-#include <conpool/tls/stream.h>
+#include <conpool/tls/detail/profile_on_shard.h>
+#include <conpool/tls/detail/shard_resources.h>
 
 namespace conpool::tls {
 
-shard_context::shard_context(engine& home, profile_ptr which)
-    : context_base(home, false),
+profile_on_shard::profile_on_shard(shard_resources& home, profile_ptr which)
+    : ssl_config(home, false),
       profile_(std::move(which)),
       verified_(home.limits().verified_chains_max) {
   const profile_options& options = profile_->options();
@@ -25,20 +26,20 @@ shard_context::shard_context(engine& home, profile_ptr which)
   profile_->holders().fetch_add(1, std::memory_order_relaxed);
 }
 
-shard_context::~shard_context() {
+profile_on_shard::~profile_on_shard() {
   // Before the reference goes: the number is never above that of the references.
   profile_->holders().fetch_sub(1, std::memory_order_release);
 }
 
-result<void> shard_context::make() {
+result<void> profile_on_shard::make() {
   const profile_options& options = profile_->options();
   if (!options.insecure) {
     auto roots = home_->roots_of(options.trust);
     if (!roots) return fail(std::move(roots).error());
     roots_ = *roots;
   }
-  if (auto made = make_library_context(); !made) return made;
-  SSL_CTX* made = library_.get();
+  if (auto made = make_ssl_ctx(); !made) return made;
+  SSL_CTX* made = ssl_ctx_.get();
   const std::vector<std::uint8_t>& alpn = profile_->alpn_wire();
   const auto signatures = parse_signatures(options.signature_algorithms);
   if (!signatures) return fail(signatures.error());
@@ -53,7 +54,7 @@ result<void> shard_context::make() {
   }
   if (!options.certificate_chain_pem.empty()) {
     auto own = parse_credentials(options.certificate_chain_pem, options.private_key_pem,
-                                 home_->certificates_.get());
+                                 home_->certificates());
     if (!own) return fail(std::move(own).error());
     if (auto used = use_credentials(made, *own); !used) return used;
   }
@@ -62,36 +63,36 @@ result<void> shard_context::make() {
   SSL_CTX_set_cert_cb(
       made,
       [](SSL* session, void*) {
-        current(session).certificate_requested_ = true;
+        current(session).certificate_was_requested();
         return 1;
       },
       nullptr);
   if (options.resumption) {
     SSL_CTX_set_session_cache_mode(made, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(made, [](SSL* session, SSL_SESSION* ticket) {
-      current(session).keep_session(handle<ssl_session_st>(ticket));
+      current(session).keep_session(boringssl_ptr<ssl_session_st>(ticket));
       return 1;
     });
   }
   if (options.keys) {
     SSL_CTX_set_keylog_callback(made, [](const SSL* session, const char* line) {
-      static_cast<shard_context&>(of(session)).profile_->options().keys->write_line(line);
+      static_cast<profile_on_shard&>(of(session)).profile_->options().keys->write_line(line);
     });
   }
   return {};
 }
 
-bool shard_context::verify(stream& of, const ssl_st* session, std::uint8_t& alert) {
+bool profile_on_shard::verify(channel& of, const ssl_st* session, std::uint8_t& alert) {
   const profile_options& options = profile_->options();
   const std::vector<crypto_buffer_st*> chain = peer_chain(session);
   const std::int64_t now_s = home_->now_s();
   if (!chain.empty() && verified_.contains(chain, now_s)) {
-    ++home_->counters_.verifications_saved;
+    ++home_->counters().verifications_saved;
     return true;
   }
   const chain_answer answer =
       verify_chain(chain, {roots_, &profile_->name(), true, options.weak, options.pins, now_s});
-  if (roots_ != nullptr) ++home_->counters_.verifications;
+  if (roots_ != nullptr) ++home_->counters().verifications;
   if (!answer.good()) {
     alert = answer.alert;
     of.refuse_certificate(answer.why, answer.reason);

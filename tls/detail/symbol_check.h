@@ -15,6 +15,6 @@
 namespace conpool::tls {
 
 // Errors: unsupported; the detail names the function and the file it was bound to.
-result<void> self_check();
+result<void> symbol_check();
 
 }  // namespace conpool::tls

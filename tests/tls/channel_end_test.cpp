@@ -9,11 +9,11 @@
 namespace conpool::test {
 namespace {
 
-using tls::stream_state;
+using tls::channel_state;
 
 class tls_end : public tls_test, public ::testing::WithParamInterface<tls::version> {
  protected:
-  tls::shard_context& client_of_version() {
+  tls::profile_on_shard& client_of_version() {
     auto options = client_options();
     options.min_version = options.max_version = GetParam();
     return client(std::move(options));
@@ -31,21 +31,21 @@ TEST_P(tls_end, close_notify_ends_both_directions_in_turn) {
   auto both = opened();
   ASSERT_TRUE(both->server.write("last words"));
   both->server.close();
-  EXPECT_EQ(both->server.stream.state(), stream_state::closing);
+  EXPECT_EQ(both->server.channel.state(), channel_state::closing);
   both->deliver();
   EXPECT_EQ(both->client.read().value(), "last words");
-  EXPECT_EQ(both->client.stream.state(), stream_state::peer_closed);
-  EXPECT_TRUE(both->client.stream.end_of_input());
+  EXPECT_EQ(both->client.channel.state(), channel_state::peer_closed);
+  EXPECT_TRUE(both->client.channel.end_of_input());
   EXPECT_EQ(both->client.read().value(), "");
-  EXPECT_FALSE(both->client.stream.reusable());
+  EXPECT_FALSE(both->client.channel.reusable());
   // This side may still write.
   ASSERT_TRUE(both->client.write("goodbye"));
   both->client.close();
-  EXPECT_EQ(both->client.stream.state(), stream_state::closed);
+  EXPECT_EQ(both->client.channel.state(), channel_state::closed);
   both->deliver();
   EXPECT_EQ(both->server.read().value(), "goodbye");
-  EXPECT_EQ(both->server.stream.state(), stream_state::closed);
-  EXPECT_TRUE(both->server.stream.end_of_input());
+  EXPECT_EQ(both->server.channel.state(), channel_state::closed);
+  EXPECT_TRUE(both->server.channel.end_of_input());
   EXPECT_EQ(both->server.write("too late").error(), errc::connection_closed);
 }
 
@@ -54,12 +54,12 @@ TEST_P(tls_end, an_end_between_records_is_truncation) {
   ASSERT_TRUE(both->server.write("headers"));
   both->deliver();
   EXPECT_EQ(both->client.read().value(), "headers");
-  const auto ended = both->client.stream.end_of_input();
+  const auto ended = both->client.channel.end_of_input();
   ASSERT_FALSE(ended);
   EXPECT_EQ(ended.error(), errc::truncated);
   EXPECT_EQ(ended.error().where(), phase::read);
   EXPECT_NE(ended.error().detail().find("between two records"), std::string::npos);
-  EXPECT_EQ(both->client.stream.state(), stream_state::failed);
+  EXPECT_EQ(both->client.channel.state(), channel_state::failed);
   EXPECT_EQ(both->client.read().error(), errc::truncated);
 }
 
@@ -73,7 +73,7 @@ TEST_P(tls_end, an_end_inside_of_a_record_is_truncation_at_every_offset) {
     both->server.outbox.resize(cut);
     both->deliver();
     ASSERT_EQ(both->client.read().value(), "");
-    const auto ended = both->client.stream.end_of_input();
+    const auto ended = both->client.channel.end_of_input();
     ASSERT_FALSE(ended);
     ASSERT_EQ(ended.error(), errc::truncated);
     ASSERT_NE(ended.error().detail().find("middle of a record"), std::string::npos) << cut;
@@ -88,11 +88,11 @@ TEST_P(tls_end, an_end_during_the_handshake_is_truncation_of_it) {
   both.server.outbox.resize(both.server.outbox.size() / 2);
   both.deliver();
   EXPECT_EQ(both.client.step(), tls::handshake_step::wants_input);
-  const auto ended = both.client.stream.end_of_input();
+  const auto ended = both.client.channel.end_of_input();
   ASSERT_FALSE(ended);
   EXPECT_EQ(ended.error(), errc::truncated);
   EXPECT_EQ(ended.error().where(), phase::handshake);
-  EXPECT_EQ(client_engine().counters().handshakes_failed, 1U);
+  EXPECT_EQ(client_resources().counters().handshakes_failed, 1U);
 }
 
 // Each byte of a record flipped: data before it is handed over, then the same error for ever, and
@@ -104,7 +104,7 @@ TEST_P(tls_end, a_tampered_record_fails_and_says_so) {
   both->server.outbox.back() ^= std::byte{1};
   both->deliver();
   EXPECT_EQ(both->client.read().value(), "good");
-  EXPECT_EQ(both->client.stream.state(), stream_state::failed);
+  EXPECT_EQ(both->client.channel.state(), channel_state::failed);
   const auto again = both->client.read();
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error(), errc::tls_protocol);
@@ -120,19 +120,19 @@ TEST_P(tls_end, a_tampered_record_fails_and_says_so) {
   const auto heard = both->server.read();
   ASSERT_FALSE(heard);
   EXPECT_EQ(heard.error(), errc::alert_received);
-  EXPECT_FALSE(both->client.stream.has_output());
+  EXPECT_FALSE(both->client.channel.has_output());
 }
 
-TEST_P(tls_end, an_alert_waits_until_there_is_a_slab) {
+TEST_P(tls_end, an_alert_waits_until_there_is_a_record_buffer) {
   auto both = opened();
   append(both->client.inbox, bytes_of("this is no record, by far"));
   EXPECT_FALSE(both->client.read());
-  EXPECT_TRUE(both->client.stream.has_output());
-  EXPECT_FALSE(both->client.stream.reusable());
+  EXPECT_TRUE(both->client.channel.has_output());
+  EXPECT_FALSE(both->client.channel.reusable());
   both->client.close();
-  EXPECT_FALSE(both->client.stream.has_output());
+  EXPECT_FALSE(both->client.channel.has_output());
   EXPECT_FALSE(both->client.outbox.empty());
-  EXPECT_EQ(both->client.stream.state(), stream_state::failed);
+  EXPECT_EQ(both->client.channel.state(), channel_state::failed);
 }
 
 TEST_P(tls_end, closing_during_the_handshake_says_nothing) {
@@ -141,7 +141,7 @@ TEST_P(tls_end, closing_during_the_handshake_says_nothing) {
   both.client.outbox.clear();
   both.client.close();
   EXPECT_TRUE(both.client.outbox.empty());
-  EXPECT_EQ(both.client.stream.state(), stream_state::closed);
+  EXPECT_EQ(both.client.channel.state(), channel_state::closed);
 }
 
 TEST_P(tls_end, a_full_reader_leaves_the_rest_in_the_input) {
@@ -151,13 +151,13 @@ TEST_P(tls_end, a_full_reader_leaves_the_rest_in_the_input) {
   both->deliver();
   const std::size_t before = both->client.inbox.size();
   EXPECT_EQ(both->client.read(3).value(), "fir");
-  EXPECT_TRUE(both->client.stream.has_plain());
-  EXPECT_FALSE(both->client.stream.reusable());
+  EXPECT_TRUE(both->client.channel.has_plain());
+  EXPECT_FALSE(both->client.channel.reusable());
   EXPECT_EQ(both->client.inbox.size(), before / 2 + (before % 2 == 0 ? 0 : 1));
   EXPECT_EQ(both->client.read(2).value(), "st");
-  EXPECT_FALSE(both->client.stream.has_plain());
+  EXPECT_FALSE(both->client.channel.has_plain());
   EXPECT_EQ(both->client.read(100).value(), "second");
-  EXPECT_TRUE(both->client.stream.reusable());
+  EXPECT_TRUE(both->client.channel.reusable());
 }
 
 INSTANTIATE_TEST_SUITE_P(versions, tls_end,
@@ -182,7 +182,7 @@ TEST_F(tls_error_queue, a_failed_verification_does_not_bleed_into_a_healthy_conn
     EXPECT_FALSE(broken.client.read());
     EXPECT_EQ(ERR_peek_error(), 0U);
     good.expect_echo();
-    EXPECT_TRUE(good.client.stream.reusable());
+    EXPECT_TRUE(good.client.channel.reusable());
   }
 }
 

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include <conpool/tls/detail/boringssl.h>
-#include <conpool/tls/detail/self_check.h>
+#include <conpool/tls/detail/symbol_check.h>
 
 namespace conpool::tls {
 namespace {
@@ -79,7 +79,7 @@ std::string fault() {
 
 }  // namespace
 
-result<void> self_check() {
+result<void> symbol_check() {
   static const std::string found = fault();
   if (found.empty()) return {};
   return fail(error(errc::unsupported, phase::configure).about("BoringSSL").with_detail(found));
