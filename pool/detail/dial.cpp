@@ -58,7 +58,7 @@ task<result<connection*>> endpoint_pool::connect_one(time_point deadline) {
     co_return only;
   }
   const std::string host(endpoint_.host());
-  auto found = co_await home_->resolver().resolve(host, endpoint_.port(), deadline);
+  auto found = co_await resolver::of(*home_).resolve(host, endpoint_.port(), deadline);
   if (!found) {
     const error& why = found.error();
     co_return fail(error(why.kind(), phase::resolve, why.system_errno())

@@ -4,7 +4,7 @@ namespace conpool {
 
 pool_core::pool_core(shard& home, const pool_config& config, const protocol_hooks* hooks,
                      std::shared_ptr<void> protocol)
-    : shard_service(&pool_core::shard_stops),
+    : stop_hook(&pool_core::shard_stops),
       home_(&home),
       config_(config),
       hooks_(hooks),
@@ -14,7 +14,7 @@ pool_core::pool_core(shard& home, const pool_config& config, const protocol_hook
       events_(*this),
       not_quiet_(endpoints_.end()) {
   apply_config();
-  home.add_service(*this);
+  home.add_stop_hook(*this);
 }
 
 // The last reference is gone: no handle, no lease, no connection, no connect. The shard may be
@@ -103,7 +103,7 @@ void pool_core::shut_down(errc why) noexcept {
   home_->assert_owner();
   const core_pointer keep(*this);
   closed_ = why;
-  home_->remove_service(*this);
+  home_->remove_stop_hook(*this);
   shortage_ = false;
   while (!in_line_.empty()) in_line_.pop_front();
   while (!below_floor_.empty()) below_floor_.pop_front();
@@ -124,8 +124,8 @@ void pool_core::look_if_quiet() noexcept {
   if (connections_ == 0 && !empty_.is_set()) empty_.set();
 }
 
-void pool_core::shard_stops(shard_service& service) noexcept {
-  static_cast<pool_core&>(service).shut_down(errc::shard_stopped);
+void pool_core::shard_stops(stop_hook& hook) noexcept {
+  static_cast<pool_core&>(hook).shut_down(errc::shard_stopped);
 }
 
 // --- pause, observer

@@ -29,7 +29,7 @@ namespace conpool {
 // What an acquire does while the pool is paused.
 enum class while_paused : std::uint8_t { wait, fail };
 
-class pool_core : private shard_service {
+class pool_core : private stop_hook {
  public:
   pool_core(shard& home, const pool_config& config, const protocol_hooks* hooks,
             std::shared_ptr<void> protocol);
@@ -107,7 +107,7 @@ class pool_core : private shard_service {
   using line = intrusive_list<endpoint_pool, list_hook<shortage_tag>>;
   using floor_line = intrusive_list<endpoint_pool, list_hook<floor_tag>>;
 
-  static void shard_stops(shard_service& service) noexcept;
+  static void shard_stops(stop_hook& hook) noexcept;
   void apply_config() noexcept;
   void refresh_all() noexcept;
   endpoint_pool* next_in_line() noexcept;

@@ -128,7 +128,7 @@ TEST_F(ResolverTest, FindsLocalhostInTheHostsFile) {
 }
 
 TEST_F(ResolverTest, TheShardsOwnResolverUsesTheSystemsConfiguration) {
-  const auto got = test::run_on(*home_, ask(home_->resolver(), "localhost", clock_.now() + 5s));
+  const auto got = test::run_on(*home_, ask(resolver::of(*home_), "localhost", clock_.now() + 5s));
   ASSERT_TRUE(got);
   ASSERT_TRUE(*got) << got->error().message();
   EXPECT_FALSE((*got)->empty());
@@ -532,7 +532,7 @@ TEST(Resolver, DiesWithAShardThatWasNeverTurned) {
   {
     auto home = shard::create();
     ASSERT_TRUE(home) << home.error().message();
-    EXPECT_EQ((*home)->resolver().statistics().questions, 0U);
+    EXPECT_EQ(resolver::of(**home).statistics().questions, 0U);
   }
   EXPECT_EQ(open_descriptors(), before);
 }
