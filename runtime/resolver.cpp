@@ -36,19 +36,25 @@ struct resolver::look_up : detail::resolver_question {
   intrusive_list<resolve_awaiter, list_hook<resolver>> waiters;
 };
 
+resolver& resolver::use(shard& home, const resolver_options& options) {
+  CONPOOL_ASSERT(home.find_extension<resolver>() == nullptr,
+                 "the resolver is chosen before the first look-up");
+  return home.extension<resolver>(options);
+}
+
 resolver::resolver(shard& home, const resolver_options& options)
-    : shard_service(&resolver::stop), home_(&home), options_(options) {
-  home.add_service(*this);
+    : stop_hook(&resolver::stop), home_(&home), options_(options) {
+  home.add_stop_hook(*this);
 }
 
 resolver::~resolver() {
-  home_->remove_service(*this);
+  home_->remove_stop_hook(*this);
   channel_.reset();  // answers what is under way
   CONPOOL_ASSERT(under_way_.empty(), "a resolver was destroyed with a question unanswered");
 }
 
-void resolver::stop(shard_service& service) noexcept {
-  auto& self = static_cast<resolver&>(service);
+void resolver::stop(stop_hook& hook) noexcept {
+  auto& self = static_cast<resolver&>(hook);
   if (self.channel_) self.channel_->cancel_all();
 }
 

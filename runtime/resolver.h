@@ -1,9 +1,9 @@
 // Names to addresses, without blocking the shard: /etc/hosts and name servers, through c-ares.
 //
-// One for each shard, shard::resolver(); used on its shard's thread only. It honours /etc/hosts,
+// One for each shard, resolver::of(home); used on its shard's thread only. It honours /etc/hosts,
 // /etc/nsswitch.conf and /etc/resolv.conf as they were at the shard's first look-up.
 //
-//   auto addresses = co_await home.resolver().resolve(host, 443, home.now() + 5s);
+//   auto addresses = co_await resolver::of(home).resolve(host, 443, home.now() + 5s);
 //   if (!addresses) co_return fail(addresses.error());
 //   // at least one, in the order in which to try them (RFC 6724)
 //
@@ -29,6 +29,8 @@
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/detail/resolver_cache.h>
+#include <conpool/runtime/detail/shard_extension.h>
+#include <conpool/runtime/detail/stop_hook.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/shard.h>
@@ -57,18 +59,21 @@ struct resolver_statistics {
   std::uint64_t cache_hits = 0;
 };
 
-class resolver : private shard_service {
+class resolver final : public shard_extension, private stop_hook {
  public:
   static constexpr duration cached_at_least = std::chrono::seconds(1);
   static constexpr duration cached_at_most = std::chrono::seconds(300);
   static constexpr std::size_t host_bytes_max = 255;
 
+  // The shard's resolver, made at the first use with the system's configuration.
+  static resolver& of(shard& home) { return home.extension<resolver>(); }
+  // Makes the shard's resolver with these options. Precondition: of() was not called before.
+  static resolver& use(shard& home, const resolver_options& options);
+
   // On the shard's thread, or before it has one.
   explicit resolver(shard& home, const resolver_options& options = {});
   // Once the shard has stopped, or was never turned.
-  ~resolver();
-  resolver(const resolver&) = delete;
-  resolver& operator=(const resolver&) = delete;
+  ~resolver() override;
 
   class resolve_awaiter;
   // Awaits result<std::vector<socket_address>>: the addresses of `host`, at least one, each with
@@ -87,7 +92,7 @@ class resolver : private shard_service {
   void join(resolve_awaiter& waiter);
   static void answered(detail::resolver_question& question,
                        detail::resolver_answer&& answer) noexcept;
-  static void stop(shard_service& service) noexcept;
+  static void stop(stop_hook& hook) noexcept;
 
   shard* home_;
   resolver_options options_;

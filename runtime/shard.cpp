@@ -2,9 +2,6 @@
 
 #include <random>
 
-#include <conpool/runtime/resolver.h>
-#include <conpool/runtime/stream.h>
-
 namespace conpool {
 namespace {
 
@@ -44,11 +41,9 @@ result<std::unique_ptr<shard>> shard::create(const shard_options& options) {
 }
 
 shard::shard(const shard_options& options) noexcept
-    : options_(options),
-      clock_(options.clock != nullptr ? options.clock : &monotonic_clock()),
-      now_(clock_->now()),
-      timers_(now_),
-      random_(options.seed != 0 ? options.seed : seed_of_the_system()),
+    : shard_core(options.clock != nullptr ? *options.clock : monotonic_clock(),
+                 options.seed != 0 ? options.seed : seed_of_the_system()),
+      options_(options),
       wake_read_(*this),
       tasks_(*this) {}
 
@@ -119,7 +114,7 @@ bool shard::run_once(duration max_wait) {
   ready_.take_all(next_turn_);
   run_ready();
   if (stopping_) {
-    close_streams();  // tasks that end may have opened more, for somebody who keeps them
+    extensions_.close_all();  // tasks that end may have opened more, for somebody who keeps it
     if (only_wake_read_left()) ring_->cancel(wake_read_);
   }
   const bool over = stopped();  // nothing to wait for any more
@@ -193,48 +188,22 @@ void shard::stop() noexcept {
   if (owner_ != std::thread::id{}) assert_owner();
   root_context_.cancel(errc::shard_stopped);
   if (owner_ == std::thread::id{}) return;  // never turned: nothing was started
-  // A service may leave the list while it stops, but no other does.
-  for (auto it = services_.begin(); it != services_.end();) {
-    shard_service& service = *it++;
-    service.on_stop(service);
+  // A hook may leave the list while it runs, but no other does.
+  for (auto it = stop_hooks_.begin(); it != stop_hooks_.end();) {
+    stop_hook& hook = *it++;
+    hook.on_stop(hook);
   }
-  close_streams();
-}
-
-void shard::close_streams() noexcept {
-  for (auto it = streams_.begin(); it != streams_.end();) {
-    stream& open = *it++;
-    open.begin_close();
-  }
+  extensions_.close_all();
 }
 
 bool shard::only_wake_read_left() const noexcept {
   const std::size_t wake_read = wake_read_.in_flight() ? 1U : 0U;
   return stopping_ && tasks_running_ == 0 && ready_.empty() && next_turn_.empty() &&
-         streams_.empty() && ring_->in_flight() == wake_read;
+         extensions_.all_closed() && ring_->in_flight() == wake_read;
 }
 
 bool shard::stopped() const noexcept {
   return only_wake_read_left() && !wake_read_.in_flight();
-}
-
-void shard::add_stream(stream& opened) noexcept {
-  assert_owner();
-  streams_.push_back(opened);
-}
-
-void shard::remove_stream(stream& closed) noexcept {
-  streams_.remove(closed);
-}
-
-void shard::use_resolver(const resolver_options& options) {
-  CONPOOL_ASSERT(!resolver_, "the resolver is chosen before the first look-up");
-  resolver_ = std::make_unique<conpool::resolver>(*this, options);
-}
-
-resolver& shard::resolver() {
-  if (!resolver_) resolver_ = std::make_unique<conpool::resolver>(*this);
-  return *resolver_;
 }
 
 }  // namespace conpool

@@ -18,7 +18,6 @@
 // nothing is freed that the kernel still uses.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -26,25 +25,18 @@
 #include <optional>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include <conpool/runtime/clock.h>
-#include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/detail/mailbox.h>
-#include <conpool/runtime/detail/random.h>
-#include <conpool/runtime/detail/ready_queue.h>
-#include <conpool/runtime/detail/ring.h>
-#include <conpool/runtime/detail/timers.h>
+#include <conpool/runtime/detail/shard_core.h>
+#include <conpool/runtime/detail/shard_extension.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/error.h>
+#include <conpool/runtime/kernel.h>
 #include <conpool/runtime/scope.h>
 #include <conpool/runtime/task.h>
 
 namespace conpool {
-
-class resolver;
-struct resolver_options;
-class stream;
 
 struct shard_options {
   ring_options ring{};
@@ -59,24 +51,7 @@ struct shard_options {
   std::uint64_t seed = 0;
 };
 
-// Something that lives on a shard and has to let go of the kernel when the shard stops.
-class shard_service : public list_hook<shard_service> {
- public:
-  using stop_fn = void (*)(shard_service&) noexcept;
-  explicit shard_service(stop_fn function) noexcept : on_stop(function) {}
-  stop_fn on_stop;
-};
-
-// What a layer above the runtime keeps for each shard: see shard::extension().
-class shard_extension {
- public:
-  shard_extension() = default;
-  shard_extension(const shard_extension&) = delete;
-  shard_extension& operator=(const shard_extension&) = delete;
-  virtual ~shard_extension() = default;
-};
-
-class shard {
+class shard : public shard_core {
  public:
   // Any thread. Errors: those of ring::create.
   static result<std::unique_ptr<shard>> create(const shard_options& options = {});
@@ -109,7 +84,7 @@ class shard {
   // cancelled when the shard stops. Makes the calling thread the owner, as the first turn would.
   template <typename F, typename... Args>
   void spawn(F function, Args... arguments) {
-    if (owner_ == std::thread::id{}) {
+    if (!attached()) {
       // If it fails here it fails in the first turn, too, and is reported there.
       [[maybe_unused]] const result<void> attached = attach();
     }
@@ -121,19 +96,15 @@ class shard {
 
   // Begins to stop: cancels all tasks, closes what is open. The turns that follow complete it.
   void stop() noexcept;
-  bool stopping() const noexcept { return stopping_; }
   // True once nothing runs and the kernel has nothing of this shard's any more.
   bool stopped() const noexcept;
 
   // The first exception that left a spawned task, taken out; null if there is none.
   std::exception_ptr take_exception() noexcept { return tasks_.take_exception(); }
 
-  // The time of this turn. Monotonic; read from the clock once a turn.
-  time_point now() const noexcept { return now_; }
   unsigned id() const noexcept { return options_.id; }
-
-  // Asks these name servers instead of the system's (resolver.h). Before the first look-up.
-  void use_resolver(const resolver_options& options);
+  // What the shard's ring counted since it was created.
+  const ring_statistics& statistics() const noexcept { return ring_->statistics(); }
 
   class sleep_awaiter;
   // Waits; result<void>: errc::cancelled, deadline_exceeded or shard_stopped if it ended early.
@@ -143,62 +114,31 @@ class shard {
   // Lets all other ready tasks run first.
   yield_awaiter yield() noexcept;
 
-  // --- For the parts of the library.
+  // --- For the parts of the library; see shard_core for what else they use.
   // After the owner's thread has ended: delivers the mail that came too late for it.
   void deliver_leftovers() noexcept;
-  conpool::ring& ring() noexcept { return *ring_; }
-  timer_wheel& timers() noexcept { return timers_; }
-  ready_queue& ready() noexcept { return ready_; }
-  random_source& random() noexcept { return random_; }
-  // Created at first use, with the system's configuration.
-  conpool::resolver& resolver();
   // The shard's only T (a shard_extension), made at its first use as T(*this, arguments...).
-  // Destroyed with the shard, after its last task and its last stream.
   template <typename T, typename... Args>
   T& extension(Args&&... arguments) {
-    const auto found = std::ranges::find(extensions_, &extension_key<T>, &extension_slot::key);
-    if (found != extensions_.end()) return static_cast<T&>(*found->made);
-    auto made = std::make_unique<T>(*this, std::forward<Args>(arguments)...);
-    T& reference = *made;
-    extensions_.push_back({&extension_key<T>, std::move(made)});
-    return reference;
+    if (T* const found = extensions_.find<T>()) return *found;
+    return extensions_.make<T>(*this, std::forward<Args>(arguments)...);
   }
-  // Runs it in the next turn, not in this one.
-  void run_next_turn(ready_node& node) noexcept { next_turn_.push(node); }
-  // The clock as it is, where now() is too coarse: what this turn has taken.
-  time_point read_clock() noexcept { return clock_->now(); }
-  context& root_context() noexcept { return root_context_; }
-  void add_service(shard_service& service) noexcept { services_.push_back(service); }
-  void remove_service(shard_service& service) noexcept { services_.remove(service); }
-  void add_stream(stream& opened) noexcept;
-  void remove_stream(stream& closed) noexcept;
-  void task_started() noexcept { ++tasks_running_; }
-  void task_ended() noexcept { --tasks_running_; }
-  void assert_owner() const noexcept {
-    CONPOOL_ASSERT(is_owner(), "a shard, or something of it, was used on another thread");
+  // The shard's only T; null before its first use.
+  template <typename T>
+  T* find_extension() const noexcept {
+    return extensions_.find<T>();
   }
-  bool attached() const noexcept { return owner_ != std::thread::id{}; }
-  bool is_owner() const noexcept { return owner_ == std::this_thread::get_id(); }
 
  private:
   explicit shard(const shard_options& options) noexcept;
 
   void run_ready() noexcept;
   void wait_for_work(duration wait) noexcept;
-  void close_streams() noexcept;
   bool only_wake_read_left() const noexcept;
   void arm_wake_read() noexcept;
   static void woken(operation& op) noexcept;
 
   static inline thread_local constinit shard* current_ = nullptr;
-
-  // Its address tells one type from the others.
-  template <typename T>
-  static inline constexpr char extension_key = 0;
-  struct extension_slot {
-    const void* key;
-    std::unique_ptr<shard_extension> made;
-  };
 
   struct wake_read : operation {
     explicit wake_read(shard& owner) noexcept : operation(&shard::woken), home(&owner) {}
@@ -207,26 +147,12 @@ class shard {
   };
 
   shard_options options_;
-  clock_source* clock_;
-  std::unique_ptr<conpool::ring> ring_;
-  std::thread::id owner_;
-  time_point now_;
-  ready_queue ready_;
-  ready_queue next_turn_;
-  timer_wheel timers_;
   mailbox inbox_;
-  random_source random_;
   int wake_fd_ = -1;  // an eventfd: threads without a ring wake the shard through it
   std::atomic<int> foreign_fd_ = -1;  // what fd() returned, for those threads
   wake_read wake_read_;
-  bool stopping_ = false;
-  std::size_t tasks_running_ = 0;
-  context root_context_;  // above those of all scopes; cancelled by stop()
   scope tasks_;
-  intrusive_list<stream, list_hook<shard>> streams_;
-  intrusive_list<shard_service, list_hook<shard_service>> services_;
-  std::unique_ptr<conpool::resolver> resolver_;
-  std::vector<extension_slot> extensions_;
+  extension_table extensions_;
 };
 
 class shard::sleep_awaiter : public wait_point {
@@ -256,7 +182,7 @@ class shard::yield_awaiter : public ready_node {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> handle) noexcept {
     handle_ = handle;
-    home_->ready_.push(*this);
+    home_->ready().push(*this);
   }
   void await_resume() const noexcept {}
 
@@ -272,7 +198,7 @@ inline shard::sleep_awaiter shard::sleep_until(time_point moment) noexcept {
   return sleep_awaiter(*this, moment);
 }
 inline shard::sleep_awaiter shard::sleep_for(duration time) noexcept {
-  return sleep_awaiter(*this, saturating_add(now_, time));
+  return sleep_awaiter(*this, saturating_add(now(), time));
 }
 inline shard::yield_awaiter shard::yield() noexcept {
   return yield_awaiter(*this);

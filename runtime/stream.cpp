@@ -32,7 +32,7 @@ errc classify(int system_errno) noexcept {
 }  // namespace
 
 stream::stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
-               event_fn on_unread, event_fn on_closed) noexcept
+               event_fn on_unread, event_fn on_closed)
     : operation(&stream::posted_receive_done),
       timer_node(&stream::look_at_deadlines),
       home_(&home),
@@ -41,7 +41,7 @@ stream::stream(shard& home, int fd, const std::string* name, const io_timeouts* 
       on_unread_(on_unread),
       on_closed_(on_closed),
       fd_(fd) {
-  home.add_stream(*this);
+  open_streams::of(home).add(*this);
 }
 
 stream::~stream() {
@@ -242,7 +242,7 @@ void stream::finish_close() noexcept {
   codec_.reset();
   home_->ring().close(fd_);
   fd_ = -1;
-  home_->remove_stream(*this);
+  open_streams::remove(*this);
   on_closed_(*this);  // may free this
 }
 
@@ -304,7 +304,7 @@ detached stream::take_descriptor() {
   mark(closing);  // nothing can be done with it any more
   home_->timers().cancel(*this);
   detached out(std::exchange(fd_, -1), std::move(unread));
-  home_->remove_stream(*this);
+  open_streams::remove(*this);
   on_closed_(*this);  // may free this
   return out;
 }

@@ -32,6 +32,7 @@
 #include <conpool/runtime/detached.h>
 #include <conpool/runtime/detail/codec.h>
 #include <conpool/runtime/detail/intrusive_list.h>
+#include <conpool/runtime/detail/open_streams.h>
 #include <conpool/runtime/detail/operation.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/error.h>
@@ -45,7 +46,7 @@ struct io_timeouts {
   duration write = std::chrono::seconds(30);
 };
 
-class stream : public list_hook<shard>, private operation, private timer_node {
+class stream : public list_hook<open_streams>, private operation, private timer_node {
  public:
   class read_awaiter;
   class write_awaiter;
@@ -153,7 +154,7 @@ class stream : public list_hook<shard>, private operation, private timer_node {
   // a probe, completed and nobody was reading. `on_closed`: see above. Both are called from within
   // a harvest, or from begin_close().
   stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
-         event_fn on_unread, event_fn on_closed) noexcept;
+         event_fn on_unread, event_fn on_closed);
   ~stream();
 
  private:

@@ -12,9 +12,9 @@
 #include <conpool/pool/sharded.h>
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/deadline.h>
-#include <conpool/runtime/detail/ring.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/event.h>
+#include <conpool/runtime/kernel.h>
 #include <conpool/runtime/listener.h>
 #include <conpool/runtime/runtime.h>
 #include <conpool/runtime/scope.h>

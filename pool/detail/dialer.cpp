@@ -52,7 +52,7 @@ task<result<pooled_connection*>> dialer::connect(time_point deadline) {
     co_return only;
   }
   const std::string host(facts_->peer.host());
-  auto found = co_await facts_->home->resolver().resolve(host, facts_->peer.port(), deadline);
+  auto found = co_await resolver::of(*facts_->home).resolve(host, facts_->peer.port(), deadline);
   if (!found) {
     const error& why = found.error();
     co_return fail(error(why.kind(), phase::resolve, why.system_errno())

@@ -9,12 +9,12 @@ namespace conpool {
 pool_core::pool_core(shard& home, const pool_config& config, const protocol_hooks* hooks,
                      std::shared_ptr<void> protocol)
     : pool_facts(home, config, hooks, std::move(protocol)),
-      shard_service(&pool_core::shard_stops),
+      stop_hook(&pool_core::shard_stops),
       quiet_(home),
       empty_(home),
       not_quiet_(endpoints_.end()) {
   apply_config();
-  home.add_service(*this);
+  home.add_stop_hook(*this);
 }
 
 // The last reference is gone: no handle, no lease, no connection, no connect. The shard may be
@@ -103,7 +103,7 @@ void pool_core::shut_down(errc why) noexcept {
   home_->assert_owner();
   const core_pointer keep(*this);
   closed_ = why;
-  home_->remove_service(*this);
+  home_->remove_stop_hook(*this);
   cap_.shut_down();
   for (auto& [to, one] : endpoints_) one->shut_down(why);
   dial_context_.cancel(why);
@@ -122,8 +122,8 @@ void pool_core::look_if_quiet() noexcept {
   if (cap_.connections() == 0 && !empty_.is_set()) empty_.set();
 }
 
-void pool_core::shard_stops(shard_service& service) noexcept {
-  static_cast<pool_core&>(service).shut_down(errc::shard_stopped);
+void pool_core::shard_stops(stop_hook& hook) noexcept {
+  static_cast<pool_core&>(hook).shut_down(errc::shard_stopped);
 }
 
 // --- pause, observer

@@ -21,7 +21,7 @@
 
 namespace conpool {
 
-class pool_core final : public pool_facts, private shard_service {
+class pool_core final : public pool_facts, private stop_hook {
  public:
   pool_core(shard& home, const pool_config& config, const protocol_hooks* hooks,
             std::shared_ptr<void> protocol);
@@ -50,7 +50,7 @@ class pool_core final : public pool_facts, private shard_service {
 
   void look_if_quiet() noexcept override;
   void forget(const endpoint& unused) noexcept override;
-  static void shard_stops(shard_service& service) noexcept;
+  static void shard_stops(stop_hook& hook) noexcept;
   void apply_config() noexcept;
   void refresh_all() noexcept;
 

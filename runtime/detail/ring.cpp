@@ -89,7 +89,7 @@ result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
     if (code == -EMFILE || code == -ENFILE) {
       return fail(error(errc::too_many_files, phase::start, code).about("io_uring"));
     }
-    const ring_report report = probe();
+    const kernel_report report = check_kernel();
     return fail(error(errc::ring_unavailable, phase::start, code)
                     .about("io_uring")
                     .with_detail(report.cause));

@@ -1,7 +1,7 @@
 // What liburing 2.3's headers lack but the kernel has, defined in this one place.
 //
 // Included by the ring's sources only. Values are from the kernel's include/uapi/linux/io_uring.h;
-// everything here is used only after ring::create() or conpool::probe() found that it works.
+// everything here is used only after ring::create() or check_kernel() found that it works.
 #pragma once
 
 #include <liburing.h>

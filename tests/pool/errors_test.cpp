@@ -204,7 +204,7 @@ TEST_F(errors, the_first_address_of_a_name_that_connects_is_used) {
   names.add("none.test", "127.0.0.3");
   resolver_options options;
   options.servers = names.address();
-  home().use_resolver(options);
+  resolver::use(home(), options);
   const std::string at = server().at().text();
   const std::string port = at.substr(at.rfind(':'));
   bool ended = false;

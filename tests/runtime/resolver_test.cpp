@@ -128,7 +128,7 @@ TEST_F(resolvers, finds_localhost_in_the_hosts_file) {
 }
 
 TEST_F(resolvers, the_shards_own_resolver_uses_the_systems_configuration) {
-  const auto got = test::run_on(*home_, ask(home_->resolver(), "localhost", clock_.now() + 5s));
+  const auto got = test::run_on(*home_, ask(resolver::of(*home_), "localhost", clock_.now() + 5s));
   ASSERT_TRUE(got);
   ASSERT_TRUE(*got) << got->error().message();
   EXPECT_FALSE((*got)->empty());
@@ -532,7 +532,7 @@ TEST(resolver_end, dies_with_a_shard_that_was_never_turned) {
   {
     auto home = shard::create();
     ASSERT_TRUE(home) << home.error().message();
-    EXPECT_EQ((*home)->resolver().statistics().questions, 0U);
+    EXPECT_EQ(resolver::of(**home).statistics().questions, 0U);
   }
   EXPECT_EQ(open_descriptors(), before);
 }

@@ -60,9 +60,9 @@ TEST(ring_create, a_ring_that_was_never_enabled_can_be_destroyed) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-TEST(ring_probe, reports_that_this_machine_is_usable_when_a_ring_can_be_made) {
+TEST(check_kernel, reports_that_this_machine_is_usable_when_a_ring_can_be_made) {
   const std::size_t before = open_descriptors();
-  const ring_report report = probe();
+  const kernel_report report = check_kernel();
   EXPECT_EQ(open_descriptors(), before);
   EXPECT_FALSE(report.kernel.empty());
   EXPECT_TRUE(report.usable) << report.cause;
@@ -108,9 +108,10 @@ std::string create_where_forbidden(int code) {
       auto made = ring::create({});
       text = "created";
       if (!made) {
+        const kernel_report report = check_kernel();
         const bool right = made.error() == errc::ring_unavailable &&
-                           made.error().system_errno() == code && !probe().usable &&
-                           probe().system_errno == code && probe().missing == "io_uring_setup";
+                           made.error().system_errno() == code && !report.usable &&
+                           report.system_errno == code && report.missing == "io_uring_setup";
         text = (right ? "right: " : "wrong: ") + made.error().message();
       }
     }

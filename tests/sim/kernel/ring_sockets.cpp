@@ -1,5 +1,5 @@
 // The socket calls of conpool::ring on the simulated network, in place of
-// runtime/detail/ring_sockets.cpp and ring_probe.cpp.
+// runtime/detail/ring_sockets.cpp and runtime/kernel.cpp.
 #include <conpool/runtime/detail/ring.h>
 
 #include <tests/sim/kernel/network.h>
@@ -77,8 +77,8 @@ void ring::signal_event(int event_fd) noexcept {
   sockets().signal(event_fd);
 }
 
-ring_report probe() {
-  ring_report report;
+kernel_report check_kernel() {
+  kernel_report report;
   report.usable = true;
   report.kernel = "simulated";
   return report;

@@ -1,5 +1,4 @@
-// conpool::probe(): why io_uring can or cannot be used on this machine.
-#include <conpool/runtime/detail/ring.h>
+#include <conpool/runtime/kernel.h>
 
 #include <cerrno>
 #include <fstream>
@@ -7,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include <conpool/runtime/detail/ring_compat.h>
+#include <conpool/runtime/error.h>
 
 namespace conpool {
 namespace {
@@ -48,8 +48,8 @@ std::string explain(int system_errno, const std::string& kernel) {
 
 }  // namespace
 
-ring_report probe() {
-  ring_report report;
+kernel_report check_kernel() {
+  kernel_report report;
   utsname names{};
   if (uname(&names) == 0) report.kernel = names.release;
   io_uring uring{};
