@@ -16,7 +16,7 @@ acquire_awaiter::acquire_awaiter(endpoint_pool& from, const acquire_options& opt
   if (options.deadline == time_point::max()) return;
   if (timeout_ == duration::zero()) timeout_ = from.facts().config().acquire_timeout;
   // A deadline that has passed still takes an idle connection, as any timeout would.
-  const duration left = options.deadline - from.home().now();
+  const duration left = options.deadline - from.facts().now();
   timeout_ = std::max(duration(1), std::min(timeout_, left));
 }
 

@@ -46,8 +46,8 @@ class acquire_waiter : public waiter {
  public:
   acquire_waiter(endpoint_pool& from, acquire_priority priority, bool fresh,
                  const std::source_location& where) noexcept
-      : waiter(from.home(), &acquire_waiter::deliver, &acquire_waiter::interrupt, priority, fresh,
-               where),
+      : waiter(*from.facts().home, &acquire_waiter::deliver, &acquire_waiter::interrupt, priority,
+               fresh, where),
         from_(&from) {}
 
   // Joins the queue. False if it must not wait: it was refused, or its context is cancelled.

@@ -36,7 +36,7 @@ pooled_connection::pooled_connection(endpoint_facts& of, int fd, bool is_managed
       managed(is_managed) {}
 
 const endpoint& connection::peer() const noexcept {
-  return pooled(*this).owner->peer();
+  return pooled(*this).owner->facts().peer;
 }
 
 std::uint64_t connection::id() const noexcept {

@@ -42,7 +42,7 @@ class connection : public stream {
   time_point created_at() const noexcept;
 
   // Version, cipher, application protocol, whether the session was resumed and so on
-  // (tls/connection_info.h). Null for an endpoint that is not tls://, and once the connection is closed.
+  // (tls/connection_info.h). Null if the endpoint is not tls://, and once the connection is closed.
   const tls::connection_info* tls() const noexcept;
 
   // What protocol P keeps for this connection. Precondition: it is of a pool that was made with a

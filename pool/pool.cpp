@@ -128,14 +128,15 @@ task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within)
                                     " connections; with those that are leased now " +
                                     std::to_string(limit) + " may stand"));
   }
-  if (at.demand().missing(count) == 0) co_return result<void>{};
+  if (at.demand().warming().missing(count) == 0) co_return result<void>{};
   warm_request request(home(), count);
-  at.demand().warm(request);
+  at.demand().warming().join(request);
+  at.demand().look();
   if (within == duration::zero()) within = config().acquire_timeout;
   auto wait = wait_for(request.done);
   auto woken = co_await with_timeout(home(), within, std::move(wait));
-  at.demand().give_up(request);
-  const std::uint32_t missing = at.demand().missing(count);
+  at.demand().warming().leave(request);
+  const std::uint32_t missing = at.demand().warming().missing(count);
   if (request.failure) co_return fail(std::move(*request.failure));
   if (woken) co_return result<void>{};
   co_return fail(error(woken.error().kind(), phase::connect)
@@ -153,9 +154,9 @@ task<result<validation_report>> pool::validate(endpoint to) {
   while (found->checks().batch() != nullptr) {
     auto turn = co_await found->checks().batch()->done.wait();  // another validate() is at it
     if (!turn) co_return fail(std::move(turn.error()));
-    co_await found->home().yield();
+    co_await home().yield();
   }
-  check_batch batch(found->home());
+  check_batch batch(home());
   found->checks().check_all(batch);
   auto done = co_await batch.done.wait();
   found->checks().leave_batch();
@@ -202,10 +203,10 @@ task<result<drain_report>> pool::drain(duration within) {
   const core_pointer core = core_;  // the pool may go while this waits
   shard& home = core->home();
   drain_report report;
-  for (const auto& [to, one] : core->endpoints()) report.waiters_failed += one->callers();
+  for (const auto& [to, one] : core->endpoints()) report.waiters_failed += one->facts().callers();
   core->shut_down(errc::pool_closed);
   // Counted now: what was handed to a caller who had not run yet is no lease.
-  for (const auto& [to, one] : core->endpoints()) report.returned += one->leased_connections();
+  for (const auto& [to, one] : core->endpoints()) report.returned += one->facts().leased();
   const time_point deadline = saturating_add(home.now(), within);
   auto wait = wait_for(core->empty());
   auto emptied = co_await with_timeout(home, within, std::move(wait));

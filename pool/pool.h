@@ -58,7 +58,7 @@ class endpoint_handle {
   }
   ~endpoint_handle() { at_->drop_handle(); }
 
-  const endpoint& peer() const noexcept { return at_->peer(); }
+  const endpoint& peer() const noexcept { return at_->facts().peer; }
 
  private:
   friend class pool;

@@ -61,17 +61,11 @@ BANNED = [
 # Types that may be larger, by file and name: how large (public methods, methods, members), and why
 # that is one idea all the same. One that is no longer needed is an error.
 LARGE_TYPES = {
-    # Until it is cut into the parts of pool/detail/.
-    ("pool/detail/endpoint_pool.h", "endpoint_pool"): (47, 155, 41, "is being cut into parts"),
-    ("pool/detail/pool_core.h", "pool_core"): (44, 53, 26, "is being cut into parts"),
     ("pool/pool.h", "pool"): (31, 36, 1,
                               "the facade: what users, operators and tests call, each in a line"),
     ("runtime/detail/ring.h", "ring"): (42, 53, 15,
                                         "the one door to the kernel: a method an operation"),
-    ("runtime/shard.h", "shard"): (39, 46, 21,
-                                   "the loop, and the accessors to all that lives in it"),
     ("runtime/stream.h", "stream"): (29, 52, 21, "is being split by read, write and detach"),
-    ("tls/stream.h", "stream"): (26, 41, 23, "one connection's state, by both directions"),
 }
 
 # (rule, files it is for, files it is not for, included path, why)

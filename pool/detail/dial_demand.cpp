@@ -16,7 +16,8 @@ dial_demand::dial_demand(endpoint_facts& facts, waiter_queue& waiters, const hea
       waiters_(&waiters),
       checks_(&checks),
       shared_(&shared),
-      whole_(&whole) {}
+      whole_(&whole),
+      warming_(facts) {}
 
 // After the shard's end there is no wheel to leave.
 dial_demand::~dial_demand() {
@@ -59,10 +60,8 @@ std::uint32_t dial_demand::connects_wanted() const noexcept {
   if (facts_->pool->paused()) return 0;
   if (gate_.open()) return 1;
   const std::uint64_t callers = waiters_->fresh() + checks_->callers_left(waiters_->patient());
-  std::uint32_t wanted =
-      static_cast<std::uint32_t>(shared_->connections_for(callers)) + idle_wanted();
-  for (const warm_request& one : warming_) wanted = std::max(wanted, missing(one.wanted));
-  return wanted;
+  const auto for_callers = static_cast<std::uint32_t>(shared_->connections_for(callers));
+  return std::max(for_callers + idle_wanted(), warming_.missing());
 }
 
 std::optional<std::uint64_t> dial_demand::first_unserved() const noexcept {
@@ -171,45 +170,9 @@ void dial_demand::schedule_retry() noexcept {
   if (due != time_point::max()) facts_->home->timers().arm(*this, due);
 }
 
-// --- warming
-
-void dial_demand::warm(warm_request& request) noexcept {
-  warming_.push_back(request);
-  look();
-}
-
-std::uint32_t dial_demand::missing(std::uint32_t wanted) const noexcept {
-  const std::uint32_t most = facts_->counts.active + facts_->config().idle_limit();
-  const std::uint32_t standing = facts_->counts.active + facts_->counts.idle;
-  return std::max(std::min(wanted, most), standing) - standing;
-}
-
-void dial_demand::give_up(warm_request& request) noexcept {
-  if (request.is_linked()) warming_.remove(request);
-}
-
-void dial_demand::end_warming() noexcept {
-  for (auto it = warming_.begin(); it != warming_.end();) {
-    warm_request& one = *it++;
-    if (missing(one.wanted) > 0) continue;
-    warming_.remove(one);
-    one.done.set();
-  }
-}
-
-void dial_demand::fail_first_warming(const error& why) noexcept {
-  if (warming_.empty()) return;
-  warm_request& first = warming_.pop_front();
-  first.failure = why;
-  first.done.set();
-}
-
 void dial_demand::shut_down(const error& why) noexcept {
   facts_->home->timers().cancel(*this);
-  for (warm_request& one : warming_) {
-    one.failure = why;
-    one.done.set();
-  }
+  warming_.fail_all(why);
 }
 
 }  // namespace conpool

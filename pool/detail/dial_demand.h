@@ -18,23 +18,14 @@
 #include <conpool/pool/detail/pooled_connection.h>
 #include <conpool/pool/detail/shared_leases.h>
 #include <conpool/pool/detail/waiter_queue.h>
+#include <conpool/pool/detail/warm_requests.h>
 #include <conpool/pool/observer.h>
 #include <conpool/pool/stats.h>
-#include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/detail/ready_queue.h>
 #include <conpool/runtime/detail/timers.h>
 #include <conpool/runtime/error.h>
-#include <conpool/runtime/event.h>
 
 namespace conpool {
-
-// Somebody waits until so many connections of an endpoint stand. Lives in the waiter's frame.
-struct warm_request : list_hook<warm_request> {
-  warm_request(shard& home, std::uint32_t count) noexcept : wanted(count), done(home) {}
-  std::uint32_t wanted;
-  std::optional<error> failure;
-  event done;
-};
 
 class dial_demand : private ready_node, private timer_node {
  public:
@@ -57,6 +48,10 @@ class dial_demand : private ready_node, private timer_node {
   // there is none, or its own limits or backoff allow none. The trial connect of an open breaker
   // comes before all: it stands for the callers that are refused meanwhile.
   std::optional<std::uint64_t> first_unserved() const noexcept;
+
+  // Those who warm the endpoint up. Whoever joins them looks().
+  warm_requests& warming() noexcept { return warming_; }
+  const warm_requests& warming() const noexcept { return warming_; }
 
   // --- What is allowed.
   const connect_gate& gate() const noexcept { return gate_; }
@@ -83,17 +78,6 @@ class dial_demand : private ready_node, private timer_node {
   // Looks again when the backoff is over, or the refill's jitter.
   void schedule_retry() noexcept;
 
-  // --- For pool::warm(): dials until request.wanted connections stand, or no more may.
-  void warm(warm_request& request) noexcept;
-  // How many of `wanted` connections do not stand and may.
-  std::uint32_t missing(std::uint32_t wanted) const noexcept;
-  void give_up(warm_request& request) noexcept;
-  // Tells those who have what they wanted.
-  void end_warming() noexcept;
-  // The first of them hears that a connect has failed.
-  void fail_first_warming(const error& why) noexcept;
-  bool warming() const noexcept { return !warming_.empty(); }
-
   // No more connects; those who warm hear `why`.
   void shut_down(const error& why) noexcept;
 
@@ -109,7 +93,7 @@ class dial_demand : private ready_node, private timer_node {
   const shared_leases* shared_;
   endpoint_reports* whole_;
   connect_gate gate_;
-  intrusive_list<warm_request, list_hook<warm_request>> warming_;
+  warm_requests warming_;
   time_point refill_at_ = time_point::min();
   std::uint32_t expiring_soon_ = 0;  // idle ones whose replacements should stand by now
   bool looking_ = false;             // on the ready queue

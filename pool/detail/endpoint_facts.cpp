@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <conpool/pool/detail/waiter.h>
+
 namespace conpool {
 
 endpoint_facts::endpoint_facts(pool_facts& of, endpoint_pool& whole, const endpoint& to)
@@ -11,6 +13,24 @@ endpoint_facts::endpoint_facts(pool_facts& of, endpoint_pool& whole, const endpo
       peer(to),
       touched(of.home().now()),
       shut_down(of.closed()) {}
+
+std::uint32_t endpoint_facts::callers() const noexcept {
+  std::uint32_t sum = counts.waiting;
+  for (const pooled_connection& one : members) {
+    if (one.reserved_for != nullptr) ++sum;
+    if (!one.managed) continue;
+    for ([[maybe_unused]] const waiter& chosen : as_managed(one).chosen) ++sum;
+  }
+  return sum;
+}
+
+std::uint32_t endpoint_facts::leased() const noexcept {
+  std::uint32_t sum = 0;
+  for (const pooled_connection& one : members) {
+    sum += one.stage == connection_stage::leased ? 1 : 0;
+  }
+  return sum;
+}
 
 void endpoint_facts::tell(event_queue::record event) const noexcept {
   if (!pool->observed()) return;

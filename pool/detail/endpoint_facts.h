@@ -38,6 +38,11 @@ struct endpoint_facts {
   // Nothing of it is left in the kernel's hands but what is leased.
   bool quiet() const noexcept { return counts.idle + counts.connecting + counts.closing == 0; }
 
+  // Callers who wait, and those who were handed a connection and have not run.
+  std::uint32_t callers() const noexcept;
+  // Connections that somebody has.
+  std::uint32_t leased() const noexcept;
+
   // Tells the pool's observer, if there is one.
   void tell(event_queue::record event) const noexcept;
   void tell(pool_event_kind kind, const pooled_connection* about = nullptr) const noexcept;

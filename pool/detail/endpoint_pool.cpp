@@ -211,29 +211,11 @@ void endpoint_pool::fail_waiters(const error& why) noexcept {
   if (in_line()) demand_.look();  // another endpoint may have waited behind this one
 }
 
-std::uint32_t endpoint_pool::callers() const noexcept {
-  std::uint32_t sum = waiters_.size();
-  for (const pooled_connection& one : facts_.members) {
-    if (one.reserved_for != nullptr) ++sum;
-    if (!one.managed) continue;
-    for ([[maybe_unused]] const waiter& chosen : as_managed(one).chosen) ++sum;
-  }
-  return sum;
-}
-
-std::uint32_t endpoint_pool::leased_connections() const noexcept {
-  std::uint32_t sum = 0;
-  for (const pooled_connection& one : facts_.members) {
-    sum += one.stage == connection_stage::leased ? 1 : 0;
-  }
-  return sum;
-}
-
 // --- what parts and connections report
 
 // From the ready queue, once a turn.
 void endpoint_pool::demand_due() noexcept {
-  demand_.end_warming();
+  demand_.warming().end_satisfied();
   if (!facts_.pool->paused()) {
     handover_.serve_from_idle();
     checks_.begin_for(waiters_.patient());

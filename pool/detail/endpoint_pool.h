@@ -52,8 +52,6 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
   ~endpoint_pool();
 
   const endpoint_facts& facts() const noexcept { return facts_; }
-  const endpoint& peer() const noexcept { return facts_.peer; }
-  shard& home() const noexcept { return *facts_.home; }
   endpoint_stats stats() const;
 
   // The hit path. Null if no idle connection is alive, or a closer look has to wait.
@@ -116,9 +114,6 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
   void limits_changed() noexcept;
   void resumed() noexcept;
   void fail_waiters(const error& why) noexcept;
-  // Callers who wait, and those who were chosen and have not run.
-  std::uint32_t callers() const noexcept;
-  std::uint32_t leased_connections() const noexcept;
   // Makes a connected descriptor an idle connection of this endpoint.
   result<void> adopt(int fd) { return intake_.adopt(fd); }
 

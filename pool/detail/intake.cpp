@@ -58,7 +58,7 @@ void intake::dial_failed(const error& why) noexcept {
     handover_->leave_queue(*longest);
     longest->fail_with(why);
   } else {
-    demand_->fail_first_warming(why);
+    demand_->warming().fail_first(why);
   }
   facts_->pool->cap().slot_freed();
   if (facts_->shut_down) {

@@ -35,7 +35,7 @@ void maintenance::shut_down() noexcept {
 
 bool maintenance::unused() const noexcept {
   return facts_->quiet() && facts_->counts.active + facts_->counts.waiting + handles_ == 0 &&
-         !demand_->will_look() && !demand_->warming();
+         !demand_->will_look() && demand_->warming().empty();
 }
 
 void maintenance::drop_handle() noexcept {

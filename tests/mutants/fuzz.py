@@ -42,8 +42,8 @@ MUTANTS = [
      "  if (left.managed) as_managed(left).life.cancel(errc::connection_closed);\n", ""),
     ("given_up_lets_the_next_one", "pool/detail/health_checks.cpp",
      "std::exchange(batch_, nullptr)->done.set();", "batch_ = nullptr;"),
-    ("two_who_warm", "pool/detail/dial_demand.cpp",
-     "wanted = std::max(wanted, missing(one.wanted));", "wanted += missing(one.wanted);"),
+    ("two_who_warm", "pool/detail/warm_requests.h",
+     "most = std::max(most, missing(one.wanted));", "most += missing(one.wanted);"),
     ("a_place_that_no_caller_needs", "pool/detail/connection_cap.cpp",
      "    below_floor_.pop_front().look_at_demand();", ""),
 ]

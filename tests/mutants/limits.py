@@ -140,7 +140,7 @@ MUTANTS = [
     ("a_refill_evicts_nothing", "pool/detail/intake.cpp",
      "may_open(*self_, demand_->first_unserved().has_value())",
      "may_open(*self_, !waiters_->empty())"),
-    ("sim_warm.replaces_what_dies", "pool/detail/dial_demand.cpp",
+    ("sim_warm.replaces_what_dies", "pool/detail/warm_requests.h",
      "if (missing(one.wanted) > 0) continue;",
      "if (missing(one.wanted) > 0 && facts_->counts.created < one.wanted) continue;"),
     ("probes_of_many_broken_endpoints", "pool/detail/connect_gate.h",

@@ -13,7 +13,7 @@ MUTANTS = [
     ("T43_", "pool/pool.cpp",
      "report.returned -= report.forced.size();", ";"),
     ("T43_", "pool/pool.cpp",
-     "report.waiters_failed += one->callers();", "report.waiters_failed += one->counts().waiting;"),
+     "report.waiters_failed += one->facts().callers();", "report.waiters_failed += one->counts().waiting;"),
     ("T45_", "pool/detail/return_verdict.cpp",
      "if (at.shut_down) return close_reason::pool_closed;", ";"),
     ("a_handle_made_of_or_after_a_closed_pool_is_refused", "pool/detail/endpoint_facts.cpp",
