@@ -27,7 +27,6 @@ class redis_pool : public pool_fixture {
     speak({});
   }
   void TearDown() override {
-    held_.clear();
     pool_fixture::TearDown();
     redis_.reset();
   }
@@ -37,15 +36,7 @@ class redis_pool : public pool_fixture {
     };
     configure(config_, std::move(speaks));
   }
-  void hold(unsigned count) {
-    ASSERT_TRUE(run([this, count]() -> task<void> {
-      for (unsigned i = 0; i < count; ++i) {
-        auto one = co_await backends().acquire(redis_->at());
-        CO_ASSERT_OK(one);
-        held_.push_back(std::move(*one));
-      }
-    }));
-  }
+  void hold(unsigned count) { pool_fixture::hold(count, redis_->at()); }
   template <typename... Words>
   std::string ask(lease& over, const Words&... words) {
     std::string got;
@@ -71,7 +62,6 @@ class redis_pool : public pool_fixture {
   pool_config config_;
   std::unique_ptr<redis_server> redis_;
   std::vector<std::string> invalidated_;
-  std::vector<lease> held_;
 };
 
 TEST_F(redis_pool, logs_in_with_resp3_and_selects_its_database) {

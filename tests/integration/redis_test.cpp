@@ -14,6 +14,7 @@
 
 #include <conpool/conpool.h>
 
+#include <tests/support/expect.h>
 #include <tests/support/pool_fixture.h>
 #include <tests/support/redis_client.h>
 #include <tests/support/redis_server.h>
@@ -30,12 +31,12 @@ class redis : public ::testing::Test {
     runtime_options options;
     options.shards = shards;
     auto made = runtime::create(options);
-    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_OK(made);
     runtime_ = std::move(*made);
     pool_config config;
     config.max_connections_per_endpoint = 5;
     auto pools = sharded<pool>::create(*runtime_, config);
-    ASSERT_TRUE(pools) << pools.error().message();
+    ASSERT_OK(pools);
     pools_.emplace(std::move(*pools));
   }
 

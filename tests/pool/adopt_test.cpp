@@ -10,14 +10,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class adopt : public callers_fixture {
+class adopt : public pool_fixture {
  protected:
   int connected_socket() {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -8,14 +8,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class budgets : public callers_fixture {
+class budgets : public pool_fixture {
  protected:
   void budget(std::uint32_t most, validation_policy policy = validation_policy::watch) {
     pool_config config;

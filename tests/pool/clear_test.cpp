@@ -6,12 +6,12 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
-class clear : public callers_fixture {
+class clear : public pool_fixture {
  protected:
   void cap(std::uint32_t connections) {
     pool_config config;

@@ -11,15 +11,15 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
-class detach : public callers_fixture {
+class detach : public pool_fixture {
  protected:
   void SetUp() override {
-    callers_fixture::SetUp();
+    pool_fixture::SetUp();
     pool_config config;
     config.max_connections_per_endpoint = 1;
     configure(config);

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include <tests/support/expect.h>
+
 namespace {
 
 using conpool::endpoint;
@@ -399,7 +401,7 @@ void expect_refused_well(const conpool::error& error) {
 
 void expect_taken_well(const endpoint& value) {
   const auto again = endpoint::parse(value.text());
-  ASSERT_TRUE(again) << again.error().message();
+  ASSERT_OK(again);
   EXPECT_EQ(*again, value);
   EXPECT_EQ(again->text(), value.text());
   EXPECT_EQ(again->hash(), value.hash());

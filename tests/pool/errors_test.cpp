@@ -42,9 +42,6 @@ class errors : public pool_fixture {
     EXPECT_TRUE(ended) << text;
     return got;
   }
-  static bool says(const error& what, const std::string& part) {
-    return what.message().find(part) != std::string::npos;
-  }
 };
 
 TEST_F(errors, refused_says_where_how_often_and_why) {

@@ -9,14 +9,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class leaks : public callers_fixture {
+class leaks : public pool_fixture {
  protected:
   struct told {
     pool_event_kind kind;

@@ -15,19 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class lifecycle : public pool_fixture {
- protected:
-  lease hold() {
-    lease held;
-    EXPECT_TRUE(run([&]() -> task<void> {
-      auto one = co_await backends().acquire(server().at());
-      CO_ASSERT_OK(one);
-      held = std::move(*one);
-    }));
-    return held;
-  }
-  std::uint64_t closed(close_reason why) { return totals().closed(why); }
-};
+using lifecycle = pool_fixture;
 
 TEST_F(lifecycle, T2_idle_connections_are_a_stack) {
   lease a = hold();

@@ -6,12 +6,12 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
-using misuse = callers_fixture;
+using misuse = pool_fixture;
 
 TEST_F(misuse, T46_a_second_release_does_nothing) {
   lease held = hold();

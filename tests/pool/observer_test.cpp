@@ -12,7 +12,7 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
@@ -39,7 +39,7 @@ struct told {
   errc why{};
 };
 
-class observers : public callers_fixture {
+class observers : public pool_fixture {
  protected:
   void listen() {
     backends().observe([this](const pool_event& event) { events_.emplace_back(event); });

@@ -11,21 +11,15 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class acquires_with_options : public callers_fixture {
+class acquires_with_options : public pool_fixture {
  protected:
-  void cap(std::uint32_t connections, std::uint32_t waiters = 0) {
-    pool_config config;
-    config.max_connections_per_endpoint = connections;
-    config.max_waiters_per_endpoint = waiters;
-    configure(config);
-  }
   // An acquire through an endpoint or through a handle.
   task<result<lease>> acquire(bool with_handle, acquire_options options) {
     if (with_handle) {

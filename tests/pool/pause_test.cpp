@@ -6,14 +6,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-using pauses = callers_fixture;
+using pauses = pool_fixture;
 
 TEST_F(pauses, T51_callers_wait_during_a_pause_and_are_served_after_it) {
   hold().release();

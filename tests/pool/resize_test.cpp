@@ -7,14 +7,15 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/expect.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class resize : public callers_fixture {
+class resize : public pool_fixture {
  protected:
   // Changes one thing of the configuration.
   template <typename Change>
@@ -22,7 +23,7 @@ class resize : public callers_fixture {
     pool_config config = backends().config();
     what(config);
     const result<void> done = backends().reconfigure(config);
-    ASSERT_TRUE(done) << done.error().message();
+    ASSERT_OK(done);
   }
   void start_with(std::uint32_t connections) {
     pool_config config;

@@ -26,7 +26,6 @@ using namespace std::chrono_literals;
 class shared_connections : public pool_fixture {
  protected:
   void TearDown() override {
-    held_.clear();
     pool_fixture::TearDown();
     EXPECT_EQ(settings_.ended, settings_.connects) << "a run() outlived its connection";
   }
@@ -38,22 +37,12 @@ class shared_connections : public pool_fixture {
     configure(config_, multiplexed{&settings_});
   }
 
-  // Takes `count` leases and keeps them in held_.
-  void hold(unsigned count) {
-    ASSERT_TRUE(run([this, count]() -> task<void> {
-      for (unsigned i = 0; i < count; ++i) {
-        auto one = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(one);
-        held_.push_back(std::move(*one));
-      }
-    }));
-  }
   // One call over an own lease; `answered` counts those that got their own text back.
   task<void> ask(std::string text, unsigned& answered) {
     auto lease = co_await backends().acquire(server().at());
     CO_ASSERT_OK(lease);
     peak_ = std::max(peak_, totals().leases);
-    auto asked = call(**lease, text);
+    auto asked = call_over(**lease, text);
     auto answer = co_await asked;
     if (answer && *answer == text) ++answered;
   }
@@ -61,7 +50,7 @@ class shared_connections : public pool_fixture {
   bool works(lease& held) {
     bool good = false;
     EXPECT_TRUE(run([&held, &good]() -> task<void> {
-      auto asked = call(*held, "still there?");
+      auto asked = call_over(*held, "still there?");
       auto answer = co_await asked;
       good = answer.has_value() && *answer == "still there?";
     }));
@@ -74,7 +63,6 @@ class shared_connections : public pool_fixture {
 
   multiplexed_settings settings_;
   pool_config config_;
-  std::vector<lease> held_;
   std::uint32_t peak_ = 0;
 };
 
@@ -108,7 +96,7 @@ TEST_F(shared_connections, T62_a_caller_cancelled_in_the_middle_of_its_call_dist
   cancelled.spawn([&]() -> task<void> {
     auto lease = co_await backends().acquire(server().at());
     CO_ASSERT_OK(lease);
-    auto asked = call(**lease, "never answered");
+    auto asked = call_over(**lease, "never answered");
     auto answer = co_await asked;
     EXPECT_FALSE(answer);
   });

@@ -21,10 +21,6 @@ using namespace std::chrono_literals;
 
 class validation : public pool_fixture {
  protected:
-  void TearDown() override {
-    held_.clear();
-    pool_fixture::TearDown();
-  }
   void by(validation_policy policy) {
     config_.validation = policy;
     configure(config_);
@@ -32,22 +28,6 @@ class validation : public pool_fixture {
   void with_ping(validation_policy policy) {
     config_.validation = policy;
     configure(config_, pinging{{&says_}});
-  }
-  void hold(unsigned count) {
-    ASSERT_TRUE(run([this, count]() -> task<void> {
-      for (unsigned i = 0; i < count; ++i) {
-        auto one = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(one);
-        held_.push_back(std::move(*one));
-      }
-    }));
-  }
-  void make_idle(unsigned count) {
-    hold(count);
-    // The last one back is the first to be lent.
-    while (!held_.empty()) held_.pop_back();
-    ASSERT_TRUE(until([&] { return totals().idle == count && server().open() == count; }));
-    settle();
   }
   // Closes the server's end of everything; the client's end has not been asked yet.
   void server_closes() {
@@ -91,7 +71,6 @@ class validation : public pool_fixture {
 
   script says_;
   pool_config config_;
-  std::vector<lease> held_;
   validation_report report_;
 };
 

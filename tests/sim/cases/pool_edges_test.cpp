@@ -9,7 +9,8 @@
 #include <conpool/pool/pool.h>
 #include <conpool/runtime/deadline.h>
 
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/pool_fixture.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
@@ -47,52 +48,29 @@ struct hanging_ping {
   }
 };
 
-class sim_pool_edges : public sim_fixture {
+class sim_pool_edges : public pool_fixture {
  protected:
-  void TearDown() override {
-    if (made_) {
-      EXPECT_TRUE(here().run([this]() -> task<void> {
-        auto closed = co_await made_->close();
-        EXPECT_TRUE(closed);
-      }));
-      EXPECT_EQ(made_->totals().created, made_->totals().closed());
-    }
-    made_.reset();
-    sim_fixture::TearDown();
-  }
-
   endpoint add_peer(const char* host, server_plan plan = {}) {
     const server& peer = net().add_server(host, 1000, std::move(plan));
     return endpoint::parse("tcp://" + peer.address().to_string()).value();
-  }
-  pool& configure(const pool_config& config) {
-    made_ = std::make_unique<pool>(pool::create(home(), config).value());
-    return *made_;
-  }
-  template <typename P>
-  pool& configure(const pool_config& config, P speaks) {
-    made_ = std::make_unique<pool>(pool::create(home(), config, std::move(speaks)).value());
-    return *made_;
   }
   void live(std::function<task<void>()> body) { ASSERT_TRUE(here().run(std::move(body))); }
   // One lease, used so that the connection counts as lent before, and given back.
   void use_once(const endpoint& to) {
     live([&]() -> task<void> {
-      auto lent = co_await made_->acquire(to);
-      CO_CHECK(lent);
+      auto lent = co_await backends().acquire(to);
+      CO_ASSERT_OK(lent);
     });
   }
   // Notes the number when it is served; keeps the lease for a moment.
   std::shared_ptr<bool> wait_for(const endpoint& to, int number, std::vector<int>& served) {
     return here().start([this, to, number, &served]() -> task<void> {
-      auto lent = co_await made_->acquire(to);
-      CO_CHECK(lent);
+      auto lent = co_await backends().acquire(to);
+      CO_ASSERT_OK(lent);
       served.push_back(number);
       [[maybe_unused]] auto rested = co_await home().sleep_for(5ms);
     });
   }
-
-  std::unique_ptr<pool> made_;
 };
 
 TEST_F(sim_pool_edges, who_loses_the_connection_that_was_kept_for_him_keeps_his_place) {
@@ -106,12 +84,12 @@ TEST_F(sim_pool_edges, who_loses_the_connection_that_was_kept_for_him_keeps_his_
   std::vector<std::shared_ptr<bool>> done;
   live([&]() -> task<void> {
     auto first = co_await backends.acquire(to);
-    CO_CHECK(first);
+    CO_ASSERT_OK(first);
     auto second = co_await backends.acquire(to);
-    CO_CHECK(second);
+    CO_ASSERT_OK(second);
     for (int i = 1; i <= 4; ++i) done.push_back(wait_for(to, i, served));
     auto rested = co_await home().sleep_for(1ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     net().server_at(0).leave_all(server::farewell::close);
     net().advance(net().now() + 10ms);
     net().advance(net().now() + 10ms);  // both are dead; the pool has not looked yet
@@ -130,15 +108,15 @@ TEST_F(sim_pool_edges, who_wants_a_fresh_one_gets_the_place_of_what_comes_back) 
   use_once(to);
   live([&]() -> task<void> {
     auto held = co_await backends.acquire(to);
-    CO_CHECK(held);
+    CO_ASSERT_OK(held);
     const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
       const acquire_options fresh{.timeout = 1s, .fresh = true};
       auto lent = co_await backends.acquire(to, fresh);
-      CO_CHECK(lent);
+      CO_ASSERT_OK(lent);
       EXPECT_FALSE(lent->reused());
     });
     auto rested = co_await home().sleep_for(5ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     held->release();
     rested = co_await home().sleep_for(100ms);
     EXPECT_TRUE(*done);
@@ -154,7 +132,7 @@ TEST_F(sim_pool_edges, who_wants_a_fresh_one_at_the_cap_of_the_pool_gets_its_own
   live([&]() -> task<void> {
     const acquire_options fresh{.timeout = 1s, .fresh = true};
     auto lent = co_await backends.acquire(to, fresh);
-    CO_CHECK(lent);
+    CO_ASSERT_OK(lent);
     EXPECT_FALSE(lent->reused());
   });
 }
@@ -167,13 +145,13 @@ TEST_F(sim_pool_edges, a_shared_connection_gives_its_place_to_another_endpoint) 
   pool& backends = configure(config, sharing{});
   live([&]() -> task<void> {
     auto held = co_await backends.acquire(one);
-    CO_CHECK(held);
+    CO_ASSERT_OK(held);
     const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
       auto lent = co_await backends.acquire(other, 1s);
-      CO_CHECK(lent);
+      CO_ASSERT_OK(lent);
     });
     auto rested = co_await home().sleep_for(5ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     held->release();
     rested = co_await home().sleep_for(100ms);
     EXPECT_TRUE(*done);
@@ -187,11 +165,11 @@ TEST_F(sim_pool_edges, the_leak_detector_may_be_switched_off_while_connections_a
   pool& backends = configure(config);
   live([&]() -> task<void> {
     auto held = co_await backends.acquire(to);
-    CO_CHECK(held);
+    CO_ASSERT_OK(held);
     config.leak_threshold = 0ms;
     EXPECT_TRUE(backends.reconfigure(config));
     auto rested = co_await home().sleep_for(2s);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     held->release();
   });
   EXPECT_EQ(backends.totals().leaks, 0U);
@@ -209,7 +187,7 @@ TEST_F(sim_pool_edges, the_validation_policy_may_change_while_connections_are_id
   use_once(to);
   live([&]() -> task<void> {
     auto report = co_await backends.validate(to);
-    CO_CHECK(report);
+    CO_ASSERT_OK(report);
     EXPECT_EQ(report->alive, 1U);
   });
   backends.clear_all();
@@ -227,13 +205,13 @@ TEST_F(sim_pool_edges, a_greeting_under_watch_is_no_obstacle_when_the_policy_bec
   pool& backends = configure(config);
   live([&]() -> task<void> {
     auto warmed = co_await backends.warm(to, 1);
-    CO_CHECK(warmed);
+    CO_ASSERT_OK(warmed);
     auto rested = co_await home().sleep_for(10ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     config.validation = validation_policy::probe;
     EXPECT_TRUE(backends.reconfigure(config));
     auto lent = co_await backends.acquire(to);
-    CO_CHECK(lent);
+    CO_ASSERT_OK(lent);
     std::array<char, 5> greeting{};
     auto read = co_await (*lent)->read_exactly(std::span<char>(greeting));
     EXPECT_TRUE(read);
@@ -246,22 +224,22 @@ TEST_F(sim_pool_edges, a_newcomer_does_not_pass_who_waits_for_a_probe) {
   pool& backends = configure(config);
   live([&]() -> task<void> {
     auto watched = co_await backends.acquire(to);
-    CO_CHECK(watched);
+    CO_ASSERT_OK(watched);
     config.validation = validation_policy::probe;
     EXPECT_TRUE(backends.reconfigure(config));
     auto probed = co_await backends.acquire(to);
-    CO_CHECK(probed);
+    CO_ASSERT_OK(probed);
     auto rested = co_await home().sleep_for(1ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     watched->release();  // still tells by itself
     auto later = co_await home().sleep_for(1ms);
-    CO_CHECK(later);
+    CO_ASSERT_OK(later);
     probed->release();
     const std::shared_ptr<bool> first = here().start([&]() -> task<void> {
       auto lent = co_await backends.acquire(to);
-      CO_CHECK(lent);
+      CO_ASSERT_OK(lent);
       auto kept = co_await home().sleep_for(20ms);
-      CO_CHECK(kept);
+      CO_ASSERT_OK(kept);
     });
     while (backends.totals().probes == 0) co_await home().yield();
     const acquire_options now{.try_only = true};
@@ -269,7 +247,7 @@ TEST_F(sim_pool_edges, a_newcomer_does_not_pass_who_waits_for_a_probe) {
     EXPECT_TRUE(backends.totals().waiting == 0 || !newcomer);
     EXPECT_FALSE(*first);
     auto over = co_await home().sleep_for(100ms);
-    CO_CHECK(over);
+    CO_ASSERT_OK(over);
     EXPECT_TRUE(*first);
   });
 }
@@ -282,16 +260,16 @@ TEST_F(sim_pool_edges, a_newcomer_does_not_pass_who_lost_what_was_kept_for_him) 
   pool& backends = configure(config, remembered{&home(), &all});
   live([&]() -> task<void> {
     auto warmed = co_await backends.warm(to, 2);
-    CO_CHECK(warmed);
+    CO_ASSERT_OK(warmed);
     auto rested = co_await home().sleep_for(5ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     backends.pause();
     const std::shared_ptr<bool> first = here().start([&]() -> task<void> {
       auto lent = co_await backends.acquire(to);
-      CO_CHECK(lent);
+      CO_ASSERT_OK(lent);
     });
     rested = co_await home().sleep_for(1ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     backends.resume();
     all.back()->retire();  // the one that stood last was on top
     EXPECT_EQ(backends.totals().idle, 1U);
@@ -322,12 +300,12 @@ TEST_F(sim_pool_edges, a_detached_connections_run_ends) {
   pool& backends = configure({}, waiting_beside{&home()});
   live([&]() -> task<void> {
     auto lent = co_await backends.acquire(to);
-    CO_CHECK(lent);
+    CO_ASSERT_OK(lent);
     auto out = co_await lent->detach();
-    CO_CHECK(out);
+    CO_ASSERT_OK(out);
     net().sockets().close(out->release());
     auto rested = co_await home().sleep_for(1ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     EXPECT_EQ(backends.totals().closed(close_reason::detached), 1U);
   });
 }
@@ -338,9 +316,9 @@ TEST_F(sim_pool_edges, what_is_adopted_is_shared_like_any_other) {
   ASSERT_TRUE(backends.adopt(to, net().sockets().open_connected(net().server_at(0))));
   live([&]() -> task<void> {
     auto one = co_await backends.acquire(to);
-    CO_CHECK(one);
+    CO_ASSERT_OK(one);
     auto other = co_await backends.acquire(to);
-    CO_CHECK(other);
+    CO_ASSERT_OK(other);
     EXPECT_EQ((*one)->id(), (*other)->id());
     EXPECT_EQ(backends.totals().leases, 2U);
   });
@@ -354,9 +332,9 @@ TEST_F(sim_pool_edges, a_sharing_protocol_may_have_exclusive_connections) {
   use_once(to);
   live([&]() -> task<void> {
     auto one = co_await backends.acquire(to);
-    CO_CHECK(one);
+    CO_ASSERT_OK(one);
     auto other = co_await backends.acquire(to);
-    CO_CHECK(other);
+    CO_ASSERT_OK(other);
     EXPECT_NE((*one)->id(), (*other)->id());
   });
   EXPECT_EQ(backends.totals().leases, 0U);
@@ -377,7 +355,7 @@ TEST_F(sim_pool_edges, a_validation_that_was_given_up_lets_the_next_one_begin) {
     auto report = co_await with_timeout(home(), 5ms, std::move(work));
     EXPECT_FALSE(report);
     auto rested = co_await home().sleep_for(1s);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     EXPECT_TRUE(*next);
   });
 }
@@ -391,13 +369,13 @@ TEST_F(sim_pool_edges, a_connection_that_is_being_probed_can_be_broken_off) {
   live([&]() -> task<void> {
     const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
       auto lent = co_await backends.acquire(to, 1s);
-      CO_CHECK(lent);
+      CO_ASSERT_OK(lent);
       EXPECT_FALSE(lent->reused());
     });
     while (backends.totals().probes == 0) co_await home().yield();
     backends.clear_all(leased::break_off);
     auto rested = co_await home().sleep_for(100ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     EXPECT_TRUE(*done);
     EXPECT_EQ(backends.totals().active, 0U);
     EXPECT_EQ(backends.totals().closed(close_reason::cleared), 1U);
@@ -411,14 +389,14 @@ TEST_F(sim_pool_edges, what_was_kept_for_a_waiter_is_not_lent_after_a_clear) {
   pool& backends = configure(config);
   live([&]() -> task<void> {
     auto held = co_await backends.acquire(to);
-    CO_CHECK(held);
+    CO_ASSERT_OK(held);
     const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
       auto lent = co_await backends.acquire(to, 1s);
-      CO_CHECK(lent);
+      CO_ASSERT_OK(lent);
       EXPECT_FALSE(lent->reused());
     });
     auto rested = co_await home().sleep_for(5ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     held->release();
     backends.clear_all();
     rested = co_await home().sleep_for(100ms);
@@ -433,17 +411,17 @@ TEST_F(sim_pool_edges, what_was_kept_of_a_shared_connection_is_not_lent_after_a_
   pool& backends = configure(config, sharing{});
   live([&]() -> task<void> {
     auto one = co_await backends.acquire(to);
-    CO_CHECK(one);
+    CO_ASSERT_OK(one);
     auto other = co_await backends.acquire(to);
-    CO_CHECK(other);
+    CO_ASSERT_OK(other);
     const std::uint64_t before = (*one)->id();
     const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
       auto lent = co_await backends.acquire(to, 1s);
-      CO_CHECK(lent);
+      CO_ASSERT_OK(lent);
       EXPECT_NE((*lent)->id(), before);
     });
     auto rested = co_await home().sleep_for(5ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     one->release();
     other->release();
     backends.clear_all(leased::break_off);
@@ -478,13 +456,13 @@ TEST_F(sim_pool_edges, a_place_that_no_caller_needs_goes_to_who_warms) {
   pool& backends = configure(config);
   live([&]() -> task<void> {
     auto held = co_await backends.acquire(one);
-    CO_CHECK(held);
+    CO_ASSERT_OK(held);
     const std::shared_ptr<bool> done = here().start([&]() -> task<void> {
       auto warmed = co_await backends.warm(other, 1, 1s);
       EXPECT_TRUE(warmed);
     });
     auto rested = co_await home().sleep_for(5ms);
-    CO_CHECK(rested);
+    CO_ASSERT_OK(rested);
     held->discard();
     rested = co_await home().sleep_for(100ms);
     EXPECT_TRUE(*done);

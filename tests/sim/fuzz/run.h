@@ -18,7 +18,7 @@
 
 #include <tests/sim/fuzz/oracle.h>
 #include <tests/sim/fuzz/plan.h>
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/world.h>
 
 namespace conpool::sim::fuzz {
 

@@ -11,7 +11,7 @@
 //   shard_options options;
 //   options.clock = &net.clock();
 //   options.seed = net.seed();
-//   auto home = shard::create(options);          // see sim_fixture.h for all this in one object
+//   auto home = shard::create(options);          // see world.h for all this in one object
 //
 // The network owns the clock: it moves when a ring waits and nothing is there, straight to the next
 // thing that happens, and by the time calls take (fault_plan::call_most). Everything is drawn from
