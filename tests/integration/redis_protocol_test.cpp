@@ -140,7 +140,7 @@ TEST_F(redis_pool, pings_under_a_policy_and_with_pushes_between) {
 
 TEST_F(redis_pool, what_was_not_asked_for_and_is_no_push_is_dirt) {
   hold(1);
-  // A reply that comes after its caller has gone: as a client that pipelines without counting.
+  // A reply that comes after its caller has gone, as with a client that pipelines and miscounts.
   ASSERT_TRUE(run([this]() -> task<void> {
     auto sent = co_await held_[0]->write("BLPOP nothing-there 0.01\r\n");
     CO_ASSERT_OK(sent);

@@ -85,7 +85,7 @@ class blackhole : public pool_fixture {
       FAIL() << "unshare: " << std::strerror(why);
     }
     inside_ = true;
-    // The server's address is local, without being one of this machine's: so a client comes from
+    // The server's address is local but is not assigned to an interface, so a client comes from
     // the other one, and keeps it when the route is gone.
     ASSERT_TRUE(ip("link set lo up"));
     ASSERT_TRUE(ip("link add here type veth peer name there"));

@@ -21,7 +21,7 @@ TEST_F(misuse, T46_a_second_release_does_nothing) {
   held.discard();
   EXPECT_EQ(totals().idle, 1U);
   EXPECT_EQ(totals().active, 0U);
-  // Were it in the stack twice, two would get the same.
+  // If the connection were in the stack twice, two callers would get the same one.
   lease first = hold();
   lease second = hold();
   EXPECT_NE(first->id(), second->id());

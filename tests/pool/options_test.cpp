@@ -68,7 +68,7 @@ TEST_F(acquires_with_options, fresh_is_never_what_was_lent_before) {
     ASSERT_TRUE(fresh && *fresh);
     EXPECT_FALSE((*fresh)->reused());
     EXPECT_EQ(totals().idle, 1U) << "there was room: the idle one stays";
-    // At the limit the idle one gives up its place.
+    // At the limit, the idle connection is closed to make room.
     auto second = outcome_of(with_handle, {.fresh = true});
     ASSERT_TRUE(second && *second);
     EXPECT_FALSE((*second)->reused());
@@ -240,7 +240,7 @@ TEST_F(acquires_with_options, a_failed_acquire_says_what_where_and_why) {
     EXPECT_TRUE(says(late, "last failed connect")) << late.message();
     EXPECT_TRUE(says(late, "ECONNREFUSED")) << late.message();
   } else {
-    // The backoff was drawn shorter than the caller's patience.
+    // The backoff that was drawn is shorter than the caller's timeout.
     EXPECT_EQ(waits.failure(), errc::connect_failed);
   }
   caller* last = nullptr;

@@ -120,9 +120,9 @@ TEST_P(protocol_ends, everything_may_end_while_a_hook_is_suspended) {
   suspend_in(which, how);
   end_by(end);
   settle();
-  // From here on hooks that begin anew do well.
+  // Hooks that begin from here on succeed.
   says_.does = act::talks;
-  // Whoever still waits for something has until its deadline.
+  // A hook that still waits has until its deadline.
   for (int i = 0; i < 70 && end != ending::stop; ++i) pass(100ms);
   ASSERT_TRUE(until([this] { return caller_done_ && ending_done_; }));
   held_.clear();

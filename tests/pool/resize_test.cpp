@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 
 class resize : public pool_fixture {
  protected:
-  // Changes one thing of the configuration.
+  // Reconfigures the pool with one thing changed.
   template <typename Change>
   void change(Change what) {
     pool_config config = backends().config();

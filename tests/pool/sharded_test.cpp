@@ -1,4 +1,4 @@
-// One pool a shard, on threads of their own.
+// One pool for each shard, on threads of their own.
 #include <gtest/gtest.h>
 
 #include <array>

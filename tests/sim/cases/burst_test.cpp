@@ -1,4 +1,4 @@
-// More callers than connections, all at once, and connects that take long.
+// More callers than connections come all at once, and connects take long.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-// T72: what the kernel may answer besides success, at each point of a connection's life: it is
-// tried again where that is right, or it is an error of whoever asked; and the connection it hit is
-// never lent again.
+// T72: the kernel may answer something other than success at each point of a connection's life.
+// The pool then tries again where that is right, or whoever asked gets an error; and a connection
+// that was hit is never lent again.
 #include <gtest/gtest.h>
 
 #include <chrono>

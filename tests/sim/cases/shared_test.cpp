@@ -1,4 +1,4 @@
-// Shared connections on the simulated network: what a real one does only now and then.
+// Shared connections in situations that a real network brings about only now and then.
 #include <gtest/gtest.h>
 
 #include <chrono>

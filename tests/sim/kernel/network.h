@@ -85,7 +85,7 @@ class network {
   std::uint64_t below(std::uint64_t bound) noexcept { return random_.below(bound); }
   duration up_to(duration most) noexcept;
 
-  // Tells what(), a string, if telling is asked for.
+  // Prints what(), a string, if CONPOOL_SIM_TRACE is set.
   template <typename What>
   void say(What what) {
     if (tells_) tell(what());
