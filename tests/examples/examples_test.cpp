@@ -62,7 +62,7 @@ class tiny_http_server {
   std::uint16_t port_ = 0;
 };
 
-// A port of the loopback where nobody listens: bound, and so nobody else's, but not listening.
+// A loopback port where nobody listens: it is bound, so no other program takes it.
 class closed_port {
  public:
   closed_port() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

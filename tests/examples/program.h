@@ -1,4 +1,4 @@
-// An example under way; what it prints on both outputs is kept together.
+// A running example. What it prints on both outputs is kept together.
 //
 //   program get("http_get", {"127.0.0.1:80"});
 //   EXPECT_EQ(get.finish(), 0) << get.printed();
@@ -54,7 +54,7 @@ class program {
   program(const program&) = delete;
   program& operator=(const program&) = delete;
 
-  // Reads all it prints, and waits for its end. Its exit status; -1 if a signal ended it.
+  // Reads all that it prints, waits for its end, and returns its exit status (-1 after a signal).
   int finish() {
     std::array<char, 4096> chunk;
     for (;;) {

@@ -27,7 +27,6 @@ class redis_pool : public pool_fixture {
     speak({});
   }
   void TearDown() override {
-    held_.clear();
     pool_fixture::TearDown();
     redis_.reset();
   }
@@ -37,15 +36,7 @@ class redis_pool : public pool_fixture {
     };
     configure(config_, std::move(speaks));
   }
-  void hold(unsigned count) {
-    ASSERT_TRUE(run([this, count]() -> task<void> {
-      for (unsigned i = 0; i < count; ++i) {
-        auto one = co_await backends().acquire(redis_->at());
-        CO_ASSERT_OK(one);
-        held_.push_back(std::move(*one));
-      }
-    }));
-  }
+  void hold(unsigned count) { pool_fixture::hold(count, redis_->at()); }
   template <typename... Words>
   std::string ask(lease& over, const Words&... words) {
     std::string got;
@@ -71,7 +62,6 @@ class redis_pool : public pool_fixture {
   pool_config config_;
   std::unique_ptr<redis_server> redis_;
   std::vector<std::string> invalidated_;
-  std::vector<lease> held_;
 };
 
 TEST_F(redis_pool, logs_in_with_resp3_and_selects_its_database) {
@@ -150,7 +140,7 @@ TEST_F(redis_pool, pings_under_a_policy_and_with_pushes_between) {
 
 TEST_F(redis_pool, what_was_not_asked_for_and_is_no_push_is_dirt) {
   hold(1);
-  // A reply that comes after its caller has gone: as a client that pipelines without counting.
+  // A reply that comes after its caller has gone, as with a client that pipelines and miscounts.
   ASSERT_TRUE(run([this]() -> task<void> {
     auto sent = co_await held_[0]->write("BLPOP nothing-there 0.01\r\n");
     CO_ASSERT_OK(sent);

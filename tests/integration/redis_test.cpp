@@ -14,6 +14,7 @@
 
 #include <conpool/conpool.h>
 
+#include <tests/support/expect.h>
 #include <tests/support/pool_fixture.h>
 #include <tests/support/redis_client.h>
 #include <tests/support/redis_server.h>
@@ -30,12 +31,12 @@ class redis : public ::testing::Test {
     runtime_options options;
     options.shards = shards;
     auto made = runtime::create(options);
-    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_OK(made);
     runtime_ = std::move(*made);
     pool_config config;
     config.max_connections_per_endpoint = 5;
     auto pools = sharded<pool>::create(*runtime_, config);
-    ASSERT_TRUE(pools) << pools.error().message();
+    ASSERT_OK(pools);
     pools_.emplace(std::move(*pools));
   }
 
@@ -90,7 +91,7 @@ constexpr unsigned requests_before_the_kill = 500;            // on each shard, 
 constexpr unsigned requests_after_the_recovery = 2'000;       // on each shard, at least
 constexpr std::uint64_t requests_on_a_shard_max = 1'000'000;  // then the test gives up
 
-// What the clients of one shard saw; touched on that shard only, and read after its end.
+// What the clients of one shard saw. Only that shard writes it; the test reads it at the end.
 struct shard_record {
   std::uint64_t begun = 0;
   std::uint64_t succeeded = 0;
@@ -135,7 +136,7 @@ task<void> keep_asking(shard& home, pool& backends, load& all, std::string key) 
     auto stored = co_await redis_command(backends, all.to, words("SET", key, value));
     if (!stored) {
       note_failure(seen, stored.error(), all.to, recovered);
-      // An open breaker refuses at once: as a service would, let a moment pass.
+      // An open breaker refuses at once, so wait a moment, as a service would.
       auto paused = co_await home.sleep_for(std::chrono::milliseconds(1));
       if (!paused) co_return;
       continue;
@@ -146,7 +147,7 @@ task<void> keep_asking(shard& home, pool& backends, load& all, std::string key) 
   }
 }
 
-// A request that the server holds until it dies; the pool's first, so it was there before the load.
+// A request that the server holds until it dies. It is the pool's first, sent before the load.
 task<void> wait_for_ever(pool& backends, endpoint to, std::optional<error>& ended_by) {
   auto popped = co_await redis_command(backends, to, words("BLPOP", "nothing-there", "0"));
   if (popped) {

@@ -11,6 +11,7 @@
 #include <conpool/tls/detail/shard_resources.h>
 
 #include <tests/support/blocking_tls.h>
+#include <tests/support/expect.h>
 #include <tests/support/nginx_server.h>
 #include <tests/support/server_process.h>
 #include <tests/tls/certificates.h>
@@ -88,7 +89,7 @@ void expect_reversed(blocking_tls& client, const std::string& text) {
 
 void expect_open(blocking_tls& client) {
   const auto open = client.shake();
-  ASSERT_TRUE(open) << open.error().message();
+  ASSERT_OK(open);
 }
 
 // --- OpenSSL

@@ -1,4 +1,4 @@
-// adopt(): sockets that somebody else connected.
+// adopt() takes sockets that the program connected by itself.
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
@@ -10,14 +10,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class adopt : public callers_fixture {
+class adopt : public pool_fixture {
  protected:
   int connected_socket() {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -26,7 +26,7 @@ class adopt : public callers_fixture {
     EXPECT_EQ(::connect(fd, at.data(), at.size()), 0);
     return fd;
   }
-  // Adoption that must fail: why, and the descriptor is still the caller's.
+  // Why an adoption fails. The descriptor must still be the caller's.
   errc refused_to_adopt(int fd) {
     const result<void> done = backends().adopt(server().at(), fd);
     EXPECT_FALSE(done);
@@ -129,7 +129,7 @@ TEST_F(adopt, one_that_its_peer_has_ended_already_is_refused) {
   EXPECT_EQ(totals().created, 0U);
 }
 
-// What n callers may share when it was dialed they may share when it was adopted.
+// An adopted connection may be shared by as many callers as a dialed one.
 struct shares_three {
   struct state {};
   access access_mode(const connection&, const state&) { return access::shared(3); }

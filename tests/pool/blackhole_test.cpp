@@ -22,7 +22,8 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/expect.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
@@ -44,7 +45,7 @@ void expect_defaults(int fd) {
   EXPECT_EQ(option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 30'000);
 }
 
-using keepalive = callers_fixture;
+using keepalive = pool_fixture;
 
 TEST_F(keepalive, T68_the_defaults_are_set_on_every_socket) {
   lease dialed = hold();
@@ -54,7 +55,7 @@ TEST_F(keepalive, T68_the_defaults_are_set_on_every_socket) {
   const socket_address at = socket_address::ip(server().at().host(), server().at().port()).value();
   ASSERT_EQ(::connect(fd, at.data(), at.size()), 0);
   const result<void> adopted = backends().adopt(server().at(), fd);
-  ASSERT_TRUE(adopted) << adopted.error().message();
+  ASSERT_OK(adopted);
   expect_defaults(fd);
 }
 
@@ -68,7 +69,7 @@ TEST_F(keepalive, T68_what_is_configured_holds_for_new_connections) {
   EXPECT_EQ(option_of(held->fd(), IPPROTO_TCP, TCP_USER_TIMEOUT), 1234);
 }
 
-class blackhole : public callers_fixture {
+class blackhole : public pool_fixture {
  protected:
   static constexpr const char* peer = "10.99.0.2";
 
@@ -84,7 +85,7 @@ class blackhole : public callers_fixture {
       FAIL() << "unshare: " << std::strerror(why);
     }
     inside_ = true;
-    // The server's address is local, without being one of this machine's: so a client comes from
+    // The server's address is local but is not assigned to an interface, so a client comes from
     // the other one, and keeps it when the route is gone.
     ASSERT_TRUE(ip("link set lo up"));
     ASSERT_TRUE(ip("link add here type veth peer name there"));
@@ -93,11 +94,11 @@ class blackhole : public callers_fixture {
     ASSERT_TRUE(ip("link set there up"));
     ASSERT_TRUE(ip("neighbour add 10.99.0.2 lladdr 02:00:00:00:00:01 dev here nud permanent"));
     ASSERT_TRUE(ip("route add local 10.99.0.2 dev lo src 10.99.0.1"));
-    callers_fixture::SetUp();
+    pool_fixture::SetUp();
   }
   void TearDown() override {
     if (inside_) {
-      callers_fixture::TearDown();
+      pool_fixture::TearDown();
       EXPECT_EQ(::setns(outside_, CLONE_NEWNET), 0);  // the namespace goes with its last socket
     }
     if (outside_ >= 0) ::close(outside_);

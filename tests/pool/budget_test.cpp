@@ -1,4 +1,4 @@
-// max_connections, the cap over all endpoints: who gives up a place, and who gets it.
+// max_connections, the cap over all endpoints: which endpoint gives up a slot, and which gets it.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -8,14 +8,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class budgets : public callers_fixture {
+class budgets : public pool_fixture {
  protected:
   void budget(std::uint32_t most, validation_policy policy = validation_policy::watch) {
     pool_config config;
@@ -42,7 +42,7 @@ class budgets : public callers_fixture {
 };
 
 TEST_F(budgets, T53_the_idle_connection_used_longest_ago_is_evicted) {
-  // Idle ones that are watched end in a later turn, others at once: both must count right.
+  // Watched idle connections end in a later turn, others at once. Both must be counted right.
   for (const auto policy :
        {validation_policy::watch, validation_policy::probe, validation_policy::none}) {
     SCOPED_TRACE(to_string(policy));
@@ -71,7 +71,7 @@ TEST_F(budgets, T53_the_idle_connection_used_longest_ago_is_evicted) {
     EXPECT_EQ(closed(close_reason::evicted), 3U) << "one for each that was needed";
     EXPECT_EQ(totals().created, 6U);
     EXPECT_EQ(open(), 3U);
-    // And the other way round, again and again: nothing is left counted that has gone.
+    // The same the other way round, again and again: a closed connection is not counted any more.
     for (int round = 0; round < 5; ++round) {
       first.release();
       first = hold(round % 2 == 0 ? b.at() : c.at());
@@ -100,7 +100,7 @@ TEST_F(budgets, T53_idle_connections_are_evicted_only_for_callers) {
   hold(b.at()).release();
   ASSERT_TRUE(until([&] { return idle_at(server().at()) == 1 && idle_at(b.at()) == 1; }));
   const std::uint64_t before = closed(close_reason::evicted);
-  // The floor of a third endpoint takes no place from others.
+  // The floor of a third endpoint takes no slot from the others.
   const endpoint_handle third = backends().handle(c.at());
   pass(1s);
   EXPECT_EQ(idle_at(c.at()), 0U);
@@ -152,7 +152,7 @@ TEST_F(budgets, T54_a_stream_of_callers_starves_no_other_endpoint) {
   settle();
   caller& other = call(b.at());
   settle();
-  // At each return somebody waits at the first endpoint, who came after the other.
+  // At each return a caller of the first endpoint is waiting, who came after the other one.
   for (int round = 0; round < 3 && !other.ended; ++round) {
     caller& behind = call();
     settle();
@@ -176,7 +176,7 @@ TEST_F(budgets, T54_a_blocked_endpoint_holds_up_nobody) {
   config.connect_backoff_min = 5s;
   configure(config);
   echo_server& b = add_server();
-  // The first in line is at its own limit: no place helps it.
+  // The first in line is at its endpoint's own limit, so a free slot does not help it.
   lease held = hold();
   lease second = hold(b.at());
   caller& blocked = call();

@@ -1,4 +1,4 @@
-// clear() and clear_all(): what was there before goes, what comes after it stays.
+// clear() and clear_all(): connections made before them go, and those made afterwards stay.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -6,12 +6,12 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
-class clear : public callers_fixture {
+class clear : public pool_fixture {
  protected:
   void cap(std::uint32_t connections) {
     pool_config config;
@@ -34,7 +34,7 @@ TEST_F(clear, T42_a_clear_that_breaks_off_ends_what_leased_connections_do) {
   backends().clear(server().at(), leased::break_off);
   ASSERT_TRUE(until([&] { return ended; }));
   ASSERT_FALSE(outcome);
-  // What a caller may repeat elsewhere: this side closed, and nothing had come.
+  // The caller may repeat this elsewhere: our side closed, and nothing had arrived.
   EXPECT_EQ(outcome.error(), errc::connection_closed);
   EXPECT_EQ(reading->bytes_received(), 0U);
   result<void> sent{};

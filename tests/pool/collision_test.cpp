@@ -5,12 +5,12 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
-using hash_collision = callers_fixture;
+using hash_collision = pool_fixture;
 
 // Two addresses with the same 64-bit hash, found by a search of some 2^32 steps: the hash is well
 // mixed, but no secret goes into it, so whoever can choose endpoints can have such a pair.

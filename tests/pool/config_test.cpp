@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <variant>
 
+#include <tests/support/expect.h>
+
 namespace {
 
 using conpool::pool_config;
@@ -201,7 +203,7 @@ TEST(pool_config, takes_the_first_and_the_last_allowed_value_of_each_field) {
     SCOPED_TRACE(one.name);
     for (const std::int64_t value : {one.low, one.low + one.step, one.high - one.step, one.high}) {
       const auto valid = conpool::validate(with(one, value));
-      EXPECT_TRUE(valid) << valid.error().message();
+      EXPECT_OK(valid);
     }
   }
 }
@@ -347,7 +349,7 @@ TEST(validation_policy, is_read_from_the_name_it_is_written_as) {
   for (const auto policy : {validation_policy::watch, validation_policy::probe,
                             validation_policy::ping, validation_policy::none}) {
     const auto again = conpool::parse_validation_policy(to_string(policy));
-    ASSERT_TRUE(again) << again.error().message();
+    ASSERT_OK(again);
     EXPECT_EQ(*again, policy);
   }
   EXPECT_STREQ(to_string(validation_policy::watch), "watch");

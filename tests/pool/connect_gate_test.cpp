@@ -72,7 +72,7 @@ TEST(connect_gate, opens_after_so_many_failures_and_closes_when_a_connect_stands
   EXPECT_TRUE(gate.stood());
   EXPECT_FALSE(gate.open());
   EXPECT_TRUE(gate.may_dial({}));
-  // It was not used yet: a server that accepts and closes is a failing one, too.
+  // The connection was never used: a server that accepts and closes at once is failing, too.
   EXPECT_TRUE(gate.failed({}, config, random));
   EXPECT_FALSE(!gate.stood());
   gate.served();
@@ -99,7 +99,7 @@ TEST_F(breaker, probes_of_many_broken_endpoints_that_fall_due_together_leave_in_
   configure(config);
   const std::string text = nobody.text();
   const std::string port = text.substr(text.rfind(':'));
-  // Only 127.0.0.1 is bound; nobody else can listen on that port of its neighbours' behalf.
+  // Only 127.0.0.1 is bound, so nothing listens on that port of its neighbours' addresses.
   ASSERT_TRUE(run([&]() -> task<void> {
     for (unsigned i = 1; i <= endpoints; ++i) {
       const endpoint to = endpoint::parse("tcp://127.0.1." + std::to_string(i) + port).value();
@@ -112,7 +112,7 @@ TEST_F(breaker, probes_of_many_broken_endpoints_that_fall_due_together_leave_in_
   }));
   EXPECT_EQ(totals().breaker_opened, endpoints);
   settle();
-  // Those whose backoff was drawn as nothing may have been tried already.
+  // Endpoints that drew a backoff of zero may have been tried already.
   const std::uint64_t tried = totals().created;
   clock().advance(config.connect_backoff_max);  // all are due
   const ring_statistics before = home().ring().statistics();

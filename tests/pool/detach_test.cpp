@@ -11,15 +11,15 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
-class detach : public callers_fixture {
+class detach : public pool_fixture {
  protected:
   void SetUp() override {
-    callers_fixture::SetUp();
+    pool_fixture::SetUp();
     pool_config config;
     config.max_connections_per_endpoint = 1;
     configure(config);
@@ -74,7 +74,7 @@ TEST_F(detach, T49_a_detached_descriptor_lives_on_and_its_slot_is_freed) {
   lease held = hold();
   caller& waiting = call();
   ASSERT_TRUE(until([&] { return server().open() == 1; }));
-  // It rests on its watch: detach() has to end that before it hands over the descriptor.
+  // Its receive is posted: detach() has to end that before it hands over the descriptor.
   ASSERT_TRUE(held->receive_posted());
   std::optional<detached> out = take_out(held);
   ASSERT_TRUE(out);
@@ -87,7 +87,7 @@ TEST_F(detach, T49_a_detached_descriptor_lives_on_and_its_slot_is_freed) {
 
   const int fd = out->release();
   EXPECT_TRUE(out->unread().empty());
-  // Were the watch still there it would take the answer.
+  // If the receive were still posted, it would take the answer.
   EXPECT_EQ(echoed(fd, "hello"), "hello");
   waiting.got->release();
   backends().clear_all();

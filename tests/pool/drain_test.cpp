@@ -8,14 +8,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class drain : public callers_fixture {
+class drain : public pool_fixture {
  protected:
   using outcome = std::optional<result<drain_report>>;
   void begin_drain(duration within, outcome& into) {
@@ -76,7 +76,7 @@ TEST_F(drain, T43_a_drain_waits_and_then_forces_and_its_report_is_exact) {
     EXPECT_EQ(one.endpoint, server().at().text());
     EXPECT_TRUE(one.connection == stays->id() || one.connection == reads->id());
     EXPECT_EQ(one.held, 12s);
-    EXPECT_NE(std::string(one.where.file_name()).find("callers_fixture"), std::string::npos);
+    EXPECT_NE(std::string(one.where.file_name()).find("pool_fixture"), std::string::npos);
   }
   EXPECT_EQ(report.returned, 1U) << "what was only handed over was no lease";
   EXPECT_EQ(report.waiters_failed, 1U) << "and its waiter waited still";

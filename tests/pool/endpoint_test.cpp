@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include <tests/support/expect.h>
+
 namespace {
 
 using conpool::endpoint;
@@ -54,7 +56,7 @@ std::string repeat(std::string_view text, int times) {
   return out;
 }
 
-// 62 + '.' four times, and the rest: the longest name that there may be.
+// The longest name there may be: four times 62 characters and a dot, and the rest.
 std::string longest_host() {
   return repeat(std::string(62, 'a') + ".", 4) + "b";
 }
@@ -353,7 +355,7 @@ TEST(endpoint, names_its_transports) {
   EXPECT_STREQ(to_string(static_cast<conpool::transport>(9)), "unknown");
 }
 
-// Pieces of endpoints and bytes that hurt, so that many texts are almost or wholly right.
+// Pieces of endpoints and awkward bytes, so that many texts are right or almost right.
 std::string random_text(std::mt19937_64& random) {
   static const std::string_view pieces[] = {"tcp://", "tls://",  "unix:",
                                             "UNIX:",  "http://", "://",
@@ -399,7 +401,7 @@ void expect_refused_well(const conpool::error& error) {
 
 void expect_taken_well(const endpoint& value) {
   const auto again = endpoint::parse(value.text());
-  ASSERT_TRUE(again) << again.error().message();
+  ASSERT_OK(again);
   EXPECT_EQ(*again, value);
   EXPECT_EQ(again->text(), value.text());
   EXPECT_EQ(again->hash(), value.hash());

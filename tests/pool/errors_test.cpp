@@ -1,4 +1,4 @@
-// What goes wrong outside: each a distinct error that names the endpoint, the phase and the cause.
+// Failures outside the pool: each is an error of its own, with the endpoint, phase and cause.
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 
 class errors : public pool_fixture {
  protected:
-  // What an acquire of `text` comes back with; time passes a second a round until it does.
+  // The error of an acquire of `text`. Time passes, a second a round, until there is one.
   error failure_of(const std::string& text) {
     const endpoint to = endpoint::parse(text).value();
     error got(errc::invalid_argument);
@@ -41,9 +41,6 @@ class errors : public pool_fixture {
     }
     EXPECT_TRUE(ended) << text;
     return got;
-  }
-  static bool says(const error& what, const std::string& part) {
-    return what.message().find(part) != std::string::npos;
   }
 };
 

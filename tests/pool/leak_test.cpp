@@ -1,4 +1,4 @@
-// The leak detector: a lease that is held too long is told of, once, with the place of its acquire.
+// The leak detector reports a lease that is held too long, once, with the line of its acquire.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -9,14 +9,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class leaks : public callers_fixture {
+class leaks : public pool_fixture {
  protected:
   struct told {
     pool_event_kind kind;
@@ -45,7 +45,7 @@ class leaks : public callers_fixture {
   std::pair<lease, unsigned> acquire_here() {
     lease held;
     unsigned line = 0;
-    // Not within a macro: all of its lines would be the first.
+    // This must not stand in a macro, where every line has the number of the first.
     const bool ended = run([&]() -> task<void> {
       line = std::source_location::current().line();
       auto one = co_await backends().acquire(server().at());

@@ -15,19 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class lifecycle : public pool_fixture {
- protected:
-  lease hold() {
-    lease held;
-    EXPECT_TRUE(run([&]() -> task<void> {
-      auto one = co_await backends().acquire(server().at());
-      CO_ASSERT_OK(one);
-      held = std::move(*one);
-    }));
-    return held;
-  }
-  std::uint64_t closed(close_reason why) { return totals().closed(why); }
-};
+using lifecycle = pool_fixture;
 
 TEST_F(lifecycle, T2_idle_connections_are_a_stack) {
   lease a = hold();
@@ -102,7 +90,7 @@ TEST_F(lifecycle, T73_after_a_jump_of_the_clock_overdue_ones_are_dropped_before_
   EXPECT_EQ(closed(close_reason::idle_timeout) + totals().closing, 1U);
 }
 
-// A wall clock that is set changes nothing: nobody reads it, which scripts/tidy.py sees to.
+// Setting the wall clock changes nothing, since no code reads it: scripts/tidy.py sees to that.
 TEST_F(lifecycle, T73_a_jump_of_the_clock_ends_waits_and_lifetimes_that_are_over_and_no_lease) {
   pool_config config;
   config.max_connections_per_endpoint = 1;
@@ -170,7 +158,7 @@ TEST_F(lifecycle,
   leased.release();
   settle();
   EXPECT_TRUE(until([&] { return totals().closing == 0; }));
-  // Leased twice and connecting once: all three were of before the clear; one was made after it.
+  // Two leased and one connecting were from before the clear; one was made after it.
   EXPECT_EQ(closed(close_reason::cleared), 3U);
   EXPECT_EQ(totals().idle, 1U);
 }
@@ -380,7 +368,7 @@ TEST_F(lifecycle, stats_name_the_endpoint) {
   EXPECT_EQ(backends().all_stats().size(), 1U);
 }
 
-// The shard ends while leases, waiters, connects and idle connections are there; the leases and the
+// The shard ends while there are leases, waiters, connects and idle connections. The leases and the
 // pool outlive it.
 TEST(pool_stop, everything_may_outlive_the_shard) {
   const std::size_t before = open_descriptors();

@@ -6,12 +6,12 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
-using misuse = callers_fixture;
+using misuse = pool_fixture;
 
 TEST_F(misuse, T46_a_second_release_does_nothing) {
   lease held = hold();
@@ -21,7 +21,7 @@ TEST_F(misuse, T46_a_second_release_does_nothing) {
   held.discard();
   EXPECT_EQ(totals().idle, 1U);
   EXPECT_EQ(totals().active, 0U);
-  // Were it in the stack twice, two would get the same.
+  // If the connection were in the stack twice, two callers would get the same one.
   lease first = hold();
   lease second = hold();
   EXPECT_NE(first->id(), second->id());

@@ -56,7 +56,7 @@ void multiplexed::take_line(connection& from, state& own, const std::string& lin
   }
 }
 
-task<result<std::string>> call(connection& over, std::string text) {
+task<result<std::string>> call_over(connection& over, std::string text) {
   auto& own = over.state<multiplexed>();
   if (own.over) co_return fail(error(errc::connection_closed, phase::write));
   multiplexed::pending mine(over.home());

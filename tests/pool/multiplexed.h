@@ -2,7 +2,7 @@
 // ID, in any order; so an echo server speaks it. What HTTP/2 does, without its bytes.
 //
 //   backends = pool::create(home, config, multiplexed{.settings = &settings})
-//   auto answer = co_await call(*lease, "text");
+//   auto answer = co_await call_over(*lease, "text");
 //
 // run() is reader and writer of its connection: callers only leave their lines and wait. A line
 // "GOAWAY" from the server retires the connection, "MAX n" sets how many calls it takes at once.
@@ -59,6 +59,6 @@ struct multiplexed {
 
 // One call over a connection that the caller has leased. Errors: of the wait; connection_closed if
 // the connection ended before the answer came.
-task<result<std::string>> call(connection& over, std::string text);
+task<result<std::string>> call_over(connection& over, std::string text);
 
 }  // namespace conpool::test

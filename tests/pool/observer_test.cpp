@@ -1,4 +1,4 @@
-// The observer: each event at its moment with its data, and an observer that meddles.
+// Each event reaches the observer at its moment with its data; and an observer that meddles.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -12,7 +12,7 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
@@ -39,7 +39,7 @@ struct told {
   errc why{};
 };
 
-class observers : public callers_fixture {
+class observers : public pool_fixture {
  protected:
   void listen() {
     backends().observe([this](const pool_event& event) { events_.emplace_back(event); });
@@ -49,7 +49,7 @@ class observers : public callers_fixture {
     events_.clear();
     listen();
   }
-  // The kinds that were told since the last time, in order.
+  // The kinds of events since the last call, in order.
   std::vector<kind> heard() {
     settle();
     std::vector<kind> kinds;
@@ -60,7 +60,7 @@ class observers : public callers_fixture {
     }
     return kinds;
   }
-  // Of those, the one of a kind.
+  // The one event of a kind.
   const told& the(kind what) const {
     for (const told& one : last_) {
       if (one.what == what) return one;
@@ -136,7 +136,7 @@ TEST_F(observers, failed_connects_and_the_breaker_are_told) {
   EXPECT_EQ(the(kind::breaker_opened).peer, to.text());
   EXPECT_EQ(refused(to), errc::breaker_open);
   add_server(to);
-  // Somebody has to want one: warm() asks past the breaker.
+  // There must be demand for a connection: warm() asks past the breaker.
   bool warmed = false;
   start(
       [&]() -> task<void> {

@@ -11,21 +11,15 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class acquires_with_options : public callers_fixture {
+class acquires_with_options : public pool_fixture {
  protected:
-  void cap(std::uint32_t connections, std::uint32_t waiters = 0) {
-    pool_config config;
-    config.max_connections_per_endpoint = connections;
-    config.max_waiters_per_endpoint = waiters;
-    configure(config);
-  }
   // An acquire through an endpoint or through a handle.
   task<result<lease>> acquire(bool with_handle, acquire_options options) {
     if (with_handle) {
@@ -74,7 +68,7 @@ TEST_F(acquires_with_options, fresh_is_never_what_was_lent_before) {
     ASSERT_TRUE(fresh && *fresh);
     EXPECT_FALSE((*fresh)->reused());
     EXPECT_EQ(totals().idle, 1U) << "there was room: the idle one stays";
-    // At the limit the idle one gives up its place.
+    // At the limit, the idle connection is closed to make room.
     auto second = outcome_of(with_handle, {.fresh = true});
     ASSERT_TRUE(second && *second);
     EXPECT_FALSE((*second)->reused());
@@ -246,7 +240,7 @@ TEST_F(acquires_with_options, a_failed_acquire_says_what_where_and_why) {
     EXPECT_TRUE(says(late, "last failed connect")) << late.message();
     EXPECT_TRUE(says(late, "ECONNREFUSED")) << late.message();
   } else {
-    // The backoff was drawn shorter than the caller's patience.
+    // The backoff that was drawn is shorter than the caller's timeout.
     EXPECT_EQ(waits.failure(), errc::connect_failed);
   }
   caller* last = nullptr;

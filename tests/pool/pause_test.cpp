@@ -1,4 +1,4 @@
-// A paused pool lends nothing and dials nothing; what its callers get meanwhile is the policy's.
+// A paused pool lends nothing and dials nothing; the policy says what its callers get meanwhile.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -6,14 +6,14 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-using pauses = callers_fixture;
+using pauses = pool_fixture;
 
 TEST_F(pauses, T51_callers_wait_during_a_pause_and_are_served_after_it) {
   hold().release();
@@ -95,7 +95,7 @@ TEST_F(pauses, T51_a_pause_holds_for_handles_too) {
 
 TEST_F(pauses, T51_no_connect_begins_during_a_pause) {
   bool ended = false;
-  // The dial is decided upon in this turn, and paused before it begins.
+  // The pool decides to dial in this turn, and is paused before the dial begins.
   start(
       [this]() -> task<void> {
         auto got = co_await backends().acquire(server().at());

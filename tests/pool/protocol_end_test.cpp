@@ -26,18 +26,10 @@ using combination = std::tuple<hook, act, ending>;
 class protocol_ends : public pool_fixture, public ::testing::WithParamInterface<combination> {
  protected:
   void TearDown() override {
-    held_.clear();
     pool_fixture::TearDown();
     EXPECT_EQ(says_.ended, says_.begun) << "a hook is still suspended";
   }
 
-  void hold_one() {
-    ASSERT_TRUE(run([this]() -> task<void> {
-      auto one = co_await backends().acquire(server().at());
-      CO_ASSERT_OK(one);
-      held_.push_back(std::move(*one));
-    }));
-  }
   void begin_acquire() {
     start(
         [this]() -> task<void> {
@@ -57,7 +49,7 @@ class protocol_ends : public pool_fixture, public ::testing::WithParamInterface<
       case hook::ping:
         config_.validation = validation_policy::ping;
         configure(config_, pinging{{&says_}});
-        hold_one();
+        hold(1);
         held_.clear();
         pass(1s);
         says_.does = how;
@@ -66,13 +58,13 @@ class protocol_ends : public pool_fixture, public ::testing::WithParamInterface<
       case hook::on_release:
         says_.does = how;
         configure(config_, cleaning{{&says_}});
-        hold_one();
+        hold(1);
         held_.clear();
         break;
       case hook::run:
         says_.does = how;
         configure(config_, running{{&says_}});
-        hold_one();
+        hold(1);
         break;
     }
     ASSERT_TRUE(until([this] { return says_.begun == 1; }));
@@ -119,7 +111,6 @@ class protocol_ends : public pool_fixture, public ::testing::WithParamInterface<
 
   script says_;
   pool_config config_;
-  std::vector<lease> held_;
   bool caller_done_ = true;
   bool ending_done_ = true;
 };
@@ -129,9 +120,9 @@ TEST_P(protocol_ends, everything_may_end_while_a_hook_is_suspended) {
   suspend_in(which, how);
   end_by(end);
   settle();
-  // From here on hooks that begin anew do well.
+  // Hooks that begin from here on succeed.
   says_.does = act::talks;
-  // Whoever still waits for something has until its deadline.
+  // A hook that still waits has until its deadline.
   for (int i = 0; i < 70 && end != ending::stop; ++i) pass(100ms);
   ASSERT_TRUE(until([this] { return caller_done_ && ending_done_; }));
   held_.clear();

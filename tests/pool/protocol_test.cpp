@@ -21,24 +21,8 @@ using namespace std::chrono_literals;
 class protocols : public pool_fixture {
  protected:
   void TearDown() override {
-    held_.clear();
     pool_fixture::TearDown();
     EXPECT_LE(says_.ended, says_.begun);
-  }
-  // Takes `count` leases and keeps them in held_.
-  void hold(unsigned count) {
-    ASSERT_TRUE(run([this, count]() -> task<void> {
-      for (unsigned i = 0; i < count; ++i) {
-        auto one = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(one);
-        held_.push_back(std::move(*one));
-      }
-    }));
-  }
-  void make_idle(unsigned count) {
-    hold(count);
-    held_.clear();
-    ASSERT_TRUE(until([&] { return totals().idle == count && server().open() == count; }));
   }
   // Begins an acquire; its error, if it ends with one, is in error_.
   void begin_acquire(bool& done) {
@@ -61,7 +45,6 @@ class protocols : public pool_fixture {
 
   script says_;
   pool_config config_;
-  std::vector<lease> held_;
   std::optional<error> error_;
 };
 

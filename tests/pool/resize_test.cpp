@@ -7,22 +7,23 @@
 
 #include <conpool/conpool.h>
 
-#include <tests/support/callers_fixture.h>
+#include <tests/support/expect.h>
+#include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-class resize : public callers_fixture {
+class resize : public pool_fixture {
  protected:
-  // Changes one thing of the configuration.
+  // Reconfigures the pool with one thing changed.
   template <typename Change>
   void change(Change what) {
     pool_config config = backends().config();
     what(config);
     const result<void> done = backends().reconfigure(config);
-    ASSERT_TRUE(done) << done.error().message();
+    ASSERT_OK(done);
   }
   void start_with(std::uint32_t connections) {
     pool_config config;

@@ -38,7 +38,7 @@ struct script {
   std::string pushed{};  // what on_idle_data saw
 };
 
-// Counts a hook that was left, also by an exception or by being destroyed.
+// Counts a hook that has ended, be it by an exception or by being destroyed.
 class hook_note {
  public:
   explicit hook_note(script& of) noexcept : of_(&of) { ++of.begun; }

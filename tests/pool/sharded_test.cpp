@@ -1,4 +1,4 @@
-// One pool a shard, on threads of their own.
+// One pool for each shard, on threads of their own.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -10,6 +10,7 @@
 
 #include <tests/support/descriptors.h>
 #include <tests/support/echo_server.h>
+#include <tests/support/expect.h>
 
 namespace conpool::test {
 namespace {
@@ -22,7 +23,7 @@ class sharded_pool : public ::testing::Test {
     runtime_options options;
     options.shards = 2;
     auto made = runtime::create(options);
-    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_OK(made);
     threads_ = std::move(*made);
     threads_->run([this]() -> task<void> {
       server_ = std::make_unique<echo_server>(threads_->at(0));
@@ -58,7 +59,7 @@ task<void> exchange(pool& local, const endpoint& to, int rounds) {
 
 TEST_F(sharded_pool, each_shard_has_its_own_pool_and_statistics_add_up) {
   auto pools = sharded<pool>::create(*threads_, pool_config());
-  ASSERT_TRUE(pools) << pools.error().message();
+  ASSERT_OK(pools);
   threads_->run_on_all([&](shard& home) -> task<void> {
     pool& mine = pools->local();
     EXPECT_EQ(&mine.home(), &home);

@@ -26,7 +26,6 @@ using namespace std::chrono_literals;
 class shared_connections : public pool_fixture {
  protected:
   void TearDown() override {
-    held_.clear();
     pool_fixture::TearDown();
     EXPECT_EQ(settings_.ended, settings_.connects) << "a run() outlived its connection";
   }
@@ -38,30 +37,27 @@ class shared_connections : public pool_fixture {
     configure(config_, multiplexed{&settings_});
   }
 
-  // Takes `count` leases and keeps them in held_.
-  void hold(unsigned count) {
-    ASSERT_TRUE(run([this, count]() -> task<void> {
-      for (unsigned i = 0; i < count; ++i) {
-        auto one = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(one);
-        held_.push_back(std::move(*one));
-      }
-    }));
-  }
-  // One call over an own lease; `answered` counts those that got their own text back.
+  // One call over a lease of its own; `answered` counts those that got their own text back.
   task<void> ask(std::string text, unsigned& answered) {
     auto lease = co_await backends().acquire(server().at());
     CO_ASSERT_OK(lease);
     peak_ = std::max(peak_, totals().leases);
-    auto asked = call(**lease, text);
+    auto asked = call_over(**lease, text);
     auto answer = co_await asked;
     if (answer && *answer == text) ++answered;
+  }
+  task<void> ask_at_once(unsigned count, unsigned& answered) {
+    scope all(home());
+    for (unsigned i = 0; i < count; ++i) {
+      all.spawn([this, i, &answered] { return ask("call " + std::to_string(i), answered); });
+    }
+    co_await all.join();
   }
   // Whether a lease that is held still gets its answers.
   bool works(lease& held) {
     bool good = false;
     EXPECT_TRUE(run([&held, &good]() -> task<void> {
-      auto asked = call(*held, "still there?");
+      auto asked = call_over(*held, "still there?");
       auto answer = co_await asked;
       good = answer.has_value() && *answer == "still there?";
     }));
@@ -74,7 +70,6 @@ class shared_connections : public pool_fixture {
 
   multiplexed_settings settings_;
   pool_config config_;
-  std::vector<lease> held_;
   std::uint32_t peak_ = 0;
 };
 
@@ -84,13 +79,7 @@ TEST_F(shared_connections, T61_a_hundred_cold_callers_share_one_connect) {
   share(100);
   constexpr unsigned callers = 100;
   unsigned answered = 0;
-  ASSERT_TRUE(run([&]() -> task<void> {
-    scope all(home());
-    for (unsigned i = 0; i < callers; ++i) {
-      all.spawn([this, i, &answered] { return ask("call " + std::to_string(i), answered); });
-    }
-    co_await all.join();
-  }));
+  ASSERT_TRUE(run([&] { return ask_at_once(callers, answered); }));
   EXPECT_EQ(answered, callers);
   EXPECT_EQ(peak_, callers) << "all of them had it at once";
   EXPECT_EQ(server().accepted(), 1U);
@@ -108,22 +97,14 @@ TEST_F(shared_connections, T62_a_caller_cancelled_in_the_middle_of_its_call_dist
   cancelled.spawn([&]() -> task<void> {
     auto lease = co_await backends().acquire(server().at());
     CO_ASSERT_OK(lease);
-    auto asked = call(**lease, "never answered");
+    auto asked = call_over(**lease, "never answered");
     auto answer = co_await asked;
     EXPECT_FALSE(answer);
   });
   ASSERT_TRUE(until([&] { return totals().leases == 1; }));
   settle();
   server().echo(true);
-  start(
-      [&]() -> task<void> {
-        scope all(home());
-        for (unsigned i = 0; i < 99; ++i) {
-          all.spawn([this, i, &answered] { return ask(std::to_string(i), answered); });
-        }
-        co_await all.join();
-      },
-      others_done);
+  start([&] { return ask_at_once(99, answered); }, others_done);
   home().run_once(duration::zero());
   cancelled.cancel();
   ASSERT_TRUE(until([&] { return others_done && cancelled.running() == 0; }));
@@ -137,13 +118,7 @@ TEST_F(shared_connections, any_number_of_leases_may_be_said_to_have_room) {
   hold(1);
   server_says("GOAWAY");  // the next connect counts with what was learned from this one
   unsigned answered = 0;
-  ASSERT_TRUE(run([&]() -> task<void> {
-    scope all(home());
-    for (unsigned i = 0; i < 3; ++i) {
-      all.spawn([this, &answered] { return ask("x", answered); });
-    }
-    co_await all.join();
-  }));
+  ASSERT_TRUE(run([&] { return ask_at_once(3, answered); }));
   EXPECT_EQ(answered, 3U);
   EXPECT_EQ(server().accepted(), 2U);
 }
@@ -178,19 +153,11 @@ TEST_F(shared_connections, T64_a_second_connection_is_opened_when_the_first_is_f
 TEST_F(shared_connections, T64_a_further_connection_is_opened_only_up_to_the_limit) {
   share(2, 1);
   hold(2);
-  bool served = false;
-  bool done = false;
-  start(
-      [&]() -> task<void> {
-        auto late = co_await backends().acquire(server().at());
-        served = late.has_value();
-      },
-      done);
+  const caller& late = call();
   settle();
   EXPECT_EQ(totals().waiting, 1U);
   held_.pop_back();
-  ASSERT_TRUE(until([&] { return done; }));
-  EXPECT_TRUE(served);
+  ASSERT_TRUE(until([&] { return late.served(); }));
   EXPECT_EQ(totals().created, 1U);
 }
 
@@ -229,15 +196,7 @@ TEST_F(shared_connections, T65_a_goaway_takes_back_what_was_handed_to_waiters_wh
   hold(1);
   lease mine = std::move(held_[0]);
   const std::uint64_t leaving = mine->id();
-  bool done = false;
-  std::uint64_t got = 0;
-  start(
-      [&]() -> task<void> {
-        auto late = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(late);
-        got = (*late)->id();
-      },
-      done);
+  caller& late = call();
   settle();
   ASSERT_TRUE(run([&]() -> task<void> {
     connection& one = *mine;
@@ -245,8 +204,8 @@ TEST_F(shared_connections, T65_a_goaway_takes_back_what_was_handed_to_waiters_wh
     one.retire();
     co_return;
   }));
-  ASSERT_TRUE(until([&] { return done; }));
-  EXPECT_NE(got, leaving);
+  ASSERT_TRUE(until([&] { return late.served(); }));
+  EXPECT_NE((*late.got)->id(), leaving);
 }
 
 // --- the limit may change while connected
@@ -254,18 +213,12 @@ TEST_F(shared_connections, T65_a_goaway_takes_back_what_was_handed_to_waiters_wh
 TEST_F(shared_connections, a_limit_that_grows_serves_those_who_wait) {
   share(1, 1);
   hold(1);
-  bool done = false;
-  start(
-      [&]() -> task<void> {
-        auto late = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(late);
-        EXPECT_EQ((*late)->leases(), 2U);
-      },
-      done);
+  caller& late = call();
   settle();
-  EXPECT_FALSE(done);
+  EXPECT_FALSE(late.ended);
   server_says("MAX 2");
-  ASSERT_TRUE(until([&] { return done; }));
+  ASSERT_TRUE(until([&] { return late.served(); }));
+  EXPECT_EQ((*late.got)->leases(), 2U);
   EXPECT_EQ(totals().created, 1U);
 }
 
@@ -276,34 +229,70 @@ TEST_F(shared_connections,
   server_says("MAX 1");
   for (lease& one : held_) EXPECT_TRUE(works(one));
   held_.resize(1);
-  bool done = false;
-  start(
-      [&]() -> task<void> {
-        auto late = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(late);
-        EXPECT_EQ((*late)->leases(), 1U);
-      },
-      done);
+  caller& late = call();
   settle();
-  EXPECT_FALSE(done) << "it has one lease, and one is its limit";
+  EXPECT_FALSE(late.ended) << "it has one lease, and one is its limit";
   held_.clear();
-  ASSERT_TRUE(until([&] { return done; }));
+  ASSERT_TRUE(until([&] { return late.served(); }));
+  EXPECT_EQ((*late.got)->leases(), 1U);
 }
 
 // --- its end
 
-TEST_F(shared_connections, a_connection_that_ended_under_its_leases_takes_no_new_ones) {
-  share(100);
-  hold(2);
-  server().close_all();
-  ASSERT_TRUE(until([&] { return settings_.ended == 1; }));
-  EXPECT_FALSE(works(held_[0]));
-  hold(1);
+// Why a connection takes no new leases any more.
+struct last_leases {
+  const char* name;
+  close_reason counted;  // once the last of its leases is gone
+  bool works;            // whether those who have it go on
+};
+
+class shared_connection_ends : public shared_connections,
+                               public ::testing::WithParamInterface<last_leases> {
+ protected:
+  // What brings it about; held_ has three leases.
+  void bring_about() {
+    switch (GetParam().counted) {
+      case close_reason::peer_closed:
+        server().close_all();
+        ASSERT_TRUE(until([&] { return settings_.ended == 1; }));
+        break;
+      case close_reason::discarded:
+        held_.back().discard();
+        break;
+      case close_reason::lifetime:
+        pass(11s);
+        break;
+      default:
+        backends().clear(server().at());
+    }
+    held_.pop_back();
+  }
+};
+
+TEST_P(shared_connection_ends, with_the_last_of_its_leases_and_takes_no_new_ones) {
+  config_.max_connection_lifetime = 10s;
+  config_.lifetime_jitter_percent = 0;
+  share(100, 1);
+  hold(3);
+  bring_about();
+  EXPECT_EQ(works(held_[0]), GetParam().works);
+  hold(1);  // there is a place for another one, though the limit is one
+  EXPECT_NE(held_[2]->id(), held_[0]->id());
   EXPECT_TRUE(works(held_[2]));
+  EXPECT_EQ(works(held_[1]), GetParam().works);
+  EXPECT_EQ(totals().created, 2U);
   held_.clear();
-  ASSERT_TRUE(until([&] { return totals().closed(close_reason::peer_closed) == 1; }));
+  ASSERT_TRUE(until([&] { return closed(GetParam().counted) == 1; }));
   EXPECT_EQ(totals().idle, 1U);
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    reasons, shared_connection_ends,
+    ::testing::Values(last_leases{"the_server_closed_it", close_reason::peer_closed, false},
+                      last_leases{"a_lease_was_discarded", close_reason::discarded, true},
+                      last_leases{"its_lifetime_is_over", close_reason::lifetime, true},
+                      last_leases{"it_was_cleared", close_reason::cleared, true}),
+    [](const auto& one) { return std::string(one.param.name); });
 
 TEST_F(shared_connections, an_end_that_nobody_has_seen_yet_is_seen_by_the_acquire) {
   share(100);
@@ -319,65 +308,21 @@ TEST_F(shared_connections, an_end_that_nobody_has_seen_yet_is_seen_by_the_acquir
   }));
 }
 
-TEST_F(shared_connections, a_discarded_lease_closes_the_connection_after_the_others) {
-  share(100);
-  hold(3);
-  held_[0].discard();
-  EXPECT_TRUE(works(held_[1]));
-  held_.erase(held_.begin());
-  hold(1);
-  EXPECT_EQ(totals().created, 2U);
-  held_.clear();
-  ASSERT_TRUE(until([&] { return totals().closed(close_reason::discarded) == 1; }));
-  EXPECT_EQ(totals().idle, 1U);
-}
-
-TEST_F(shared_connections, one_past_its_lifetime_takes_no_new_leases_though_it_is_never_idle) {
-  config_.max_connection_lifetime = 10s;
-  config_.lifetime_jitter_percent = 0;
-  share(100, 1);
-  hold(2);
-  pass(11s);
-  hold(1);
-  EXPECT_NE(held_[2]->id(), held_[0]->id());
-  EXPECT_TRUE(works(held_[0]));
-  held_.clear();
-  ASSERT_TRUE(until([&] { return totals().closed(close_reason::lifetime) == 1; }));
-}
-
-TEST_F(shared_connections, clear_leaves_the_leases_and_gives_no_new_ones) {
-  share(100);
-  hold(2);
-  backends().clear(server().at());
-  EXPECT_TRUE(works(held_[0]));
-  hold(1);
-  EXPECT_NE(held_[2]->id(), held_[0]->id());
-  held_.clear();
-  ASSERT_TRUE(until([&] { return totals().closed(close_reason::cleared) == 1; }));
-}
-
 TEST_F(shared_connections,
        clear_that_breaks_off_ends_the_calls_and_serves_those_who_were_only_chosen) {
   share(2, 1);
   hold(2);
   const std::uint64_t cleared = held_[0]->id();
-  bool done = false;
-  std::uint64_t got = 0;
-  start(
-      [&]() -> task<void> {
-        auto late = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(late);
-        got = (*late)->id();
-      },
-      done);
+  caller& late = call();
   settle();
   ASSERT_TRUE(run([&]() -> task<void> {
     held_.clear();  // the waiter is chosen, and has not run
     backends().clear(server().at(), leased::break_off);
     co_return;
   }));
-  ASSERT_TRUE(until([&] { return done; }));
-  EXPECT_NE(got, cleared);
+  ASSERT_TRUE(until([&] { return late.served(); }));
+  EXPECT_NE((*late.got)->id(), cleared);
+  late.got->release();
   hold(1);
   backends().clear(server().at(), leased::break_off);
   settle();

@@ -1,4 +1,4 @@
-// A server that closes now and then right after it has answered, as many do: what its clients see.
+// What the clients of a server see that closes now and then right after an answer, as many do.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -71,7 +71,7 @@ struct record {
   std::vector<std::string> others;
 };
 
-// Answered whole, or: whether the failure is one that a caller may repeat.
+// Whether a request was answered whole, or failed in a way that a caller may repeat.
 task<void> ask(pool& backends, endpoint to, std::string text, record& seen) {
   auto lease = co_await backends.acquire(to);
   if (!lease) {

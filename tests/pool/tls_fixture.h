@@ -78,7 +78,7 @@ class pool_tls : public pool_fixture {
   endpoint to() { return to(client_options()); }
   tls::shard_tls& here() { return *here_; }
 
-  // Acquires, asks, reads as many bytes back, and releases.
+  // Acquires, sends the text, reads as many bytes back, and releases.
   task<result<std::string>> ask(endpoint where, std::string text, std::size_t answer_bytes = 0) {
     auto lease = co_await backends().acquire(where);
     if (!lease) co_return fail(std::move(lease.error()));

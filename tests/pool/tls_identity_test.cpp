@@ -1,4 +1,4 @@
-// Whoever asks for another identity never gets this one's connection, nor its session.
+// A caller who asks for another identity never gets this one's connections or sessions.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -33,7 +33,7 @@ class pool_tls_peers : public pool_tls {
     between_.reset();
     pool_tls::TearDown();
   }
-  // What the server's kernel has behind the last byte: 0 for a FIN, or an errno.
+  // What the server's kernel reports behind the last byte: 0 for a FIN, or an errno.
   static int end_of(const tls_server::session& one) {
     char byte = 0;
     const ssize_t count = ::recv(one.peer->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -130,7 +130,7 @@ TEST_F(pool_tls_late_refusal, of_a_certificate_that_is_not_the_servers_is_the_sa
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error(), errc::client_certificate_refused) << answer.error().message();
   EXPECT_EQ(totals().connect_failures, 0U);
-  // Who has the right one is served meanwhile, at the same address.
+  // A caller with the right certificate is served meanwhile, at the same address.
   const certificate own = root().issue({.common_name = "a client"});
   options = client_options();
   options.certificate_chain_pem = own.chain_pem();
@@ -171,7 +171,7 @@ TEST_F(pool_tls_late_refusal, comes_in_time_in_1_2) {
   EXPECT_EQ(totals().handshakes_failed, 1U);
 }
 
-// One deadline over all of it, wherever the server begins to be slow.
+// One deadline covers the whole handshake, wherever the server begins to be slow.
 TEST_F(pool_tls_peers, T34_a_handshake_of_a_byte_each_second_ends_at_the_timeout_at_every_stage) {
   const std::size_t base = here().resources().profiles();
   // The first byte, a header, in the ServerHello, behind it, in the certificate, nearly done.
@@ -262,7 +262,7 @@ TEST_F(pool_tls_peers, reloaded_roots_are_those_of_the_next_connection) {
   EXPECT_EQ(totals().handshakes, 3U);
   EXPECT_EQ(totals().resumed, 1U);
 
-  // Our root is not among them any more.
+  // Our root is no longer among them.
   reload(others);
   backends().clear(there);
   const auto refused = request(there, "hello");

@@ -12,7 +12,7 @@
 namespace conpool::test {
 namespace {
 
-// As HTTP: many leases on a connection if the server speaks h2, else one.
+// As in HTTP, a connection carries many leases if the server speaks h2, and one otherwise.
 struct by_alpn {
   struct state {};
   static constexpr std::uint32_t expected_leases = 100;

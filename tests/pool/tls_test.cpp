@@ -138,7 +138,7 @@ TEST_F(pool_tls, T29_a_close_notify_while_idle_ends_the_connection) {
   EXPECT_EQ(totals().created, 2U);
 }
 
-// A FIN without close_notify: while idle nothing was cut off, and it is only gone.
+// A FIN without close_notify: nothing was cut off while it was idle, so it is simply closed.
 TEST_F(pool_tls, T29_an_end_without_close_notify_while_idle_ends_the_connection) {
   const endpoint there = to();
   EXPECT_EQ(request(there, "hello").value(), "hello");
@@ -186,7 +186,7 @@ TEST_F(pool_tls, a_greeting_waits_for_the_first_lease) {
   EXPECT_EQ(totals().created, 1U);
 }
 
-// Bytes after the final response: whoever comes next must not see them.
+// Bytes arrive after the final response: the next caller must not see them.
 TEST_F(pool_tls, bytes_behind_the_answer_end_the_connection) {
   peer().append("stray");
   const endpoint there = to();
@@ -269,7 +269,7 @@ TEST_F(pool_tls, a_request_cancelled_at_any_turn_leaves_nothing_behind) {
   }
 }
 
-// The same with the whole pool, whose dials it cancels.
+// The same for the whole pool, whose close cancels its dials.
 TEST_F(pool_tls, a_pool_closed_at_any_turn_of_a_handshake_leaves_nothing_behind) {
   const endpoint there = to();
   for (unsigned turns = 0; turns < 24; ++turns) {
@@ -286,7 +286,7 @@ TEST_F(pool_tls, a_pool_closed_at_any_turn_of_a_handshake_leaves_nothing_behind)
 }
 
 TEST_F(pool_tls, handshakes_wait_for_a_turn_in_which_there_is_time) {
-  // With the clock set by hand they take no time: none waits.
+  // The clock is set by hand, so handshakes take no time, and none has to wait.
   const endpoint there = to();
   EXPECT_EQ(request(there, "hello").value(), "hello");
   EXPECT_EQ(here().handshakes().times_waited(), 0U);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,10 +22,6 @@ using namespace std::chrono_literals;
 
 class validation : public pool_fixture {
  protected:
-  void TearDown() override {
-    held_.clear();
-    pool_fixture::TearDown();
-  }
   void by(validation_policy policy) {
     config_.validation = policy;
     configure(config_);
@@ -32,22 +29,6 @@ class validation : public pool_fixture {
   void with_ping(validation_policy policy) {
     config_.validation = policy;
     configure(config_, pinging{{&says_}});
-  }
-  void hold(unsigned count) {
-    ASSERT_TRUE(run([this, count]() -> task<void> {
-      for (unsigned i = 0; i < count; ++i) {
-        auto one = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(one);
-        held_.push_back(std::move(*one));
-      }
-    }));
-  }
-  void make_idle(unsigned count) {
-    hold(count);
-    // The last one back is the first to be lent.
-    while (!held_.empty()) held_.pop_back();
-    ASSERT_TRUE(until([&] { return totals().idle == count && server().open() == count; }));
-    settle();
   }
   // Closes the server's end of everything; the client's end has not been asked yet.
   void server_closes() {
@@ -63,6 +44,16 @@ class validation : public pool_fixture {
           held_.push_back(std::move(*one));
         },
         done);
+  }
+  // Begins an acquire that has to ping one of `count` idle connections, while pings do that.
+  void acquire_while_pings(act does, unsigned count, bool& done) {
+    says_.does = act::talks;
+    with_ping(validation_policy::ping);
+    make_idle(count);
+    pass(1s);
+    says_.does = does;
+    begin_acquire(done);
+    settle();
   }
   void begin_validation(bool& done) {
     start(
@@ -91,7 +82,6 @@ class validation : public pool_fixture {
 
   script says_;
   pool_config config_;
-  std::vector<lease> held_;
   validation_report report_;
 };
 
@@ -113,28 +103,36 @@ TEST_F(validation, probe_asks_a_batch_in_one_submission_and_lends_the_first_heal
 }
 
 TEST_F(validation, probe_closes_the_dead_with_their_reason_and_goes_on) {
-  by(validation_policy::probe);
-  make_idle(2);
-  server_closes();
-  EXPECT_EQ(totals().idle, 2U) << "nobody has asked";
-  hold(1);
-  EXPECT_FALSE(held_[0].reused());
-  EXPECT_EQ(totals().closed(close_reason::peer_closed), 2U);
-  held_.clear();
-  hold(1);
-  held_.clear();
-  server().send_to_all("stray");
-  settle();
-  hold(1);
-  EXPECT_FALSE(held_[0].reused());
-  EXPECT_EQ(totals().closed(close_reason::unexpected_data), 1U);
-  held_.clear();
-  server().reset_all();
-  ASSERT_TRUE(until([&] { return server().open() == 0; }));
-  settle();
-  hold(1);
-  EXPECT_FALSE(held_[0].reused());
-  EXPECT_EQ(totals().closed(close_reason::peer_reset), 1U);
+  const struct {
+    close_reason why;
+    std::function<void()> what_the_server_does;
+  } deaths[] = {
+      {close_reason::peer_closed,
+       [this] {
+         server_closes();
+       }},
+      {close_reason::unexpected_data,
+       [this] {
+         server().send_to_all("stray");
+       }},
+      {close_reason::peer_reset,
+       [this] {
+         server().reset_all();
+         ASSERT_TRUE(until([&] { return server().open() == 0; }));
+       }},
+  };
+  for (const auto& death : deaths) {
+    SCOPED_TRACE(to_string(death.why));
+    by(validation_policy::probe);
+    make_idle(2);
+    death.what_the_server_does();
+    settle();
+    EXPECT_EQ(totals().idle, 2U) << "nobody has asked";
+    hold(1);
+    EXPECT_FALSE(held_[0].reused());
+    ASSERT_TRUE(until([&] { return closed(death.why) == 2; }));
+    held_.clear();
+  }
 }
 
 TEST_F(validation, probe_serves_several_waiters_each_with_candidates_of_their_own) {
@@ -199,12 +197,8 @@ TEST_F(validation, ping_asks_what_was_idle_longer_than_the_window_and_nothing_el
 }
 
 TEST_F(validation, a_failed_ping_makes_the_next_lends_ping_too_until_one_succeeds) {
-  with_ping(validation_policy::ping);
-  make_idle(3);
-  pass(1s);
-  says_.does = act::fails;
   bool done = false;
-  begin_acquire(done);
+  acquire_while_pings(act::fails, 3, done);
   ASSERT_TRUE(until([&] { return done; }));
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::ping_failed) >= 1; }));
   says_.does = act::talks;
@@ -220,14 +214,9 @@ TEST_F(validation, a_failed_ping_makes_the_next_lends_ping_too_until_one_succeed
 
 TEST_F(validation, a_ping_that_hangs_or_throws_has_failed_and_another_one_is_lent) {
   for (const act does : {act::hangs, act::sleeps, act::throws}) {
-    says_.does = act::talks;
-    with_ping(validation_policy::ping);
-    make_idle(1);
-    pass(1s);
-    says_.does = does;
+    SCOPED_TRACE(static_cast<int>(does));
     bool done = false;
-    begin_acquire(done);
-    settle();
+    acquire_while_pings(does, 1, done);
     if (does != act::throws) {
       EXPECT_FALSE(done) << "one connect is not worth a ping that may succeed";
       pass(999ms);
@@ -244,26 +233,16 @@ TEST_F(validation, a_ping_that_hangs_or_throws_has_failed_and_another_one_is_len
 
 TEST_F(validation, while_pings_fail_a_caller_waits_for_a_connect_as_well) {
   // A peer that vanished: each ping takes its whole timeout, and there are many to find out about.
-  with_ping(validation_policy::ping);
-  make_idle(8);
-  pass(1s);
-  says_.does = act::hangs;
   bool done = false;
-  begin_acquire(done);
-  settle();
+  acquire_while_pings(act::hangs, 8, done);
   pass(1001ms);
   ASSERT_TRUE(until([&] { return done; })) << "one ping failed: no need to wait for seven more";
   EXPECT_FALSE(held_[0].reused());
 }
 
 TEST_F(validation, one_that_ended_during_its_ping_is_not_lent) {
-  with_ping(validation_policy::ping);
-  make_idle(1);
-  pass(1s);
-  says_.does = act::sleeps;
   bool done = false;
-  begin_acquire(done);
-  settle();
+  acquire_while_pings(act::sleeps, 1, done);
   server_closes();
   pass(1001ms);
   ASSERT_TRUE(until([&] { return done; }));
@@ -271,13 +250,8 @@ TEST_F(validation, one_that_ended_during_its_ping_is_not_lent) {
 }
 
 TEST_F(validation, clear_during_a_ping_is_no_failed_ping) {
-  with_ping(validation_policy::ping);
-  make_idle(2);
-  pass(1s);
-  says_.does = act::hangs;
   bool done = false;
-  begin_acquire(done);
-  settle();
+  acquire_while_pings(act::hangs, 2, done);
   backends().clear(server().at(), leased::break_off);
   ASSERT_TRUE(until([&] { return done; }));
   EXPECT_EQ(totals().closed(close_reason::cleared), 2U);

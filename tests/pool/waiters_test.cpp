@@ -8,6 +8,7 @@
 
 #include <conpool/conpool.h>
 
+#include <tests/support/expect.h>
 #include <tests/support/pool_fixture.h>
 
 namespace conpool::test {
@@ -17,13 +18,6 @@ using namespace std::chrono_literals;
 
 class waiters : public pool_fixture {
  protected:
-  void cap(std::uint32_t connections, std::uint32_t waiters = 0) {
-    pool_config config;
-    config.max_connections_per_endpoint = connections;
-    config.max_waiters_per_endpoint = waiters;
-    configure(config);
-  }
-
   // A caller that notes in which order it was served, and holds until told to let go.
   struct caller {
     result<lease> got = fail(error(errc::invalid_argument));
@@ -39,16 +33,6 @@ class waiters : public pool_fixture {
         &one);
   }
 
-  // A lease that the test itself holds.
-  lease hold() {
-    lease held;
-    EXPECT_TRUE(run([&]() -> task<void> {
-      auto one = co_await backends().acquire(server().at());
-      CO_ASSERT_OK(one);
-      held = std::move(*one);
-    }));
-    return held;
-  }
   void join(scope& all) {
     EXPECT_TRUE(run([&]() -> task<void> { co_await all.join(); }));
   }
@@ -295,7 +279,7 @@ TEST_F(waiters, a_connection_that_dies_while_it_is_handed_over_is_not_lent) {
     co_return;
   });
   ASSERT_TRUE(until([&] { return one.ended; }));
-  ASSERT_TRUE(one.got) << one.got.error().message();
+  ASSERT_OK(one.got);
   EXPECT_FALSE(one.got->reused()) << "a new connection, not the dead one";
   EXPECT_EQ(totals().created, 2U);
   one.got->release();

@@ -14,20 +14,6 @@ namespace {
 
 class idle_watch : public pool_fixture {
  protected:
-  // Makes `count` idle connections.
-  void make_idle(unsigned count) {
-    ASSERT_TRUE(run([this, count]() -> task<void> {
-      std::vector<lease> held;
-      for (unsigned i = 0; i < count; ++i) {
-        auto one = co_await backends().acquire(server().at());
-        CO_ASSERT_OK(one);
-        held.push_back(std::move(*one));
-      }
-    }));
-    ASSERT_TRUE(until([&] { return server().open() == count; }));
-    ASSERT_EQ(totals().idle, count);
-  }
-
   // One exchange over the pool; the error's message, empty if it went well.
   task<std::string> exchange() {
     auto lease = co_await backends().acquire(server().at());

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -15,11 +16,16 @@
 #include <conpool/runtime/deadline.h>
 #include <conpool/runtime/listener.h>
 #include <conpool/runtime/scope.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/expect.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 // While it lives, no descriptor can be opened.
 class no_descriptors {
@@ -75,7 +81,7 @@ class connects : public shard_fixture {
 
 void connects::meet(const socket_address& at, const std::string& shown) {
   auto door = listener::open(home(), at);
-  ASSERT_TRUE(door) << door.error().message();
+  ASSERT_OK(door);
   if (!shown.empty()) {
     EXPECT_EQ(door->address().to_string(), shown);
   }
@@ -88,10 +94,10 @@ void connects::meet(const socket_address& at, const std::string& shown) {
   socket far = std::move(**accepted).value();
   ASSERT_TRUE(run([&]() -> task<void> {
     auto sent = co_await near->write("word");
-    CO_CHECK(sent);
+    CO_ASSERT_OK(sent);
     std::array<char, 4> memory;
     auto got = co_await far->read_exactly(std::span<char>(memory));
-    CO_CHECK(got);
+    CO_ASSERT_OK(got);
     EXPECT_EQ(std::string_view(memory.data(), 4), "word");
   }));
 }

@@ -2,16 +2,21 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include <conpool/runtime/deadline.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 using deadlines = shard_fixture;
 

@@ -11,10 +11,17 @@
 #include <utility>
 #include <vector>
 
-#include <tests/runtime/shard_fixture.h>
+#include <conpool/runtime/socket.h>
+
+#include <tests/support/descriptors.h>
+#include <tests/support/expect.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/run.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 // The shard keeps the machine's time here: the loop's timeout is real.
 class own_loop : public ::testing::Test {
@@ -22,7 +29,7 @@ class own_loop : public ::testing::Test {
   void SetUp() override {
     descriptors_before_ = open_descriptors();
     auto made = shard::create({});
-    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_OK(made);
     home_ = std::move(*made);
     ASSERT_TRUE(home_->attach());
     poller_.reset(::epoll_create1(EPOLL_CLOEXEC));
@@ -90,18 +97,18 @@ TEST_F(own_loop, serves_sockets_on_both_sides) {
     socket far(home(), pair.far.release(), "far");
     std::array<char, 5> memory;
     auto got = co_await far->read_exactly(std::span<char>(memory));
-    CO_CHECK(got);
+    CO_ASSERT_OK(got);
     auto sent = co_await far->write(std::string_view(memory.data(), memory.size()));
-    CO_CHECK(sent);
+    CO_ASSERT_OK(sent);
     echoed = true;
   });
   home().spawn([&]() -> task<void> {
     socket near(home(), pair.near.release(), "near");
     auto sent = co_await near->write("hello");
-    CO_CHECK(sent);
+    CO_ASSERT_OK(sent);
     std::array<char, 5> memory;
     auto got = co_await near->read_exactly(std::span<char>(memory));
-    CO_CHECK(got);
+    CO_ASSERT_OK(got);
     ended = true;
   });
   EXPECT_TRUE(loop_until([&] { return echoed && ended; }));
@@ -115,7 +122,7 @@ TEST_F(own_loop, a_peer_on_another_thread_makes_the_descriptor_readable) {
     near->post_receive();
     std::array<char, 4> memory;
     auto got = co_await near->read_exactly(std::span<char>(memory));
-    CO_CHECK(got);
+    CO_ASSERT_OK(got);
     ended = true;
   });
   // A turn without more to do: from here on only the descriptor tells.

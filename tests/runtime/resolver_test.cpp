@@ -1,4 +1,5 @@
 #include <conpool/runtime/resolver.h>
+#include <conpool/runtime/socket.h>
 
 #include <algorithm>
 #include <coroutine>
@@ -22,6 +23,7 @@
 #include <conpool/runtime/shard.h>
 #include <tests/support/descriptors.h>
 #include <tests/support/dns_server.h>
+#include <tests/support/expect.h>
 #include <tests/support/run.h>
 
 namespace conpool {
@@ -55,7 +57,7 @@ class resolvers : public testing::Test {
     shard_options options;
     options.clock = &clock_;
     auto made = shard::create(options);
-    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_OK(made);
     home_ = std::move(*made);
     ASSERT_TRUE(home_->attach());
     use_server(server_.address());
@@ -117,7 +119,7 @@ TEST_F(resolvers, answers_numeric_addresses_without_suspending) {
 
 TEST_F(resolvers, finds_localhost_in_the_hosts_file) {
   const answer got = resolve("localhost");
-  ASSERT_TRUE(got) << got.error().message();
+  ASSERT_OK(got);
   ASSERT_FALSE(got->empty());
   for (const socket_address& address : *got) {
     EXPECT_TRUE(address == *socket_address::ip("127.0.0.1", 80) ||
@@ -301,7 +303,7 @@ TEST_F(resolvers, comes_back_over_tcp_for_a_truncated_answer) {
   server_.truncate();
   for (int i = 1; i <= 100; ++i) server_.add("long.test", "127.0.1." + std::to_string(i));
   const answer got = resolve("long.test");
-  ASSERT_TRUE(got) << got.error().message();
+  ASSERT_OK(got);
   EXPECT_EQ(got->size(), 100U);
   EXPECT_EQ(server_.asked_over_tcp(), 2U);
 }
@@ -531,7 +533,7 @@ TEST(resolver_end, dies_with_a_shard_that_was_never_turned) {
   const std::size_t before = open_descriptors();
   {
     auto home = shard::create();
-    ASSERT_TRUE(home) << home.error().message();
+    ASSERT_OK(home);
     EXPECT_EQ(resolver::of(**home).statistics().questions, 0U);
   }
   EXPECT_EQ(open_descriptors(), before);
@@ -543,7 +545,7 @@ TEST(resolver_end, dies_with_a_shard_that_is_destroyed_while_it_asks) {
   const auto got = std::make_shared<std::optional<answer>>();
   {
     auto home = shard::create();
-    ASSERT_TRUE(home) << home.error().message();
+    ASSERT_OK(home);
     ASSERT_TRUE((*home)->attach());
     resolver names(**home, {silent.address()});
     ask_detached(names, "silent.test", (*home)->now() + 1h, got);

@@ -13,7 +13,8 @@
 
 #include <conpool/runtime/detail/ring.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/descriptors.h>
+#include <tests/support/expect.h>
 
 namespace conpool::test {
 namespace {
@@ -43,7 +44,7 @@ TEST(ring_create, the_smallest_options_work) {
   {
     auto made = ring::create(
         {.sq_entries = 1, .cq_entries = 1, .receive_buffers = 1, .receive_buffer_bytes = 64});
-    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_OK(made);
     EXPECT_TRUE((*made)->enable());
   }
   EXPECT_EQ(open_descriptors(), before);
@@ -51,7 +52,7 @@ TEST(ring_create, the_smallest_options_work) {
 
 TEST(ring_create, a_completion_queue_smaller_than_the_submission_queue_is_made_as_large) {
   auto made = ring::create({.sq_entries = 64, .cq_entries = 0});
-  EXPECT_TRUE(made) << made.error().message();
+  EXPECT_OK(made);
 }
 
 TEST(ring_create, a_ring_that_was_never_enabled_can_be_destroyed) {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -13,10 +14,15 @@
 
 #include <conpool/runtime/detail/ring.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/descriptors.h>
+#include <tests/support/expect.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/run.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 // Counts its completions.
 struct recorded : operation {
@@ -41,7 +47,7 @@ class rings : public ::testing::Test {
 
   static std::unique_ptr<ring> open(const ring_options& options) {
     auto made = ring::create(options);
-    EXPECT_TRUE(made) << made.error().message();
+    EXPECT_OK(made);
     EXPECT_TRUE((*made)->enable());
     return std::move(*made);
   }

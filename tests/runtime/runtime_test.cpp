@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <semaphore>
@@ -18,12 +19,18 @@
 #include <conpool/runtime/event.h>
 #include <conpool/runtime/runtime.h>
 #include <conpool/runtime/scope.h>
+#include <conpool/runtime/socket.h>
 #include <conpool/runtime/submit.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/descriptors.h>
+#include <tests/support/expect.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/run.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 class runtimes : public ::testing::Test {
  protected:
@@ -38,7 +45,7 @@ class runtimes : public ::testing::Test {
   void create(const runtime_options& options) {
     rt_.reset();
     auto made = runtime::create(options);
-    ASSERT_TRUE(made) << made.error().message();
+    ASSERT_OK(made);
     rt_ = std::move(*made);
   }
   runtime& rt() { return *rt_; }

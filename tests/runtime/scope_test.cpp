@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -11,11 +12,15 @@
 #include <conpool/runtime/detail/context.h>
 #include <conpool/runtime/event.h>
 #include <conpool/runtime/scope.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 using scopes = shard_fixture;
 
@@ -213,7 +218,7 @@ TEST_F(scopes, what_came_before_the_cancel_is_kept) {
   readers.spawn([&]() -> task<void> {
     std::array<char, 16> memory;
     auto count = co_await peer->read(std::span<char>(memory));
-    CO_CHECK(count);
+    CO_ASSERT_OK(count);
     got.assign(memory.data(), *count);
   });
   settle();

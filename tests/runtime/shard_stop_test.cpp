@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,11 +14,15 @@
 #include <conpool/runtime/event.h>
 #include <conpool/runtime/listener.h>
 #include <conpool/runtime/scope.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 using shard_stop = shard_fixture;
 
@@ -147,7 +152,7 @@ TEST_F(shard_stop, the_destructor_ends_an_accept) {
   errc how{};
   home().spawn([&]() -> task<void> {
     auto door = listener::open(home(), socket_address::ip("127.0.0.1", 0).value());
-    CO_CHECK(door);
+    CO_ASSERT_OK(door);
     auto peer = co_await door->accept();
     how = peer ? errc{} : peer.error().kind();
   });
@@ -165,7 +170,7 @@ TEST_F(shard_stop, a_connection_accepted_with_the_stop_is_closed_even_if_kept) {
   door.emplace(std::move(*opened));
   home().spawn([&]() -> task<void> {
     auto peer = co_await door->accept();
-    CO_CHECK(peer);
+    CO_ASSERT_OK(peer);
     kept = std::move(*peer);
   });
   settle();

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <semaphore>
 #include <string>
@@ -11,11 +12,15 @@
 #include <vector>
 
 #include <conpool/runtime/scope.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 using shards = shard_fixture;
 
@@ -110,7 +115,7 @@ TEST_F(shards, tasks_that_always_yield_do_not_keep_the_kernel_from_being_served)
       [&]() -> task<void> {
         std::array<char, 4> memory;
         auto count = co_await peer->read(std::span<char>(memory));
-        CO_CHECK(count);
+        CO_ASSERT_OK(count);
         got = true;
       },
       reader_ended);
@@ -291,10 +296,10 @@ TEST_F(shards, two_shards_turned_alternately_by_one_thread_talk_to_each_other) {
     for (int i = 0; i < 10; ++i) {
       std::array<char, 4> memory;
       auto got = co_await there->read_exactly(std::span<char>(memory));
-      CO_CHECK(got);
+      CO_ASSERT_OK(got);
       seen = shard::current();
       auto sent = co_await there->write(std::string_view(memory.data(), memory.size()));
-      CO_CHECK(sent);
+      CO_ASSERT_OK(sent);
     }
   });
   bool ended = false;
@@ -302,10 +307,10 @@ TEST_F(shards, two_shards_turned_alternately_by_one_thread_talk_to_each_other) {
       [&]() -> task<void> {
         for (int i = 0; i < 10; ++i) {
           auto sent = co_await here->write("ping");
-          CO_CHECK(sent);
+          CO_ASSERT_OK(sent);
           std::array<char, 4> memory;
           auto got = co_await here->read_exactly(std::span<char>(memory));
-          CO_CHECK(got);
+          CO_ASSERT_OK(got);
           EXPECT_EQ(shard::current(), &home());
         }
       },
@@ -348,7 +353,7 @@ TEST_F(shards, busy_polling_finds_what_arrives_without_a_wait) {
     for (int i = 0; i < 2; ++i) {
       std::array<char, 1> memory;
       auto count = co_await peer->read(std::span<char>(memory));
-      CO_CHECK(count);
+      CO_ASSERT_OK(count);
       ++got;
       arrived.release();
     }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,11 +11,15 @@
 #include <vector>
 
 #include <conpool/runtime/scope.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 class stream_close : public shard_fixture {
  protected:

@@ -3,18 +3,23 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include <conpool/runtime/scope.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/shard_fixture.h>
 #include <tests/support/toy_codec.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 class stream_codec : public shard_fixture {
  protected:

@@ -4,17 +4,22 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <conpool/runtime/scope.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 // Text of `bytes` that repeats nowhere soon: a piece in the wrong place is noticed.
 std::string pattern(std::size_t bytes) {
@@ -182,7 +187,7 @@ TEST_F(streams, a_minimum_beyond_the_memory_means_all_of_the_memory) {
       std::array<char, 4> memory;
       const auto into = std::as_writable_bytes(std::span<char>(memory));
       auto count = co_await near()->read_some(into, 100, 30s);
-      CO_CHECK(count);
+      CO_ASSERT_OK(count);
       EXPECT_EQ(*count, 4U);
     }));
     EXPECT_EQ(read().value(), "ef");
@@ -432,10 +437,10 @@ TEST_F(streams, a_timeout_that_is_never_waits_for_ever) {
   start(
       [&]() -> task<void> {
         auto sent = co_await patient->write("x");
-        CO_CHECK(sent);
+        CO_ASSERT_OK(sent);
         std::array<char, 4> memory;
         auto count = co_await patient->read(std::span<char>(memory));
-        CO_CHECK(count);
+        CO_ASSERT_OK(count);
       },
       ended);
   settle();
@@ -457,7 +462,7 @@ TEST_F(streams, a_reader_that_always_finds_bytes_lets_others_run) {
         for (int i = 0; i < 4000; ++i) {
           std::array<char, 1> one;
           auto count = co_await near()->read(std::span<char>(one));
-          CO_CHECK(count);
+          CO_ASSERT_OK(count);
           seen = seen || other_ran;
         }
       },

@@ -10,7 +10,7 @@
 
 #include <conpool/runtime/task.h>
 
-#include <tests/runtime/shard_fixture.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {

@@ -1,6 +1,7 @@
 // What must crash in debug builds: a shard, or something of it, used on another thread.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #ifndef NDEBUG
 
 #include <array>
@@ -10,12 +11,16 @@
 #include <utility>
 
 #include <conpool/conpool.h>
+#include <conpool/runtime/socket.h>
 
-#include <tests/runtime/shard_fixture.h>
 #include <tests/support/echo_server.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/run.h>
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 constexpr const char* wrong_thread = "was used on another thread";
 

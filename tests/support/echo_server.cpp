@@ -13,7 +13,7 @@ namespace {
 
 listener open_door(shard& home, const socket_address& at) {
   listen_options options;
-  // Tests let hours pass on the shard's clock; a server's patience is not what they are about.
+  // Tests let hours pass on the shard's clock, so the server must not time out.
   options.accepted.timeouts = {std::chrono::hours(1000), std::chrono::hours(1000)};
   auto door = listener::open(home, at, options);
   return std::move(door.value());

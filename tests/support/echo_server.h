@@ -22,7 +22,7 @@ class echo_server {
   explicit echo_server(shard& home);
   // At an address of the test's choice: an abstract Unix socket, or an IP address with its port.
   echo_server(shard& home, const endpoint& at);
-  // After its tasks have ended: call stop() and turn until stopped().
+  // To be destroyed after its tasks have ended: call stop() and turn until stopped().
   ~echo_server();
   echo_server(const echo_server&) = delete;
   echo_server& operator=(const echo_server&) = delete;

@@ -1,4 +1,5 @@
-// A shard on the test's thread with a clock set by hand, a server, and a pool that talks to it.
+// A pool on a shard of the test's thread, an echo server that it talks to, and what tests do with
+// it: leases that the test holds, callers that wait beside it, further servers.
 //
 // After each test the pool is closed, the shard stopped, and three things are checked: the counts
 // add up, every descriptor is back, and the kernel has nothing in flight.
@@ -6,138 +7,135 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <conpool/conpool.h>
 
-#include <tests/support/descriptors.h>
 #include <tests/support/echo_server.h>
-#include <tests/support/run.h>
-
-// In a coroutine: fails the test and returns if a result is an error.
-#define CO_ASSERT_OK(outcome)                                         \
-  if (!(outcome)) {                                                   \
-    ADD_FAILURE() << #outcome << ": " << (outcome).error().message(); \
-    co_return;                                                        \
-  }                                                                   \
-  static_assert(true)
+#include <tests/support/pool_on.h>
+#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 
-// created = connecting + idle + active + closing + closed
-inline ::testing::AssertionResult add_up(const pool_stats& sum) {
-  const std::uint64_t there = sum.connecting + sum.idle + sum.active + sum.closing + sum.closed();
-  if (sum.created == there) return ::testing::AssertionSuccess();
-  return ::testing::AssertionFailure()
-         << "created " << sum.created << ", but connecting " << sum.connecting << " + idle "
-         << sum.idle << " + active " << sum.active << " + closing " << sum.closing << " + closed "
-         << sum.closed();
-}
-
-class pool_fixture : public ::testing::Test {
+class pool_fixture : public pool_on<shard_fixture> {
  protected:
   void SetUp() override {
-    descriptors_before_ = open_descriptors();
-    shard_options options;
-    options.ring = ring_settings;
-    options.clock = &clock_;
-    auto made = shard::create(options);
-    ASSERT_TRUE(made) << made.error().message();
-    home_ = std::move(*made);
-    ASSERT_TRUE(home_->attach());
-    server_ = std::make_unique<echo_server>(*home_);
+    shard_fixture::SetUp();
+    server_ = std::make_unique<echo_server>(home());
     configure({});
   }
 
   void TearDown() override {
-    if (backends_) {
-      EXPECT_TRUE(add_up(backends_->totals()));
-      ASSERT_TRUE(run([this]() -> task<void> {
-        auto closed = co_await backends_->close();
-        EXPECT_TRUE(closed);
-      }));
-      const pool_stats sum = backends_->totals();
-      EXPECT_TRUE(add_up(sum));
-      EXPECT_EQ(sum.idle + sum.connecting + sum.closing + sum.waiting, 0U);
-    }
-    backends_.reset();
-    if (server_) server_->stop();
-    if (home_) {
-      home_->stop();
-      EXPECT_TRUE(run_until(*home_, [this] { return home_->stopped(); }));
-    }
+    held_.clear();
+    release_all();
+    for (const auto& one : more_) one->stop();
+    EXPECT_TRUE(until([this] {
+      for (const auto& one : more_) {
+        if (!one->stopped()) return false;
+      }
+      return true;
+    }));
+    more_.clear();
+    close_pool();
+    free_pool();
+    server_->stop();
+    stop();
     server_.reset();
-    home_.reset();
-    EXPECT_EQ(open_descriptors(), descriptors_before_) << "a descriptor was leaked";
+    shard_fixture::TearDown();
   }
 
-  ring_options ring_settings;  // of the shard; to be set in a constructor
-
-  // Replaces the pool by one with this configuration.
-  void configure(const pool_config& config) {
-    backends_.reset();
-    auto made = pool::create(*home_, config);
-    ASSERT_TRUE(made) << made.error().message();
-    backends_ = std::make_unique<pool>(std::move(*made));
-  }
-
-  // The same, with what the connections speak.
-  template <protocol P>
-  void configure(const pool_config& config, P speaks) {
-    backends_.reset();
-    auto made = pool::create(*home_, config, std::move(speaks));
-    ASSERT_TRUE(made) << made.error().message();
-    backends_ = std::make_unique<pool>(std::move(*made));
-  }
-
-  shard& home() { return *home_; }
   echo_server& server() { return *server_; }
-  pool& backends() { return *backends_; }
-  manual_clock& clock() { return clock_; }
-  pool_stats totals() { return backends_->totals(); }
+  echo_server& add_server() {
+    more_.push_back(std::make_unique<echo_server>(home()));
+    return *more_.back();
+  }
+  echo_server& add_server(const endpoint& at) {
+    more_.push_back(std::make_unique<echo_server>(home(), at));
+    return *more_.back();
+  }
 
-  // Runs a coroutine without parameters to its end; the closure lives as long as it runs.
-  bool run(std::function<task<void>()> body) {
-    bool ended = false;
-    home_->spawn([&body, &ended]() -> task<void> {
-      auto work = body();
-      co_await work;
-      ended = true;
-    });
-    return run_until(*home_, [&] { return ended; });
+  // A pool of at most so many connections to an endpoint, and so many callers who wait for them.
+  void cap(std::uint32_t connections, std::uint32_t waiters = 0) {
+    pool_config config;
+    config.max_connections_per_endpoint = connections;
+    config.max_waiters_per_endpoint = waiters;
+    configure(config);
   }
-  // Starts one beside the test; true in `ended` when it is over.
-  void start(std::function<task<void>()> body, bool& ended) {
-    ended = false;
-    home_->spawn(
-        [](std::function<task<void>()> kept, bool* done) -> task<void> {
-          auto work = kept();
-          co_await work;
-          *done = true;
-        },
-        std::move(body), &ended);
+
+  // A lease that the test itself has.
+  lease hold(const endpoint& to, const acquire_options& options = {}) {
+    lease held;
+    EXPECT_TRUE(run([&]() -> task<void> {
+      auto one = co_await backends().acquire(to, options);
+      CO_ASSERT_OK(one);
+      held = std::move(*one);
+    }));
+    return held;
   }
-  // Turns until done() is true.
-  template <typename Done>
-  bool until(Done done) {
-    return run_until(*home_, std::move(done));
+  lease hold() { return hold(server().at()); }
+  // `count` leases more, kept in held_ until the end of the test.
+  void hold(unsigned count) { hold(count, server().at()); }
+  void hold(unsigned count, const endpoint& to) {
+    ASSERT_TRUE(run([this, count, &to]() -> task<void> {
+      for (unsigned i = 0; i < count; ++i) {
+        auto one = co_await backends().acquire(to);
+        CO_ASSERT_OK(one);
+        held_.push_back(std::move(*one));
+      }
+    }));
   }
-  void settle() { test::settle(*home_); }
-  // Lets virtual time pass and everything happen that this makes happen.
-  void pass(duration time) {
-    clock_.advance(time);
+  // `count` idle connections that were lent once; the first of them will be lent first.
+  void make_idle(unsigned count) {
+    hold(count);
+    while (!held_.empty()) held_.pop_back();
+    ASSERT_TRUE(until([&] { return totals().idle == count && server().open() == count; }));
     settle();
   }
+  // What an acquire that is expected to fail comes back with.
+  error refused(const endpoint& to, const acquire_options& options = {}) {
+    auto why = failure_of(to, options);
+    if (why) return *why;
+    ADD_FAILURE() << "it was served";
+    return error(errc::invalid_argument);
+  }
+
+  using pool_on::call;
+  caller& call() { return call(server().at()); }
+
+  // Sends and reads the same back.
+  task<result<std::string>> exchange(connection& over, std::string text) {
+    auto sent = co_await over.write(text);
+    if (!sent) co_return fail(std::move(sent.error()));
+    std::string got(text.size(), '\0');
+    auto read = co_await over.read_exactly(std::span<char>(got));
+    if (!read) co_return fail(std::move(read.error()));
+    co_return got;
+  }
+  bool works(lease& held) {
+    bool well = false;
+    EXPECT_TRUE(run([&]() -> task<void> {
+      auto talk = exchange(*held, "hello");
+      auto got = co_await talk;
+      well = got.has_value() && *got == "hello";
+    }));
+    return well;
+  }
+
+  bool nothing_closing() {
+    return until([this] { return totals().closing == 0; });
+  }
+
+  std::vector<lease> held_;
 
  private:
-  std::size_t descriptors_before_ = 0;
-  manual_clock clock_;
-  std::unique_ptr<shard> home_;
   std::unique_ptr<echo_server> server_;
-  std::unique_ptr<pool> backends_;
+  std::vector<std::unique_ptr<echo_server>> more_;
 };
 
 }  // namespace conpool::test

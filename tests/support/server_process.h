@@ -1,4 +1,4 @@
-// A server of somebody else's, run by a test: a program, its standard input, and what it prints.
+// A server program that a test runs: its process, its standard input, and what it prints.
 //
 //   server_process server({"openssl", "s_server", "-accept", "127.0.0.1:0", ...});
 //   const auto port = server.wait_for("ACCEPT 127.0.0.1:");   // and the number that follows

@@ -1,4 +1,4 @@
-// What time and use take away: lifetimes that end apart, use counts, trimming to what is needed.
+// How age and use end connections: lifetimes, counts of uses, and trimming to what is needed.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// More callers than connections, all at once, and connects that take long.
+// More callers than connections come all at once, and connects take long.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <tests/sim/pool_fixture.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
@@ -17,7 +18,7 @@ class sim_burst : public pool_fixture {
   task<void> use_again_and_again(endpoint peer, unsigned* served) {
     while (!stop_) {
       auto lent = co_await backends().acquire(peer);
-      CO_CHECK(lent);
+      CO_ASSERT_OK(lent);
       co_await home().sleep_for(10ms);
       ++*served;
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <tests/sim/pool_fixture.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
@@ -98,7 +99,7 @@ TEST_F(sim_dial, T15_a_failed_connect_at_the_cap_lets_the_next_waiter_dial) {
   EXPECT_FALSE(second.ended) << "a failure at the cap concerns one";
   peer.come_up();
   ASSERT_TRUE(here().until([&] { return second.ended; }, 1s));
-  EXPECT_TRUE(second.got) << second.got.error().message();
+  EXPECT_OK(second.got);
   EXPECT_EQ(totals().created, 2U);
 }
 

@@ -1,6 +1,6 @@
-// T72: what the kernel may answer besides success, at each point of a connection's life: it is
-// tried again where that is right, or it is an error of whoever asked; and the connection it hit is
-// never lent again.
+// T72: the kernel may answer something other than success at each point of a connection's life.
+// The pool then tries again where that is right, or whoever asked gets an error; and a connection
+// that was hit is never lent again.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -11,7 +11,8 @@
 
 #include <conpool/pool/pool.h>
 
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/world.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
@@ -91,7 +92,7 @@ TEST_F(sim_errors, T72_what_the_kernel_answers_at_any_point_is_retried_or_fails_
       EXPECT_EQ(hit, one.outcome);
       if (one.when == point::idle) faults.*(one.knob) = 1;
       auto rested = co_await here.home().sleep_for(500ms);
-      CO_CHECK(rested);
+      CO_ASSERT_OK(rested);
       if (one.when == point::idle) faults.*(one.knob) = 0;
       EXPECT_EQ(backends.totals().closed(), one.closed);
       auto next = co_await exchange(backends, to, faults, nothing);
@@ -111,11 +112,11 @@ TEST_F(sim_errors, T72_out_of_descriptors_an_idle_connection_goes) {
   pool backends = pool::create(here.home()).value();
   EXPECT_TRUE(here.run([&]() -> task<void> {
     auto first = co_await backends.acquire(one);
-    CO_CHECK(first);
+    CO_ASSERT_OK(first);
     first->release();
     here.net().faults().descriptors_max = here.net().open_descriptors();
     auto second = co_await backends.acquire(other);
-    CO_CHECK(second);
+    CO_ASSERT_OK(second);
     EXPECT_EQ(backends.totals().closed(close_reason::evicted), 1U);
     // Nothing is idle any more: now it is the caller's error.
     auto third = co_await backends.acquire(one);

@@ -8,7 +8,8 @@
 
 #include <conpool/pool/pool.h>
 
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/world.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
@@ -83,7 +84,7 @@ void sim_gates::try_all(gate connect, gate check_gate, gate release) {
         served += lent ? 1 : 0;
         lent = fail(error(errc::cancelled));  // gives it back
         auto rested = co_await here.home().sleep_for(200ms);
-        CO_CHECK(rested);
+        CO_ASSERT_OK(rested);
       }
       ++ended;
     });

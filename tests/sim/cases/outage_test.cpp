@@ -16,10 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-bool says(const error& what, const std::string& part) {
-  return what.message().find(part) != std::string::npos;
-}
-
 class sim_outage : public pool_fixture {
  public:
   struct client {

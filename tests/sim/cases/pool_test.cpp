@@ -13,20 +13,13 @@
 
 #include <conpool/pool/pool.h>
 
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/pool_fixture.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
 
 using namespace std::chrono_literals;
-
-endpoint at(const server& to) {
-  return endpoint::parse("tcp://" + to.address().to_string()).value();
-}
-
-std::uint64_t accounted(const pool_counts& sum) {
-  return sum.connecting + sum.idle + sum.active + sum.closing + sum.closed();
-}
 
 // One exchange over the pool: the error, if there was one. The answer is the request's own; a stray
 // byte among it was on its way already when the connection was lent, which no pool can know.
@@ -45,38 +38,17 @@ task<std::optional<error>> exchange(pool& from, endpoint to, std::string request
   co_return error(errc::io_failed, phase::read);
 }
 
-class sim_pool : public sim_fixture {
+class sim_pool : public pool_fixture {
  protected:
-  void TearDown() override {
-    if (backends_) close();
-    backends_.reset();
-    sim_fixture::TearDown();
-  }
-
-  void configure(const pool_config& config) {
-    auto made = pool::create(home(), config);
-    ASSERT_TRUE(made) << made.error().message();
-    backends_ = std::make_unique<pool>(std::move(*made));
-  }
-  void close() {
-    ASSERT_TRUE(here().run([this]() -> task<void> {
-      auto closed = co_await backends_->close();
-      EXPECT_TRUE(closed);
-    }));
-    EXPECT_EQ(totals().created, totals().closed());
-  }
-  pool_stats totals() { return backends_->totals(); }
   // The kind of error of one exchange.
   std::optional<errc> ask(const server& to) {
     std::optional<errc> why;
     EXPECT_TRUE(here().run([this, &to, &why]() -> task<void> {
-      auto failed = co_await exchange(*backends_, at(to), "ping");
+      auto failed = co_await exchange(backends(), at(to), "ping");
       if (failed) why = failed->kind();
     }));
     return why;
   }
-
-  std::unique_ptr<pool> backends_;
 };
 
 TEST_F(sim_pool, a_connection_is_opened_once_and_used_again) {
@@ -121,8 +93,8 @@ TEST_F(sim_pool, a_fin_that_arrives_while_the_turn_runs_is_seen_by_the_acquire) 
     peer.leave_all(server::farewell::close);
     net().advance(net().now() + 10ms);  // it arrives: the completion is pending, not harvested
     EXPECT_TRUE(home().ring().completions_pending());
-    auto lent = co_await backends_->acquire(at(peer));
-    CO_CHECK(lent);
+    auto lent = co_await backends().acquire(at(peer));
+    CO_ASSERT_OK(lent);
     EXPECT_FALSE(lent->reused());
   }));
 }
@@ -152,10 +124,10 @@ TEST_F(sim_pool, an_acquire_ends_at_its_timeout_while_all_are_lent) {
   config.acquire_timeout = 2s;
   configure(config);
   ASSERT_TRUE(here().run([&]() -> task<void> {
-    auto held = co_await backends_->acquire(at(peer));
-    CO_CHECK(held);
+    auto held = co_await backends().acquire(at(peer));
+    CO_ASSERT_OK(held);
     const time_point before = here().now();
-    auto refused = co_await backends_->acquire(at(peer));
+    auto refused = co_await backends().acquire(at(peer));
     EXPECT_FALSE(refused);
     if (!refused) {
       EXPECT_EQ(refused.error(), errc::acquire_timeout);
@@ -182,7 +154,7 @@ TEST_F(sim_pool, a_descriptor_connected_elsewhere_is_adopted) {
   server& peer = net().add_server("10.0.0.1", 1000);
   configure({});
   const int fd = net().sockets().open_connected(peer);
-  ASSERT_TRUE(backends_->adopt(at(peer), fd));
+  ASSERT_TRUE(backends().adopt(at(peer), fd));
   EXPECT_EQ(totals().idle, 1U);
   EXPECT_EQ(ask(peer), std::nullopt);
   EXPECT_EQ(totals().hits, 1U);
@@ -197,13 +169,13 @@ TEST_F(sim_pool, a_close_waits_for_all_endpoints_though_some_have_nothing_in_fli
   configure(config);
   EXPECT_EQ(ask(one), std::nullopt);
   const std::shared_ptr<bool> failed = here().start([&]() -> task<void> {
-    auto lent = co_await backends_->acquire(at(other));
+    auto lent = co_await backends().acquire(at(other));
     EXPECT_FALSE(lent);
   });
   here().pass(10ms);
   EXPECT_EQ(totals().connecting, 1U);
   ASSERT_TRUE(here().run([&]() -> task<void> {
-    auto closed = co_await backends_->close();
+    auto closed = co_await backends().close();
     EXPECT_TRUE(closed);
     EXPECT_EQ(totals().connecting + totals().closing, 0U);
   }));
@@ -215,13 +187,13 @@ TEST_F(sim_pool, a_connection_whose_read_was_ended_by_the_kernel_is_not_lent_aga
   server& peer = net().add_server("10.0.0.1", 1000, {.in_pieces = 0});
   configure({});
   ASSERT_TRUE(here().run([&]() -> task<void> {
-    auto lent = co_await backends_->acquire(at(peer));
-    CO_CHECK(lent);
+    auto lent = co_await backends().acquire(at(peer));
+    CO_ASSERT_OK(lent);
     auto sent = co_await (*lent)->write("request");
-    CO_CHECK(sent);
+    CO_ASSERT_OK(sent);
     std::array<char, 4> first{};
     auto some = co_await (*lent)->read_exactly(std::span<char>(first));
-    CO_CHECK(some);
+    CO_ASSERT_OK(some);
     net().faults().ended_by_itself = 1;
     std::array<char, 40> rest{};
     auto read = co_await (*lent)->read_exactly(std::span<char>(rest));
@@ -321,7 +293,7 @@ outcome live(std::uint64_t seed) {
   }
   const bool all_done = here.until([&] {
     const pool_stats now = backends.totals();
-    EXPECT_EQ(now.created, accounted(now));
+    EXPECT_TRUE(test::add_up(now));
     return std::ranges::all_of(clients, [](const auto& done) { return *done; });
   });
   EXPECT_TRUE(all_done) << here.trouble();

@@ -1,4 +1,4 @@
-// Shared connections on the simulated network: what a real one does only now and then.
+// Shared connections in situations that a real network brings about only now and then.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include <conpool/runtime/scope.h>
 
 #include <tests/sim/sim_fixture.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
@@ -28,7 +29,7 @@ task<result<void>> write_all(connection& to, std::string text) {
   co_return std::move(sent);
 }
 
-class sim_shared : public sim_fixture {};
+using sim_shared = sim_fixture;
 
 // One lease's write that was given up in the middle leaves half a message on the wire: whatever
 // another lease sent next would be taken for its rest.
@@ -38,9 +39,9 @@ TEST_F(sim_shared, a_write_that_ended_in_the_middle_takes_the_connection_out_of_
   pool backends = pool::create(home(), {}, multiplexing{}).value();
   ASSERT_TRUE(here().run([&]() -> task<void> {
     auto first = co_await backends.acquire(to);
-    CO_CHECK(first);
+    CO_ASSERT_OK(first);
     auto second = co_await backends.acquire(to);
-    CO_CHECK(second);
+    CO_ASSERT_OK(second);
     EXPECT_EQ((*first)->id(), (*second)->id());
     auto writing = write_all(**first, std::string(100'000, 'x'));
     auto sent = co_await with_timeout(home(), 1s, std::move(writing));
@@ -48,7 +49,7 @@ TEST_F(sim_shared, a_write_that_ended_in_the_middle_takes_the_connection_out_of_
     EXPECT_GT((*first)->bytes_sent(), 0U);
     first->release();
     auto third = co_await backends.acquire(to);
-    CO_CHECK(third);
+    CO_ASSERT_OK(third);
     EXPECT_NE((*third)->id(), (*second)->id());
   }));
   here().pass(1s);
@@ -75,7 +76,7 @@ TEST_F(sim_shared, T62_the_connect_of_a_cancelled_caller_serves_the_others) {
   for (unsigned i = 0; i < 99; ++i) {
     others.spawn([&]() -> task<void> {
       auto lease = co_await backends.acquire(to);
-      CO_CHECK(lease);
+      CO_ASSERT_OK(lease);
       ++served;
     });
   }

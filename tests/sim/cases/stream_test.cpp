@@ -13,6 +13,7 @@
 #include <conpool/runtime/socket.h>
 
 #include <tests/sim/sim_fixture.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
@@ -47,10 +48,10 @@ TEST_F(sim_stream, a_request_is_answered_after_the_latency_in_no_real_time) {
   const time_point before = here().now();
   ASSERT_TRUE(here().run([this]() -> task<void> {
     auto sent = co_await (*peer_)->write("hello");
-    CO_CHECK(sent);
+    CO_ASSERT_OK(sent);
     std::array<char, 5> got{};
     auto read = co_await (*peer_)->read_exactly(std::span<char>(got));
-    CO_CHECK(read);
+    CO_ASSERT_OK(read);
     EXPECT_EQ(std::string(got.data(), got.size()), "hello");
   }));
   EXPECT_GE(here().now() - before, 2s);
@@ -81,7 +82,7 @@ TEST_F(sim_stream, a_read_from_a_server_that_hangs_ends_at_its_deadline) {
   const time_point before = here().now();
   ASSERT_TRUE(here().run([this]() -> task<void> {
     auto sent = co_await (*peer_)->write("hello");
-    CO_CHECK(sent);
+    CO_ASSERT_OK(sent);
     std::array<char, 5> got{};
     auto read = co_await (*peer_)->read(std::span<char>(got));
     EXPECT_FALSE(read);
@@ -99,7 +100,7 @@ TEST_F(sim_stream, a_write_to_a_server_that_hangs_ends_at_its_deadline) {
   ASSERT_EQ(connect(peer), std::nullopt);
   ASSERT_TRUE(here().run([this]() -> task<void> {
     auto first = co_await (*peer_)->write("hello");
-    CO_CHECK(first);
+    CO_ASSERT_OK(first);
     const std::string much(100'000, 'x');
     auto sent = co_await (*peer_)->write(much);
     EXPECT_FALSE(sent);
@@ -125,25 +126,25 @@ TEST_F(sim_stream, a_listener_of_the_same_shard_serves_a_client) {
   ASSERT_TRUE(door);
   const std::shared_ptr<bool> served = here().start([&door]() -> task<void> {
     auto peer = co_await door->accept();
-    CO_CHECK(peer);
+    CO_ASSERT_OK(peer);
     std::array<char, 4> got{};
     auto read = co_await (*peer)->read_exactly(std::span<char>(got));
-    CO_CHECK(read);
+    CO_ASSERT_OK(read);
     auto sent = co_await (*peer)->write(std::string_view(got.data(), got.size()));
-    CO_CHECK(sent);
+    CO_ASSERT_OK(sent);
   });
   ASSERT_TRUE(here().run([&]() -> task<void> {
     const socket_options options;
     auto peer = co_await connect_socket(home(), door->address(), options, 3s);
-    CO_CHECK(peer);
+    CO_ASSERT_OK(peer);
     auto sent = co_await (*peer)->write("ping");
-    CO_CHECK(sent);
+    CO_ASSERT_OK(sent);
     std::array<char, 5> got{};
     auto read = co_await (*peer)->read_some(std::as_writable_bytes(std::span(got)), 4, 3s);
-    CO_CHECK(read);
+    CO_ASSERT_OK(read);
     EXPECT_EQ(std::string(got.data(), *read), "ping");
     auto end = co_await (*peer)->read(std::span<char>(got));
-    CO_CHECK(end);
+    CO_ASSERT_OK(end);
     EXPECT_EQ(*end, 0U);
   }));
   EXPECT_TRUE(*served);

@@ -11,7 +11,7 @@
 #include <conpool/pool/pool.h>
 #include <conpool/runtime/detail/random.h>
 
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/world.h>
 
 namespace conpool::sim {
 namespace {

@@ -15,7 +15,7 @@
 #include <conpool/tls/detail/shard_tls.h>
 
 #include <tests/sim/kernel/tls_wire.h>
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/world.h>
 
 namespace conpool::sim {
 namespace {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <tests/sim/pool_fixture.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim {
 namespace {
@@ -89,7 +90,7 @@ TEST_F(sim_warm, replaces_what_dies_before_all_stand) {
   EXPECT_EQ(totals().idle, 1U);
   peer.leave_all(server::farewell::close);
   ASSERT_TRUE(here().until([&] { return one.ended; }, 4s));
-  EXPECT_TRUE(one.got) << one.got.error().message();
+  EXPECT_OK(one.got);
   EXPECT_EQ(totals().idle, 3U);
 }
 
@@ -177,7 +178,7 @@ TEST_F(sim_warm, ends_with_the_pool) {
   here().settle();
   ASSERT_TRUE(here().run([&]() -> task<void> {
     auto closed = co_await backends().close();
-    CO_CHECK(closed);
+    CO_ASSERT_OK(closed);
   }));
   here().settle();
   ASSERT_TRUE(one.ended);

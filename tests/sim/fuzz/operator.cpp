@@ -5,6 +5,7 @@
 
 #include <tests/sim/fuzz/protocol.h>
 #include <tests/sim/fuzz/run.h>
+#include <tests/support/expect.h>
 
 namespace conpool::sim::fuzz {
 namespace {
@@ -88,7 +89,7 @@ void clear(run& in) {
 void reconfigure(run& in) {
   const pool_config changed = draw_config(in.dice, in.drawn);
   const result<void> done = in.current->reconfigure(changed);
-  EXPECT_TRUE(done) << done.error().message() << "; " << in.here.trouble();
+  EXPECT_OK(done) << "; " << in.here.trouble();
 }
 
 void pause_or_resume(run& in) {

@@ -142,7 +142,7 @@ bool oracle::could_go_on(const endpoint_stats& now, const pool_stats& all) const
       static_cast<std::uint32_t>(std::ranges::count_if(pending_, [&](const auto& one) {
         return one.second.fresh && one.second.peer == now.endpoint;
       }));
-  // A ping decides when it is over.
+  // A ping is under way: its end will decide.
   const bool checks = config.validation == validation_policy::ping ||
                       config.validation == validation_policy::probe || plan_.shares();
   if (now.idle > 0 && now.waiting > fresh && !checks) return true;
@@ -163,7 +163,7 @@ void oracle::check_progress(const endpoint_stats& now, memory& before, const poo
     return;
   }
   if (before.stuck_steps++ == 0) before.stuck_since = here_.now();
-  // It may be the backoff after a failure that they wait for.
+  // They may be waiting for the backoff after a failure to end.
   const duration patience = longest_backoff_ + tolerance;
   EXPECT_FALSE(before.stuck_steps > patience_steps && here_.now() - before.stuck_since > patience)
       << now.endpoint << ": " << now.waiting << " wait (at most "

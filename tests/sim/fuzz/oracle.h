@@ -16,7 +16,7 @@
 #include <conpool/pool/pool.h>
 
 #include <tests/sim/fuzz/plan.h>
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/world.h>
 
 namespace conpool::sim::fuzz {
 

@@ -16,7 +16,7 @@ run::run(std::uint64_t from)
   here.net().faults() = drawn.faults;
 }
 
-// The first one is everybody's.
+// All clients use the first one.
 endpoint run::draw_endpoint(random_source& own) {
   return own.below(2) == 0 ? peers[0] : peers[own.below(peers.size())];
 }

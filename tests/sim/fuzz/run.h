@@ -18,7 +18,7 @@
 
 #include <tests/sim/fuzz/oracle.h>
 #include <tests/sim/fuzz/plan.h>
-#include <tests/sim/sim_fixture.h>
+#include <tests/sim/world.h>
 
 namespace conpool::sim::fuzz {
 
@@ -49,10 +49,10 @@ struct run {
   void end();
 };
 
-// --- fuzz_clients.cpp. Until run::ending: acquires and does something with what it gets.
+// --- clients.cpp. Until run::ending: acquires and does something with what it gets.
 task<void> client(run& in, random_source dice);
 
-// --- fuzz_operator.cpp. Something that an operator may do between two turns.
+// --- operator.cpp. Something that an operator may do between two turns.
 void operate(run& in);
 void make_next_pool(run& in);
 

@@ -11,7 +11,7 @@
 //   shard_options options;
 //   options.clock = &net.clock();
 //   options.seed = net.seed();
-//   auto home = shard::create(options);          // see sim_fixture.h for all this in one object
+//   auto home = shard::create(options);          // see world.h for all this in one object
 //
 // The network owns the clock: it moves when a ring waits and nothing is there, straight to the next
 // thing that happens, and by the time calls take (fault_plan::call_most). Everything is drawn from
@@ -85,7 +85,7 @@ class network {
   std::uint64_t below(std::uint64_t bound) noexcept { return random_.below(bound); }
   duration up_to(duration most) noexcept;
 
-  // Tells what(), a string, if telling is asked for.
+  // Prints what(), a string, if CONPOOL_SIM_TRACE is set.
   template <typename What>
   void say(What what) {
     if (tells_) tell(what());

@@ -115,7 +115,7 @@ int socket_table::reset_on_close(int fd) {
 
 // --- addresses
 
-// Of another host than every server, so never the peer's.
+// It is on another host than every server, so it is never the peer's address.
 socket_address socket_table::ephemeral(int family) {
   if (family == AF_UNIX) {
     sockaddr_un unnamed{};

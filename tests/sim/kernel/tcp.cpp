@@ -86,7 +86,7 @@ void tcp_end::close(bool with_reset) {
   on_change = nullptr;
   if (dead_) return;
   if (with_reset || !received_.empty()) {
-    // A reset throws away what was not sent yet; how much that is, who knows.
+    // A reset throws away what was not sent yet, and nobody can tell how much that is.
     auto& way = peer_->inbound_;
     while (!way.empty() && way.back().what == kind::bytes && link_->net_.chance(0.5)) {
       peer_->inbound_bytes_ -= way.back().bytes.size();
@@ -111,7 +111,7 @@ void tcp_end::break_off() {
 
 // --- the way between
 
-// To a peer that has gone one can send: it answers with a RST.
+// Sending to a peer that has gone is possible: it answers with a RST.
 std::size_t tcp_end::room() const noexcept {
   const std::size_t window = link_->path_.window;
   if (peer_->closed_) return window;

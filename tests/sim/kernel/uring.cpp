@@ -403,7 +403,7 @@ void uring::recycle(std::uint16_t id) {
   if (buffer_is_free_[id]) misuse("a receive buffer was given back twice");
   buffer_is_free_[id] = true;
   free_buffers_.push_back(id);
-  // Whoever still reads it reads nonsense.
+  // If anything still reads the buffer, it reads nonsense.
   std::memset(memory_.data() + id * sizes_.buffer_bytes, 0xdd, sizes_.buffer_bytes);
 }
 

@@ -1,7 +1,4 @@
-// A shard on the test's thread with a clock set by hand, and raw sockets whose other end it holds.
-//
-// After each test the shard is stopped, and two things are checked: the kernel has nothing in
-// flight, and every descriptor is back.
+// Sockets of the kernel without the library: the other end of what a test looks at.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,28 +7,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <functional>
-#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
-#include <conpool/runtime/shard.h>
-#include <conpool/runtime/socket.h>
-
-#include <tests/support/descriptors.h>
-#include <tests/support/run.h>
-
-// In a coroutine: fails the test and returns if a result is an error.
-#define CO_CHECK(outcome)                                             \
-  if (!(outcome)) {                                                   \
-    ADD_FAILURE() << #outcome << ": " << (outcome).error().message(); \
-    co_return;                                                        \
-  }                                                                   \
-  static_assert(true)
-
 namespace conpool::test {
-
-using namespace std::chrono_literals;
 
 // A descriptor that closes itself.
 class unique_fd {
@@ -127,79 +107,5 @@ inline std::string receive_now(const unique_fd& from, std::size_t bytes_max = 65
   got.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
   return got;
 }
-
-class shard_fixture : public ::testing::Test {
- protected:
-  void SetUp() override {
-    descriptors_before_ = open_descriptors();
-    create({});
-  }
-
-  void TearDown() override {
-    end();
-    EXPECT_EQ(open_descriptors(), descriptors_before_) << "a descriptor was leaked";
-  }
-
-  // Replaces the shard by one with these options and the test's clock.
-  void create(shard_options options) {
-    end();
-    options.clock = &clock_;
-    auto made = shard::create(options);
-    ASSERT_TRUE(made) << made.error().message();
-    home_ = std::move(*made);
-    ASSERT_TRUE(home_->attach());
-  }
-
-  // Stops the shard and frees it.
-  void end() {
-    if (!home_) return;
-    home_->stop();
-    EXPECT_TRUE(run_until(*home_, [this] { return home_->stopped(); }));
-    EXPECT_EQ(home_->ring().in_flight(), 0U);
-    home_.reset();
-  }
-
-  shard& home() { return *home_; }
-  std::unique_ptr<shard>& owned_home() { return home_; }
-  manual_clock& clock() { return clock_; }
-
-  // Takes over one end of a pair.
-  socket adopt(unique_fd& fd, const io_timeouts& timeouts = {}) {
-    return socket(*home_, fd.release(), "peer", timeouts);
-  }
-
-  // Runs a coroutine without parameters to its end; the closure lives as long as it runs.
-  bool run(std::function<task<void>()> body) {
-    bool ended = false;
-    start(std::move(body), ended);
-    return run_until(*home_, [&] { return ended; });
-  }
-  // Starts one beside the test; true in `ended` when it is over.
-  void start(std::function<task<void>()> body, bool& ended) {
-    ended = false;
-    home_->spawn(
-        [](std::function<task<void>()> kept, bool* done) -> task<void> {
-          auto work = kept();
-          co_await work;
-          *done = true;
-        },
-        std::move(body), &ended);
-  }
-  template <typename Done>
-  bool until(Done done) {
-    return run_until(*home_, std::move(done));
-  }
-  void settle() { test::settle(*home_); }
-  // Lets virtual time pass and everything happen that this makes happen.
-  void pass(duration time) {
-    clock_.advance(time);
-    settle();
-  }
-
- private:
-  std::size_t descriptors_before_ = 0;
-  manual_clock clock_;
-  std::unique_ptr<shard> home_;
-};
 
 }  // namespace conpool::test
