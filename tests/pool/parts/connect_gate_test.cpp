@@ -1,17 +1,11 @@
-// Backoff and breaker of failed connects: the rule alone, and what leaves in one submission.
+// Backoff and breaker of failed connects: the rule alone, without a socket.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
-#include <string>
-#include <vector>
-
-#include <conpool/conpool.h>
+#include <cstdint>
 
 #include <conpool/pool/detail/connect_gate.h>
-
-#include <tests/support/pool_fixture.h>
-#include <tests/support/silent_port.h>
 
 namespace conpool::test {
 namespace {
@@ -87,43 +81,6 @@ TEST(connect_gate, never_opens_when_the_breaker_is_off) {
   connect_gate gate;
   for (unsigned i = 0; i < 1000; ++i) EXPECT_FALSE(gate.failed({}, config, random));
   EXPECT_FALSE(gate.open());
-}
-
-using breaker = pool_fixture;
-
-TEST_F(breaker, probes_of_many_broken_endpoints_that_fall_due_together_leave_in_one_enter) {
-  constexpr unsigned endpoints = 64;
-  const silent_port nobody;
-  pool_config config;
-  config.breaker_failures = 1;
-  configure(config);
-  const std::string text = nobody.text();
-  const std::string port = text.substr(text.rfind(':'));
-  // Only 127.0.0.1 is bound, so nothing listens on that port of its neighbours' addresses.
-  ASSERT_TRUE(run([&]() -> task<void> {
-    for (unsigned i = 1; i <= endpoints; ++i) {
-      const endpoint to = endpoint::parse("tcp://127.0.1." + std::to_string(i) + port).value();
-      auto refused = co_await backends().acquire(to);
-      EXPECT_FALSE(refused);
-      if (!refused) {
-        EXPECT_EQ(refused.error(), errc::connect_failed);
-      }
-    }
-  }));
-  EXPECT_EQ(totals().breaker_opened, endpoints);
-  settle();
-  // Endpoints that drew a backoff of zero may have been tried already.
-  const std::uint64_t tried = totals().created;
-  clock().advance(config.connect_backoff_max);  // all are due
-  const ring_statistics before = home().ring().statistics();
-  while (totals().created < tried + endpoints) home().run_once(duration::zero());
-  EXPECT_EQ(totals().connecting, endpoints);
-  home().run_once(duration::zero());
-  const ring_statistics& after = home().ring().statistics();
-  EXPECT_GE(after.submissions - before.submissions, endpoints);
-  EXPECT_LE(after.submitting_enters - before.submitting_enters, 2U);
-  EXPECT_TRUE(until([&] { return totals().connecting == 0; }));
-  EXPECT_EQ(totals().connect_failures, tried + endpoints);
 }
 
 }  // namespace
