@@ -17,6 +17,7 @@
 namespace conpool::test {
 namespace {
 
+using namespace std::chrono_literals;
 using kind = pool_event_kind;
 
 struct told {

@@ -2,6 +2,7 @@
 // protocol. No connection is made.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,7 @@
 namespace conpool::test {
 namespace {
 
+using namespace std::chrono_literals;
 using look = conpool::lend_rules::look;
 
 class lend_rules : public parts_fixture {

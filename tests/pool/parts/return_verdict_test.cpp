@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -19,6 +20,7 @@
 namespace conpool::test {
 namespace {
 
+using namespace std::chrono_literals;
 namespace verdict = conpool::return_verdict;
 
 struct telling {
