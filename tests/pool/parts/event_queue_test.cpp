@@ -2,6 +2,8 @@
 // an observer that tells, throws or replaces itself.
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include <cstdint>
 #include <memory>
 #include <numeric>
@@ -17,6 +19,8 @@
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 // What a queue is a part of.
 class owner final : public reference_counted {

@@ -2,6 +2,8 @@
 // connection finds.
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,6 +19,8 @@
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 using what = idle_finding::kind;
 

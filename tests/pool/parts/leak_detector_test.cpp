@@ -17,6 +17,8 @@
 namespace conpool::test {
 namespace {
 
+using namespace std::chrono_literals;
+
 using kind = pool_event_kind;
 
 struct told {

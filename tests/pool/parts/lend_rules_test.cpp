@@ -2,6 +2,8 @@
 // protocol. No connection is made.
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -15,6 +17,8 @@
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 using look = conpool::lend_rules::look;
 

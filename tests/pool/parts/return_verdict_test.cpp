@@ -2,6 +2,8 @@
 // is told.
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +20,8 @@
 
 namespace conpool::test {
 namespace {
+
+using namespace std::chrono_literals;
 
 namespace verdict = conpool::return_verdict;
 
