@@ -62,14 +62,8 @@ result<void> settle_algorithms(profile_options& options) {
 
 }  // namespace
 
-const char* to_string(version value) noexcept {
-  switch (value) {
-    case version::tls_1_2:
-      return "TLS 1.2";
-    case version::tls_1_3:
-      return "TLS 1.3";
-  }
-  return "unknown";
+bool available() noexcept {
+  return true;
 }
 
 profile::profile(made_by_make, profile_options options, peer_name name, std::uint32_t id)

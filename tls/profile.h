@@ -32,8 +32,21 @@
 
 namespace conpool::tls {
 
+// Whether this build of conpool has TLS. Without it (-Dtls=disabled) profile::make() and all else
+// that makes something of TLS fails with `unsupported`.
+bool available() noexcept;
+
 enum class version : std::uint16_t { tls_1_2 = 0x0303, tls_1_3 = 0x0304 };
-const char* to_string(version value) noexcept;
+
+constexpr const char* to_string(version value) noexcept {
+  switch (value) {
+    case version::tls_1_2:
+      return "TLS 1.2";
+    case version::tls_1_3:
+      return "TLS 1.3";
+  }
+  return "unknown";
+}
 
 // RSA keys below 2048 bits and SHA-1 or MD5 signatures below the root.
 enum class weak_certificates : std::uint8_t { reject, accept };
