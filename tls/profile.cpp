@@ -55,8 +55,7 @@ result<void> settle_algorithms(profile_options& options) {
   if (!trial) return fail(error(errc::out_of_memory, phase::configure));
   const bool groups_good = SSL_CTX_set1_curves_list(trial.get(), options.groups.c_str()) == 1;
   ERR_clear_error();
-  if (!groups_good)
-    return bad("groups", "the library does not know one of them: " + options.groups);
+  if (!groups_good) return bad("groups", "BoringSSL does not know one of them: " + options.groups);
   return {};
 }
 
