@@ -9,8 +9,6 @@
 #include <string>
 
 #include <conpool/conpool.h>
-#include <conpool/tls/connection_info.h>
-#include <conpool/tls/profile.h>
 
 conpool::task<conpool::result<std::string>> fetch(conpool::pool& backends, conpool::endpoint from) {
   auto lease = co_await backends.acquire(from);
@@ -62,6 +60,7 @@ int main(int argc, char** argv) {
     auto profile = conpool::tls::profile::make(options);
     if (!profile) return report(profile.error());
     server = server->with_profile(*profile);
+    if (!server) return report(server.error());
   }
   auto runtime = conpool::runtime::create({.shards = 1});
   if (!runtime) return report(runtime.error());

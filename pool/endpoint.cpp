@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <conpool/pool/endpoint.h>
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/tls/profile.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
@@ -413,6 +414,26 @@ endpoint::endpoint(conpool::transport transport, std::string_view name, std::uin
   if (in_brackets) text_ += ']';
   if (!is_unix) text_.append(":").append(std::to_string(port));
   hash_ = hash_of(text_);
+}
+
+result<endpoint> endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
+  if (transport_ != conpool::transport::tls) {
+    return fail(error(errc::invalid_argument, phase::configure)
+                    .about(text_)
+                    .with_detail("a TLS profile is for tls:// endpoints only"));
+  }
+  if (!tls::available()) {
+    return fail(error(errc::unsupported, phase::configure)
+                    .about(text_)
+                    .with_detail("this build of conpool has no TLS (-Dtls=disabled)"));
+  }
+  // An odd constant spreads the small numbers over all bits, and can be taken out again.
+  constexpr std::uint64_t spread = 0x9e3779b97f4a7c15U;
+  endpoint made(*this);
+  made.profile_ = std::move(as);
+  made.profile_id_ = made.profile_ != nullptr ? made.profile_->id() : 0;
+  made.hash_ ^= (profile_id_ * spread) ^ (made.profile_id_ * spread);
+  return made;
 }
 
 std::string endpoint::to_string() const {

@@ -19,7 +19,7 @@
 // It is a part of the identity, compared by its contents. Without one the default is used: the
 // host's name or address is verified against the system's roots.
 //
-//   auto as_client = parsed->with_profile(profile);
+//   auto as_client = parsed->with_profile(profile);      // result<endpoint>
 //
 // A plain value, usable on any thread, sharing nothing. It holds one string, so a copy costs at
 // most one allocation. There is no empty endpoint: one that was moved from may only be assigned to
@@ -86,9 +86,9 @@ class endpoint {
   // For people: with a number that tells profiles apart, if it has one.
   std::string to_string() const;
 
-  // The same place under a profile; null takes it away. Precondition: tls://. Only in builds with
-  // TLS.
-  endpoint with_profile(std::shared_ptr<const tls::profile> as) const;
+  // The same place under a profile; null takes it away. Fails with phase::configure, about text():
+  // errc::invalid_argument if this is no tls:// endpoint, errc::unsupported in a build without TLS.
+  result<endpoint> with_profile(std::shared_ptr<const tls::profile> as) const;
   // Null for the default.
   const std::shared_ptr<const tls::profile>& profile() const noexcept { return profile_; }
 

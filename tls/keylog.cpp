@@ -26,7 +26,7 @@ keylog::~keylog() {
 }
 
 void keylog::write_line(std::string_view line) const noexcept {
-  // Lines have less than 200 bytes; a longer one is not of a format that anybody reads.
+  // Lines have less than 200 bytes; no format that anybody reads has longer ones.
   char whole[512];
   const std::size_t size = line.copy(whole, sizeof whole - 1);
   whole[size] = '\n';

@@ -1,16 +1,18 @@
-// The secrets of TLS connections, written to a file for Wireshark. Only by explicit choice.
+// Writes the secrets of TLS connections to a file for Wireshark. Only by explicit choice.
 //
-// Whoever can read the file can read the traffic, and it is never on by the environment alone: a
+// Whoever can read the file can read the traffic. So the environment alone never turns it on: a
 // program must ask for it, by a path or by from_env().
 //
-//   options.keys = tls::keylog::from_env();       // null unless SSLKEYLOGFILE is set
+//   auto keys = tls::keylog::from_env();          // null unless SSLKEYLOGFILE is set
+//   if (!keys) return fail(keys.error());
+//   options.keys = *keys;
 //
-// The file is opened for appending with mode 0600; a line is one write(2), so that several
-// processes may share it. TLS 1.3 writes five lines a connection, when it is made. A line that
+// The file is opened for appending, with mode 0600. A line is one write(2), so several processes
+// may share the file. TLS 1.3 writes five lines for a connection, when it is made. A line that
 // could not be written is counted in failures() and otherwise ignored.
 //
-// Shared by shared_ptr; may be used on any thread. The format: "The SSLKEYLOGFILE Format for TLS",
-// IETF.
+// Shared by shared_ptr; may be used on any thread. The write blocks as any write to a file does.
+// The format: "The SSLKEYLOGFILE Format for TLS", IETF.
 #pragma once
 
 #include <atomic>
@@ -25,16 +27,18 @@ namespace conpool::tls {
 
 class keylog {
  public:
-  // Errors: io_failed with the errno of open(2).
+  // Errors: io_failed with the errno of open(2), phase::configure, about the path.
   static result<std::shared_ptr<const keylog>> open(const std::string& path);
-  // The file that SSLKEYLOGFILE names (secure_getenv); null if it is not set.
+  // The file that SSLKEYLOGFILE names (secure_getenv); null if it is not set. Errors: open()'s.
   static result<std::shared_ptr<const keylog>> from_env();
 
   keylog(const keylog&) = delete;
   keylog& operator=(const keylog&) = delete;
   ~keylog();
 
+  // Writes one line; BoringSSL's callbacks call it.
   void write_line(std::string_view line) const noexcept;
+  // How many lines could not be written.
   std::uint64_t failures() const noexcept { return failures_.load(std::memory_order_relaxed); }
 
  private:

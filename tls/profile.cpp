@@ -55,21 +55,14 @@ result<void> settle_algorithms(profile_options& options) {
   if (!trial) return fail(error(errc::out_of_memory, phase::configure));
   const bool groups_good = SSL_CTX_set1_curves_list(trial.get(), options.groups.c_str()) == 1;
   ERR_clear_error();
-  if (!groups_good)
-    return bad("groups", "the library does not know one of them: " + options.groups);
+  if (!groups_good) return bad("groups", "BoringSSL does not know one of them: " + options.groups);
   return {};
 }
 
 }  // namespace
 
-const char* to_string(version value) noexcept {
-  switch (value) {
-    case version::tls_1_2:
-      return "TLS 1.2";
-    case version::tls_1_3:
-      return "TLS 1.3";
-  }
-  return "unknown";
+bool available() noexcept {
+  return true;
 }
 
 profile::profile(made_by_make, profile_options options, peer_name name, std::uint32_t id)

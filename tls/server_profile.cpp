@@ -71,7 +71,7 @@ result<void> server_profile::configure() {
   if (auto made = make_ssl_ctx(); !made) return made;
   SSL_CTX* made = ssl_ctx_.get();
   if (!set_common(made, {options_.min_version, options_.max_version})) {
-    return bad("server", "the library does not take its settings");
+    return bad("server", "BoringSSL does not take its settings");
   }
   auto own = parse_credentials(options_.certificate_chain_pem, options_.private_key_pem,
                                home_->certificates());
@@ -90,10 +90,11 @@ result<void> server_profile::configure() {
   }
   SSL_CTX_set_session_cache_mode(made, SSL_SESS_CACHE_OFF);
   if (options_.tickets == 0) SSL_CTX_set_options(made, SSL_OP_NO_TICKET);
-  if (SSL_CTX_set_num_tickets(made, options_.tickets) != 1) return bad("tickets", "refused");
+  if (SSL_CTX_set_num_tickets(made, options_.tickets) != 1)
+    return bad("tickets", "BoringSSL refuses this number");
   if (options_.ticket_key && SSL_CTX_set_tlsext_ticket_keys(made, options_.ticket_key->data(),
                                                             options_.ticket_key->size()) != 1) {
-    return bad("ticket_key", "refused");
+    return bad("ticket_key", "BoringSSL refuses it");
   }
   if (options_.keys) {
     SSL_CTX_set_keylog_callback(made, [](const SSL* session, const char* line) {
@@ -112,7 +113,7 @@ result<void> server_profile::configure_clients() {
     std::memcpy(&rules[1], &generation, sizeof generation);
   }
   if (SSL_CTX_set_session_id_context(made, rules.data(), rules.size()) != 1) {
-    return bad("server", "the library does not take its session context");
+    return bad("server", "BoringSSL does not take its session id context");
   }
   if (options_.clients == client_certificates::none) return {};
   auto roots = home_->roots_of(options_.client_trust);

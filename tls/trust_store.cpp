@@ -37,8 +37,8 @@ error no_trust(std::string_view source, std::string_view why) {
   return error(errc::trust_unavailable, phase::configure).about(source).with_detail(why);
 }
 
-// The objects of one kind in a PEM text, by the library's reader for the kind. False if there is
-// one that it cannot parse, and `skip_unknown` is not set.
+// Reads the objects of one kind from a PEM text, with BoringSSL's reader for that kind. False if
+// there is one that it cannot parse, and `skip_unknown` is not set.
 template <typename T, typename Reader>
 bool read_pem(std::string_view pem, Reader* reader, bool skip_unknown,
               std::vector<bssl::UniquePtr<T>>& into) {
@@ -47,7 +47,8 @@ bool read_pem(std::string_view pem, Reader* reader, bool skip_unknown,
   bool good = true;
   for (;;) {
     ERR_clear_error();
-    // The password is empty: the library's own callback would take this pointer for one.
+    // BoringSSL's own callback takes this pointer for the password, so nobody is ever asked for
+    // one.
     char no_password[] = "";
     if (T* one = reader(text.get(), nullptr, nullptr, no_password)) {
       into.emplace_back(one);
@@ -62,7 +63,8 @@ bool read_pem(std::string_view pem, Reader* reader, bool skip_unknown,
   return good;
 }
 
-// What SSL_CERT_DIR names, concatenated: read once, never looked up by hash.
+// The files in the folder that SSL_CERT_DIR names, one after the other. They are read once, and
+// never looked up by hash.
 std::string folder_text(const char* path) {
   std::string all;
   DIR* folder = ::opendir(path);
@@ -79,7 +81,7 @@ std::string folder_text(const char* path) {
   return all;
 }
 
-// Folders hold certificates under several names, and in a bundle too.
+// A folder may hold a certificate under several names, and in a bundle too.
 void drop_duplicates(std::vector<bssl::UniquePtr<X509>>& roots) {
   const auto before = [](const auto& left, const auto& right) {
     return X509_cmp(left.get(), right.get()) < 0;
@@ -209,7 +211,7 @@ boringssl_ptr<x509_store_st> trust_store::make_store() const {
   for (const auto& root : content_->roots) {
     if (X509_STORE_add_cert(store.get(), root.get()) != 1) return nullptr;
   }
-  // Prefers a root that is trusted over a longer way that the peer sent.
+  // Prefers a root that is trusted to a longer chain that the peer sent.
   unsigned long flags = X509_V_FLAG_TRUSTED_FIRST;
   for (const auto& list : content_->lists) {
     if (X509_STORE_add_crl(store.get(), list.get()) != 1) return nullptr;

@@ -1,17 +1,18 @@
 // The root certificates that peers are checked against, and the revocation lists.
 //
-// Immutable, for the whole process, shared by shared_ptr: the PEM is read and parsed once (10 ms
-// and 0.9 MB for Debian's bundle); each shard then refers to the same parsed certificates (7 KB).
-// Nothing is read from the file system after it is made, never during a handshake.
+// A trust_store is immutable, for the whole process, and shared by shared_ptr. The PEM is read and
+// parsed once (10 ms and 0.9 MB for Debian's bundle); each shard then refers to the same parsed
+// certificates (7 KB). Nothing is read from the file system after it is made, and never during a
+// handshake.
 //
 //   auto trust = tls::trust_store::system();                 // the machine's, read at first use
 //   auto own = tls::trust_store::from_file("/etc/my-ca.pem");
 //   auto both = tls::trust_store::from_pem(bytes, {.crls_pem = lists});
 //
-// To reload is to make a new one: it has a generation of its own, so profiles made with it differ,
-// and connections and tickets of the old one are not used for them.
+// To reload is to make a new one. It has a generation of its own, so profiles that are made with it
+// differ from those of before, and connections and tickets of the old one are not used for them.
 //
-// May be made and used on any thread. Blocking: it reads files.
+// May be made and used on any thread. Making one blocks: it reads files.
 #pragma once
 
 #include <cstddef>
@@ -29,14 +30,16 @@ namespace conpool::tls {
 class trust_store;
 using trust_ptr = std::shared_ptr<const trust_store>;
 
-// Whose revocation is looked up, if there are revocation lists.
+// Whose revocation is checked, if there are revocation lists.
 enum class revocation_scope : std::uint8_t {
-  chain,  // every certificate below the root: its issuer's list must be there
-  leaf,   // only the peer's own
+  chain,  // that of every certificate below the root; its issuer's list must be there
+  leaf,   // only that of the peer's own
 };
 
 struct trust_options {
-  std::string_view crls_pem{};  // revocation lists, one after the other; empty: none are checked
+  // PEM of the revocation lists, one after the other; empty means that none are checked. It is read
+  // while the store is made, and not kept.
+  std::string_view crls_pem{};
   revocation_scope scope = revocation_scope::chain;
 };
 
@@ -47,18 +50,21 @@ class trust_store {
   //   /etc/ssl/certs/ca-certificates.crt, /etc/pki/tls/certs/ca-bundle.crt,
   //   /etc/ssl/ca-bundle.pem, /etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem,
   //   /etc/ssl/cert.pem
-  // that holds a certificate. Read once; the same object from then on. A failure is not kept.
+  // that holds a certificate. It is read once, and the same object is given from then on; after a
+  // failure the next call tries again. Errors: as from_file().
   static result<trust_ptr> system();
-  // Reads the machine's anew, as a new generation; system() gives that from then on. So new
+  // Reads the machine's roots anew, as a new generation; system() gives that from then on. So new
   // connections of tls:// endpoints without a profile are verified by it, and offer no tickets of
-  // before. Those that stand stay (pool::clear() ends them), and a profile keeps the store that it
-  // was made with: make a new one, and take endpoints with that.
+  // before. Connections that stand stay (pool::clear() ends them), and a profile keeps the store
+  // that it was made with: to follow a reload, a program makes a new profile, and endpoints with
+  // that.
   static result<trust_ptr> reload_system();
-  // Of what system() gives, 0 if nobody has asked for it yet.
+  // The generation of what system() gives; 0 if nobody has asked for that yet.
   static std::uint64_t system_generation() noexcept;
 
-  // From PEM. A certificate that cannot be parsed is an error here; in the system's bundle it is
-  // left out. Errors: trust_unavailable.
+  // A certificate that cannot be parsed is an error here; in the system's bundle it is left out.
+  // Errors, with phase::configure: trust_unavailable about the source, with the errno if a file
+  // cannot be read; unsupported as profile::make().
   static result<trust_ptr> from_pem(std::string_view pem, const trust_options& options = {});
   static result<trust_ptr> from_file(const std::string& path, const trust_options& options = {});
 
@@ -66,15 +72,15 @@ class trust_store {
   trust_store& operator=(const trust_store&) = delete;
   ~trust_store();
 
-  // Counts the stores of this process; no two have the same.
+  // The number of this store in the process; no two have the same.
   std::uint64_t generation() const noexcept { return generation_; }
   std::size_t certificates() const noexcept;
   bool checks_revocation() const noexcept;
   // When the first of the revocation lists is out of date, in seconds since 1970; INT64_MAX if
-  // there is none.
+  // there are none.
   std::int64_t stale_at_s() const noexcept { return stale_at_s_; }
 
-  // For shards: an engine's store over the same parsed certificates. Null without memory.
+  // For shards: a store of BoringSSL's over the same parsed certificates. Null without memory.
   boringssl_ptr<x509_store_st> make_store() const;
 
  private:

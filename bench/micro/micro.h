@@ -31,7 +31,7 @@ void floor_request_bare_ring(benchmark::State& state);
 
 // The rest is left out of builds without TLS.
 // tls_records.cpp: a record of range(0) bytes, written or read; 32 writes of 64 bytes that become
-// one record; the same by the bare engine; the bare AEAD.
+// one record; the same by BoringSSL alone; the bare AEAD.
 void tls_record_encrypt(benchmark::State& state);
 void tls_record_decrypt(benchmark::State& state);
 void tls_write_gathered(benchmark::State& state);

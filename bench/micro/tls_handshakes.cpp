@@ -1,4 +1,4 @@
-// Handshakes in memory, of which the client's part is measured: making the stream, its steps,
+// Handshakes in memory, of which the client's part is measured: making the channel, its steps,
 // its tickets, its end.
 
 #include <bench/micro/measured_run.h>

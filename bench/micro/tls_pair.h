@@ -43,7 +43,7 @@ class tls_pair {
 
   tls::profile_on_shard& client_profile() noexcept { return *client_; }
   tls::shard_resources& client_resources() noexcept { return client_resources_; }
-  // A slab's.
+  // Of the size of a record buffer.
   std::span<std::byte> memory() noexcept { return memory_; }
 
  private:

@@ -62,7 +62,9 @@ endpoint trusting(const endpoint& where, const bench::server_identity& own, bool
   options.resumption = resumption;
   auto profile = tls::profile::make(std::move(options));
   if (!profile) give_up(profile.error());
-  return where.with_profile(std::move(*profile));
+  auto under_it = where.with_profile(std::move(*profile));
+  if (!under_it) give_up(under_it.error());
+  return *std::move(under_it);
 }
 
 tls_peer::tls_peer(bench::server_identity own) : own_(std::move(own)) {

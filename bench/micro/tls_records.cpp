@@ -1,4 +1,4 @@
-// A record of range(0) bytes written or read by a stream in memory, and the bare AEAD beside it.
+// A record of range(0) bytes written or read by a channel in memory, and the bare AEAD beside it.
 
 #include <algorithm>
 #include <array>
@@ -50,7 +50,7 @@ void measure_reads(benchmark::State& state, Make make, Read read) {
   run.end();
 }
 
-// Two engines that have shaken hands as ours do, and then were given a BIO of their own.
+// Two ends that have shaken hands as ours do, and then were given a BIO of their own.
 class bare_boringssl {
  public:
   bare_boringssl() : client(pair_.client()), server(pair_.server()), memory_(pair_.memory()) {
@@ -172,7 +172,7 @@ void tls_write_gathered(benchmark::State& state) {
   run.end();
 }
 
-// The engine with the least of a BIO under it and nothing around it: what our stream adds to.
+// BoringSSL with the least of a BIO under it and nothing around it: what our channel adds to.
 void floor_span_bio_write(benchmark::State& state) {
   bare_boringssl bare;
   const bytes plain(static_cast<std::size_t>(state.range(0)));

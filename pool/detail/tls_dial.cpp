@@ -25,17 +25,6 @@ bool is_outdated(const tls::profile& last, const endpoint& of) noexcept {
 
 }  // namespace
 
-endpoint endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
-  CONPOOL_ASSERT(transport_ == conpool::transport::tls, "a profile is for tls:// endpoints");
-  // An odd constant spreads the small numbers over all bits, and can be taken out again.
-  constexpr std::uint64_t spread = 0x9e3779b97f4a7c15U;
-  endpoint made(*this);
-  made.profile_ = std::move(as);
-  made.profile_id_ = made.profile_ != nullptr ? made.profile_->id() : 0;
-  made.hash_ ^= (profile_id_ * spread) ^ (made.profile_id_ * spread);
-  return made;
-}
-
 const tls::connection_info* connection::tls() const noexcept {
   return tls::of(*this);
 }

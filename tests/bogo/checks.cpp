@@ -15,19 +15,19 @@ bool is_1_3(const tls::channel& finished) {
 }
 
 std::string wrong_with_choice(const tls::channel& finished, const settings& asked) {
-  const SSL* library = finished.native();
+  const SSL* ssl = finished.native();
   if (asked.expect_version != 0 && static_cast<int>(finished.version()) != asked.expect_version) {
     return "another version";
   }
   if (asked.expect_alpn != finished.alpn()) return "another protocol";
-  if (asked.expect_curve_id != 0 && SSL_get_curve_id(library) != asked.expect_curve_id) {
+  if (asked.expect_curve_id != 0 && SSL_get_curve_id(ssl) != asked.expect_curve_id) {
     return "another group";
   }
   if (asked.expect_peer_signature_algorithm != 0 &&
-      SSL_get_peer_signature_algorithm(library) != asked.expect_peer_signature_algorithm) {
+      SSL_get_peer_signature_algorithm(ssl) != asked.expect_peer_signature_algorithm) {
     return "another signature algorithm";
   }
-  const int cipher = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(library));
+  const int cipher = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
   const int by_hardware =
       EVP_has_aes_hardware() == 1 ? asked.expect_cipher_aes : asked.expect_cipher_no_aes;
   if ((asked.expect_cipher != 0 && cipher != asked.expect_cipher) ||
@@ -60,16 +60,16 @@ std::string wrong_with_session(const tls::channel& finished, const settings& ask
 }
 
 std::string wrong_with_extensions(const tls::channel& finished, const settings& asked) {
-  const SSL* library = finished.native();
-  if (asked.expect_extended_master_secret && SSL_get_extms_support(library) == 0) {
+  const SSL* ssl = finished.native();
+  if (asked.expect_extended_master_secret && SSL_get_extms_support(ssl) == 0) {
     return "no extended master secret";
   }
-  const bool renegotiation = SSL_get_secure_renegotiation_support(library) == 1;
+  const bool renegotiation = SSL_get_secure_renegotiation_support(ssl) == 1;
   if ((asked.expect_secure_renegotiation && !renegotiation) ||
       (asked.expect_no_secure_renegotiation && renegotiation)) {
     return "another answer to secure renegotiation";
   }
-  const bool retried = SSL_used_hello_retry_request(library) == 1;
+  const bool retried = SSL_used_hello_retry_request(ssl) == 1;
   if ((asked.expect_hrr && !retried) || (asked.expect_no_hrr && retried)) {
     return retried ? "a HelloRetryRequest" : "no HelloRetryRequest";
   }
@@ -77,18 +77,18 @@ std::string wrong_with_extensions(const tls::channel& finished, const settings& 
 }
 
 std::string wrong_with_proofs(const tls::channel& finished, const settings& asked) {
-  const SSL* library = finished.native();
+  const SSL* ssl = finished.native();
   const std::uint8_t* bytes = nullptr;
   std::size_t size = 0;
   const auto is = [&](const std::string& wanted) {
     return wanted.empty() || std::ranges::equal(std::as_bytes(std::span(wanted)),
                                                 std::as_bytes(std::span(bytes, size)));
   };
-  SSL_get0_ocsp_response(library, &bytes, &size);
+  SSL_get0_ocsp_response(ssl, &bytes, &size);
   if (!is(asked.expect_ocsp_response)) return "another OCSP response";
-  SSL_get0_signed_cert_timestamp_list(library, &bytes, &size);
+  SSL_get0_signed_cert_timestamp_list(ssl, &bytes, &size);
   if (!is(asked.expect_signed_cert_timestamps)) return "other certificate timestamps";
-  if (asked.expect_verify_result && SSL_get_verify_result(library) != X509_V_OK) {
+  if (asked.expect_verify_result && SSL_get_verify_result(ssl) != X509_V_OK) {
     return "another result of verification";
   }
   return {};

@@ -8,7 +8,7 @@
 
 namespace conpool::bogo {
 
-// What is known of it beside the stream.
+// What is known of it beside the channel.
 struct circumstances {
   bool resumption = false;   // not the first connection
   bool got_session = false;  // during the handshake

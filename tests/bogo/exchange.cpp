@@ -14,14 +14,14 @@
 namespace conpool::bogo {
 namespace {
 
-// An asynchronous handshake's slab: no flight fits.
+// An asynchronous handshake's record buffer: no flight fits.
 constexpr std::size_t small_buffer = 37;
 constexpr std::size_t usual_read = 512;
 
-// As the library spells it, for the runner: the reason between colons.
+// As BoringSSL spells it, for the runner: the reason between colons.
 std::string in_the_runners_words(const error& why) {
   std::string words = why.message();
-  // Of these the key's use is found wrong by the library, and all others by our verifier.
+  // Of these the key's use is found wrong by BoringSSL, and all others by our verifier.
   const bool is_ours = why.detail().find("KEY_USAGE_BIT_INCORRECT") == why.detail().npos;
   if (is_ours && why.kind() >= errc::certificate_expired && why.kind() <= errc::pin_mismatch) {
     return words + "\n:CERTIFICATE_VERIFY_FAILED:";
@@ -53,7 +53,7 @@ exchange::exchange(tls::ssl_config& config, const std::string& peer, connection&
       out_(memory_) {}
 
 bool exchange::run() {
-  if (!set_on_library(channel_.native(), asked_)) return fails("the library refused a setting");
+  if (!set_on_ssl(channel_.native(), asked_)) return fails("BoringSSL refused a setting");
   return shake() && talk() && end();
 }
 
@@ -117,12 +117,11 @@ bool exchange::answer(std::span<std::byte> received) {
 }
 
 bool exchange::export_secrets() {
-  SSL* library = channel_.native();
+  SSL* ssl = channel_.native();
   if (asked_.export_keying_material > 0) {
     std::vector<std::uint8_t> made(static_cast<std::size_t>(asked_.export_keying_material));
     if (SSL_export_keying_material(
-            library, made.data(), made.size(), asked_.export_label.data(),
-            asked_.export_label.size(),
+            ssl, made.data(), made.size(), asked_.export_label.data(), asked_.export_label.size(),
             reinterpret_cast<const std::uint8_t*>(asked_.export_context.data()),
             asked_.export_context.size(), asked_.use_export_context ? 1 : 0) != 1) {
       return fails("keying material cannot be exported");
@@ -132,7 +131,7 @@ bool exchange::export_secrets() {
   if (asked_.export_traffic_secrets) {
     bssl::Span<const std::uint8_t> reads;
     bssl::Span<const std::uint8_t> writes;
-    if (!bssl::SSL_get_traffic_secrets(library, &reads, &writes)) {
+    if (!bssl::SSL_get_traffic_secrets(ssl, &reads, &writes)) {
       return fails("traffic secrets cannot be exported");
     }
     const std::array<std::uint8_t, 2> size = {static_cast<std::uint8_t>(reads.size() & 0xff),
@@ -146,7 +145,7 @@ bool exchange::export_secrets() {
   if (asked_.tls_unique) {
     std::array<std::uint8_t, 16> unique{};
     std::size_t size = 0;
-    if (SSL_get_tls_unique(library, unique.data(), &size, unique.size()) != 1 || size != 12) {
+    if (SSL_get_tls_unique(ssl, unique.data(), &size, unique.size()) != 1 || size != 12) {
       return fails("no tls-unique");
     }
     return write(std::as_bytes(std::span(unique).first(size)));

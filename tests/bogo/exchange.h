@@ -1,7 +1,8 @@
 // One connection of a case: the handshake, the runner's bytes sent back inverted, the end.
 //
-// Drives the stream as a connection of conpool's does: spans of what was received in, slabs out.
-// An asynchronous case gets its input byte by byte, and slabs that the handshake does not fit in.
+// Drives the channel as a connection of conpool's does: spans of what was received in, record
+// buffers out. An asynchronous case gets its input byte by byte, and record buffers that the
+// handshake does not fit in.
 #pragma once
 
 #include <array>
@@ -37,7 +38,7 @@ class exchange {
 
   // More input, if there is none; false at the runner's end.
   bool receive();
-  // What the next call of the stream is given of it.
+  // What the next call of the channel is given of it.
   const_bytes offer() const noexcept;
   void taken(std::size_t count) noexcept { unread_ = unread_.subspan(count); }
   bool write(const_bytes bytes);

@@ -15,7 +15,7 @@ namespace {
 struct base64 {
   std::string settings::* into;
 };
-// Names what the stream always does, or the only way in which it does it.
+// Names what the channel always does, or the only way in which it does it.
 struct always {};
 
 using target =

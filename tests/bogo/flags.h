@@ -1,7 +1,7 @@
 // What BoGo's runner wants of one connection, as its command line says it.
 //
 // What conpool does not offer is refused with a reason (not_offered.h), and a flag that nobody
-// knows is an error: nothing is silently ignored. Flags that name what the stream always does
+// knows is an error: nothing is silently ignored. Flags that name what the channel always does
 // (verify again on resumption), or the only way in which it does it, change nothing.
 #pragma once
 
@@ -37,11 +37,11 @@ struct settings {
   bool custom_verify = false;
   bool verify_fail = false;
 
-  // Set on the library's object, as a user of the stream may.
+  // Set on the SSL object, as a user of the channel may.
   bool no_ticket = false;
   bool enable_ocsp_stapling = false;
   bool enable_signed_cert_timestamps = false;
-  bool enforce_rsa_key_usage = false;  // the stream always does
+  bool enforce_rsa_key_usage = false;  // the channel always does
   bool enable_grease = false;
   bool enable_ech_grease = false;
   bool permute_extensions = false;
@@ -51,7 +51,7 @@ struct settings {
   std::vector<int> signing_prefs;
 
   // What it does.
-  bool async = false;  // a byte at a time, through small slabs
+  bool async = false;  // a byte at a time, through small record buffers
   bool shim_writes_first = false;
   bool shim_shuts_down = false;
   bool check_close_notify = false;

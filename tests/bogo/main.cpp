@@ -1,4 +1,4 @@
-// A shim for BoGo, BoringSSL's own test of the protocol: conpool's stream against its runner.
+// A shim for BoGo, BoringSSL's own test of the protocol: conpool's channel against its runner.
 //
 //   bogo-shim -port N [what the runner wants]       started by the runner; see scripts/bogo
 //
@@ -63,7 +63,7 @@ outcome run_all(const command_line& asked) {
   tls::shard_resources resources({}, clock);
   std::unique_ptr<tls::server_profile> server;
   if (asked.first.server) {
-    // One config for all connections: the flags of the first are its.
+    // One server profile for all connections: the flags of the first are its.
     auto options = server_options(asked.first);
     if (!options) return declined(options.error());
     auto made = tls::server_profile::make(resources, *std::move(options));

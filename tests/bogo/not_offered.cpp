@@ -15,13 +15,13 @@ constexpr std::string_view datagrams = "DTLS: conpool has streams only";
 constexpr std::string_view quic = "QUIC: conpool has streams only";
 constexpr std::string_view early_data = "early data: off, as a request may be replayed";
 constexpr std::string_view renegotiation = "renegotiation: always refused";
-constexpr std::string_view ech = "encrypted ClientHello: not in the stable API of the library";
+constexpr std::string_view ech = "encrypted ClientHello: not in the stable API of BoringSSL";
 constexpr std::string_view channel_id = "channel ID: an experiment that ended";
 constexpr std::string_view npn = "NPN: ALPN replaced it";
 constexpr std::string_view alps = "application settings: a draft for browsers";
 constexpr std::string_view stapling = "stapled responses: a server of conpool's has none";
 constexpr std::string_view client_ca = "lists of authorities: a client has one certificate";
-constexpr std::string_view callbacks = "callbacks of the library: conpool has its own";
+constexpr std::string_view callbacks = "callbacks of BoringSSL: conpool has its own";
 constexpr std::string_view hints = "handshakes of two processes";
 constexpr std::string_view false_start = "false start: not worth the risk since TLS 1.3";
 constexpr std::string_view compression = "compressed certificates";
@@ -29,7 +29,7 @@ constexpr std::string_view psk = "pre-shared keys";
 constexpr std::string_view ciphers = "a choice of ciphers: conpool's list is fixed";
 constexpr std::string_view server_clients =
     "clients' certificates: the runner's are out of date, and a server has no `insecure`";
-constexpr std::string_view trace = "a trace of the library's messages";
+constexpr std::string_view trace = "a trace of BoringSSL's messages";
 
 constexpr entry entries[] = {
     {"-advertise-npn", npn},
@@ -80,7 +80,7 @@ constexpr entry entries[] = {
     {"-forbid-renegotiation-after-handshake", renegotiation},
     {"-handoff", hints},
     {"-handshake-hints", hints},
-    {"-handshake-twice", "a handshake that is done twice: an assertion of the stream"},
+    {"-handshake-twice", "a handshake that is done twice: an assertion of the channel"},
     {"-handshaker-path", hints},
     {"-handshaker-resume", hints},
     {"-initial-timeout-duration-ms", datagrams},
@@ -88,20 +88,20 @@ constexpr entry entries[] = {
     {"-install-ddos-callback", callbacks},
     {"-install-one-cert-compression-alg", compression},
     {"-jdk11-workaround", "a workaround for servers of old Java clients"},
-    {"-max-send-fragment", "smaller records: the stream's are as large as what is written"},
+    {"-max-send-fragment", "smaller records: the channel's are as large as what is written"},
     {"-mtu", datagrams},
-    {"-no-op-extra-handshake", "a handshake that is done twice: an assertion of the stream"},
+    {"-no-op-extra-handshake", "a handshake that is done twice: an assertion of the channel"},
     {"-ocsp-response", stapling},
     {"-on-handshaker", hints},
     {"-on-retry", early_data},  // whatever it is that is set for the second try
-    {"-peek-then-read", "peeking: the stream has none"},
+    {"-peek-then-read", "peeking: the channel has none"},
     {"-psk", psk},
     {"-psk-identity", psk},
     {"-quic", quic},
     {"-quic-early-data-context", quic},
     {"-quic-transport-params", quic},
     {"-quic-use-legacy-codepoint", quic},
-    {"-read-with-unfinished-write", "half a record written: the stream writes whole ones only"},
+    {"-read-with-unfinished-write", "half a record written: the channel writes whole ones only"},
     {"-renegotiate-explicit", renegotiation},
     {"-renegotiate-freely", renegotiation},
     {"-renegotiate-ignore", renegotiation},

@@ -76,7 +76,7 @@ std::expected<tls::profile_options, refusal> client_options(const settings& aske
   const auto range = versions_of(asked);
   auto groups = groups_of(asked.curves);
   if (!range) return not_offered(old_versions);
-  if (!groups) return not_offered("a group that the library does not know");
+  if (!groups) return not_offered("a group that BoringSSL does not know");
   if (asked.verify_fail && !asked.verify_peer && !asked.custom_verify) {
     return not_offered("a failed verification that is noted only: it always ends the handshake");
   }
@@ -119,27 +119,26 @@ std::expected<tls::server_options, refusal> server_options(const settings& asked
   return options;
 }
 
-bool set_on_library(ssl_st* library, const settings& asked) {
-  if (asked.no_ticket) SSL_set_options(library, SSL_OP_NO_TICKET);
-  if (asked.enable_ocsp_stapling) SSL_enable_ocsp_stapling(library);
-  if (asked.enable_signed_cert_timestamps) SSL_enable_signed_cert_timestamps(library);
-  if (asked.enable_grease) SSL_CTX_set_grease_enabled(SSL_get_SSL_CTX(library), 1);
-  if (asked.enable_ech_grease) SSL_set_enable_ech_grease(library, 1);
-  if (asked.permute_extensions) SSL_set_permute_extensions(library, 1);
-  if (asked.fallback_scsv) SSL_set_mode(library, SSL_MODE_SEND_FALLBACK_SCSV);
+bool set_on_ssl(ssl_st* ssl, const settings& asked) {
+  if (asked.no_ticket) SSL_set_options(ssl, SSL_OP_NO_TICKET);
+  if (asked.enable_ocsp_stapling) SSL_enable_ocsp_stapling(ssl);
+  if (asked.enable_signed_cert_timestamps) SSL_enable_signed_cert_timestamps(ssl);
+  if (asked.enable_grease) SSL_CTX_set_grease_enabled(SSL_get_SSL_CTX(ssl), 1);
+  if (asked.enable_ech_grease) SSL_set_enable_ech_grease(ssl, 1);
+  if (asked.permute_extensions) SSL_set_permute_extensions(ssl, 1);
+  if (asked.fallback_scsv) SSL_set_mode(ssl, SSL_MODE_SEND_FALLBACK_SCSV);
   if (asked.max_cert_list > 0) {
-    SSL_set_max_cert_list(library, static_cast<std::size_t>(asked.max_cert_list));
+    SSL_set_max_cert_list(ssl, static_cast<std::size_t>(asked.max_cert_list));
   }
   // A client's are in its profile; a server of conpool's has no choice of them.
   if (asked.server && !asked.curves.empty()) {
     const auto groups = groups_of(asked.curves);
-    if (!groups || SSL_set1_curves_list(library, groups->c_str()) != 1) return false;
+    if (!groups || SSL_set1_curves_list(ssl, groups->c_str()) != 1) return false;
   }
   const std::vector<std::uint16_t> taken(asked.verify_prefs.begin(), asked.verify_prefs.end());
   const std::vector<std::uint16_t> made(asked.signing_prefs.begin(), asked.signing_prefs.end());
-  return (taken.empty() ||
-          SSL_set_verify_algorithm_prefs(library, taken.data(), taken.size()) == 1) &&
-         (made.empty() || SSL_set_signing_algorithm_prefs(library, made.data(), made.size()) == 1);
+  return (taken.empty() || SSL_set_verify_algorithm_prefs(ssl, taken.data(), taken.size()) == 1) &&
+         (made.empty() || SSL_set_signing_algorithm_prefs(ssl, made.data(), made.size()) == 1);
 }
 
 }  // namespace conpool::bogo

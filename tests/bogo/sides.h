@@ -17,8 +17,8 @@ namespace conpool::bogo {
 std::expected<tls::profile_options, refusal> client_options(const settings& asked);
 std::expected<tls::server_options, refusal> server_options(const settings& asked);
 
-// What conpool has no option for, and a user sets on the library's object of the stream.
-bool set_on_library(ssl_st* library, const settings& asked);
+// What conpool has no option for, and a user sets on the channel's SSL.
+bool set_on_ssl(ssl_st* ssl, const settings& asked);
 
 // All of a file; empty if it cannot be read.
 std::string contents(const std::string& path);

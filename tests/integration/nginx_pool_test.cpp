@@ -41,7 +41,8 @@ class nginx_pool : public pool_fixture {
   static endpoint at(std::uint16_t port, tls::profile_options how = options()) {
     return endpoint::parse("tls://127.0.0.1:" + std::to_string(port))
         .value()
-        .with_profile(tls::profile::make(std::move(how)).value());
+        .with_profile(tls::profile::make(std::move(how)).value())
+        .value();
   }
 
   // The answer to a request, or the error's text; over a connection that is released then.

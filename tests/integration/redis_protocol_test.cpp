@@ -153,7 +153,7 @@ TEST_F(redis_pool, what_was_not_asked_for_and_is_no_push_is_dirt) {
 
 TEST_F(redis_pool, a_reply_that_was_not_read_keeps_the_connection_from_being_lent_again) {
   hold(1);
-  held_[0]->state<redis_protocol>().wrote_last = 1;
+  held_[0]->state<redis_protocol>().unanswered = 1;
   held_.clear();
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::vetoed) == 1; }));
 }

@@ -1,4 +1,4 @@
-// The TLS stream against servers of other libraries, as they come from their packages: OpenSSL,
+// The TLS channel against servers of other libraries, as they come from their packages: OpenSSL,
 // GnuTLS, and nginx. Each is started by the test that needs it.
 #include <gtest/gtest.h>
 

@@ -73,7 +73,7 @@ class pool_tls : public pool_fixture {
   }
   tls_server& peer() { return *peer_; }
   endpoint to(tls::profile_options options) {
-    return peer().at().with_profile(tls::profile::make(std::move(options)).value());
+    return peer().at().with_profile(tls::profile::make(std::move(options)).value()).value();
   }
   endpoint to() { return to(client_options()); }
   tls::shard_tls& here() { return *here_; }

@@ -105,10 +105,22 @@ TEST_F(pool_tls_identity, equal_profiles_are_one_identity) {
   EXPECT_EQ(first, second);
   EXPECT_EQ(first.hash(), second.hash());
   EXPECT_NE(first, peer().at());
-  EXPECT_EQ(first.with_profile(nullptr), peer().at());
-  EXPECT_EQ(first.with_profile(nullptr).hash(), peer().at().hash());
+  EXPECT_EQ(first.with_profile(nullptr).value(), peer().at());
+  EXPECT_EQ(first.with_profile(nullptr).value().hash(), peer().at().hash());
   EXPECT_NE(first.to_string(), peer().at().to_string());
   EXPECT_EQ(first.text(), peer().at().text());
+}
+
+TEST_F(pool_tls_identity, a_profile_is_for_tls_only) {
+  const auto profile = tls::profile::make(client_options()).value();
+  for (const char* text : {"tcp://127.0.0.1:443", "unix:/run/peer"}) {
+    const auto refused = endpoint::parse(text).value().with_profile(profile);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_EQ(refused.error(), errc::invalid_argument);
+    EXPECT_EQ(refused.error().where(), phase::configure);
+    EXPECT_EQ(refused.error().subject(), text);
+    EXPECT_NE(refused.error().detail().find("tls://"), std::string_view::npos);
+  }
 }
 
 }  // namespace

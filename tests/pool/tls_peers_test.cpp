@@ -50,7 +50,7 @@ class pool_tls_peers : public pool_tls {
     return *between_;
   }
   endpoint through() {
-    return between().at().with_profile(tls::profile::make(client_options()).value());
+    return between().at().with_profile(tls::profile::make(client_options()).value()).value();
   }
 
  private:

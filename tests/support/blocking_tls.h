@@ -41,7 +41,7 @@ class blocking_tls {
 
  private:
   result<void> send();
-  // False at the peer's end of the stream.
+  // False at the peer's end of the TCP stream.
   result<bool> receive();
 
   int fd_ = -1;

@@ -1,4 +1,4 @@
-// A TLS server on a shard of the test's own thread, over the library's own sockets: echoes, says
+// A TLS server on a shard of the test's own thread, over conpool's own sockets: echoes, says
 // whom it saw, and misbehaves when told to.
 //
 // Its certificates are of `authority`; the time of day is test_epoch_s (tests/tls/certificates.h).

@@ -14,7 +14,7 @@ void must(bool done, const char* what) {
   if (!done) throw std::runtime_error(std::string("certificate helper: ") + what);
 }
 
-// The writer's type differs between versions of the library.
+// The writer's type differs between versions of BoringSSL.
 template <typename Writer>
 std::string pem_of(Writer* write, X509* certificate) {
   const bssl::UniquePtr<BIO> out(BIO_new(BIO_s_mem()));

@@ -1,4 +1,4 @@
-// How a stream ends: close_notify, truncation, tampering; what remains readable, what is said.
+// How a channel ends: close_notify, truncation, tampering; what remains readable, what is said.
 #include <conpool/tls/detail/boringssl.h>
 #include <tests/tls/tls_fixture.h>
 

@@ -80,7 +80,7 @@ TEST_P(tls_handshake, one_byte_at_a_time) {
   both.expect_echo();
 }
 
-// A slab of a few bytes is filled again and again, and nothing is lost.
+// A record buffer of a few bytes is filled again and again, and nothing is lost.
 TEST_P(tls_handshake, works_with_a_record_buffer_that_is_too_small) {
   session both(client_of_version(), server());
   for (int round = 0; round < 4000 && !both.open(); ++round) {

@@ -194,13 +194,13 @@ TEST_F(tls_idle, keys_are_replaced_by_one_who_only_writes) {
   EXPECT_GT(client_resources().counters().key_updates, 4U);
 }
 
-// A reader that never writes asks for new keys, by what waits for a slab.
+// A reader that never writes asks for new keys, by what waits for a record buffer.
 TEST_F(tls_idle, a_reader_asks_for_new_keys) {
   limits.records_per_key = 10;
   auto both = fresh();
   std::uint64_t asked = 0;
   for (int round = 0; round < 60; ++round) {
-    // The server's own limit would do it first: its engine has the same one. Look before.
+    // The server's own limit would do it first: its resources have the same one. Look before.
     ASSERT_TRUE(both->server.write("data"));
     both->deliver();
     ASSERT_TRUE(both->client.read());

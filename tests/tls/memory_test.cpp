@@ -1,6 +1,6 @@
-// The stream without memory: each allocation of conpool's in turn fails.
+// The channel without memory: each allocation of conpool's in turn fails.
 //
-// The library calls back in the middle of its work, and what is thrown there would leave it half
+// BoringSSL calls back in the middle of its work, and what is thrown there would leave it half
 // done: it must come back as an answer.
 #include <tests/tls/tls_fixture.h>
 
@@ -57,7 +57,7 @@ class tls_memory : public tls_test {
     return server(std::move(options));
   }
 
-  // Both sides take their turns, the client first, as turn 0. How often a stream was refused when
+  // Both sides take their turns, the client first, as turn 0. How often a channel was refused when
   // the allocations of one turn failed, each in its own handshake.
   std::size_t refusals(int turn) {
     tls::server_profile& serving = demanding();

@@ -162,7 +162,7 @@ TEST_F(tls_profile, equal_options_make_one_profile_and_others_another) {
 TEST_F(tls_profile, algorithms_are_part_of_it_and_defaults_the_same_as_their_names) {
   auto options = client_options();
   const auto first = tls::profile::make(options).value();
-  options.groups = first->options().groups;  // which differ between builds of the library
+  options.groups = first->options().groups;  // which differ between builds of BoringSSL
   EXPECT_NE(options.groups.find("X25519"), std::string::npos);
   options.ciphers =
       "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"

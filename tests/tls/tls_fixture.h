@@ -1,4 +1,4 @@
-// A client's and a server's stream joined by memory: byte exact, on one thread, in set time.
+// A client's and a server's channel joined by memory: byte exact, on one thread, in set time.
 //
 //   session both(fixture.client_profile(profile), *fixture.server());
 //   ASSERT_TRUE(both.shake());
@@ -39,7 +39,7 @@ inline void append(bytes& to, std::span<const std::byte> from) {
   to.insert(to.end(), from.begin(), from.end());
 }
 
-// One end: a stream, what it has been sent and has not taken, and what it says.
+// One end: a channel, what it has been sent and has not taken, and what it says.
 class end {
  public:
   end(tls::ssl_config& config, const std::string& peer)
@@ -55,7 +55,7 @@ class end {
     append(outbox, out.filled());
     return done;
   }
-  // All that can be read now. Ends with "!" and the kind if the stream failed.
+  // All that can be read now. Ends with "!" and the kind if the channel failed.
   result<std::string> read(std::size_t most = 64 * 1024) {
     bytes into(most);
     std::span<const std::byte> input(inbox);
@@ -210,7 +210,7 @@ class tls_test : public ::testing::Test {
     return both.client.channel.failure();
   }
 
-  tls::shard_limits limits;  // to be changed before the first context is made
+  tls::shard_limits limits;  // to be changed before the first profile is used
   tls::manual_wall_clock clock{test_epoch_s};
 
  private:

@@ -53,7 +53,7 @@ TEST_F(tls_verification, wildcards_stand_for_one_whole_label) {
             errc::certificate_host_mismatch);
   EXPECT_EQ(verdict({.dns = {"a*.example.com"}}), errc::certificate_host_mismatch);
   EXPECT_EQ(verdict({.dns = {"api.*.com"}}), errc::certificate_host_mismatch);
-  // The library's wildcards, like OpenSSL's, match no underscore.
+  // BoringSSL's wildcards, like OpenSSL's, match no underscore.
   EXPECT_EQ(verdict_for("foo_bar.example.com", {.dns = {"*.example.com"}}),
             errc::certificate_host_mismatch);
   EXPECT_EQ(verdict_for("foo_bar.example.com", {.dns = {"foo_bar.example.com"}}), good);

@@ -1,6 +1,6 @@
 // BoringSSL's headers, for the .cpp files of tls/.
 //
-// Internal: public headers use handles.h.
+// Internal: the other headers use boringssl_pointers.h.
 #pragma once
 
 #include <climits>
@@ -23,12 +23,12 @@
 #include <openssl/x509v3.h>
 
 #ifndef OPENSSL_IS_BORINGSSL
-#error "conpool's TLS needs BoringSSL; these headers are another library's"
+#error "conpool's TLS needs BoringSSL; these headers are OpenSSL's or somebody else's"
 #endif
 
 namespace conpool::tls {
 
-// Reads a text that outlives it; null without memory, or for a text of gigabytes.
+// Reads `text`, which must outlive it. Null without memory, or for a text above INT_MAX bytes.
 inline bssl::UniquePtr<BIO> reader_of(std::string_view text) {
   if (text.size() > INT_MAX) return nullptr;
   return bssl::UniquePtr<BIO>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));

@@ -58,7 +58,7 @@ errc kind_of_reason(int reason, const failure_circumstances& during) noexcept {
   }
 }
 
-// An alert's number and name, else the library's word for it.
+// An alert's number and name, else BoringSSL's words.
 std::string words_of(std::uint32_t entry) {
   const int reason = ERR_GET_REASON(entry);
   if (ERR_GET_LIB(entry) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET) {
@@ -75,7 +75,7 @@ boringssl_failure take_failure(const failure_circumstances& during) {
   boringssl_failure found{errc::tls_protocol, {}};
   bool known = false;
   // What went wrong deepest comes first: BAD_DECRYPT, DECRYPTION_FAILED_OR_BAD_RECORD_MAC. What it
-  // means for the connection is what the TLS part of the library says first.
+  // means for the connection is what BoringSSL's libssl says first.
   for (std::uint32_t entry = ERR_get_error(); entry != 0; entry = ERR_get_error()) {
     if (!found.reason.empty()) found.reason += ", ";
     found.reason += words_of(entry);
@@ -86,7 +86,7 @@ boringssl_failure take_failure(const failure_circumstances& during) {
                     ? kind_of_alert(reason - SSL_AD_REASON_OFFSET, during)
                     : kind_of_reason(reason, during);
   }
-  if (found.reason.empty()) found.reason = "the library gave no reason";
+  if (found.reason.empty()) found.reason = "BoringSSL gave no reason";
   return found;
 }
 

@@ -1,8 +1,8 @@
-// The engine's objects as C++ owners, without the engine's headers.
+// BoringSSL's objects as C++ owners, without BoringSSL's headers.
 //
-// BoringSSL's headers have the names of OpenSSL's and lie where a user's compiler may not look; so
-// the public headers of tls/ only declare its types. `handle<SSL type>` is a unique_ptr; the frees
-// are in handles.cpp.
+// Those headers have the names of OpenSSL's and lie where a user's compiler may not look. So the
+// headers of tls/ only declare BoringSSL's types. `boringssl_ptr<TYPE>` is a unique_ptr;
+// boringssl_pointers.cpp calls the frees.
 #pragma once
 
 #include <memory>

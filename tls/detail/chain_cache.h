@@ -1,14 +1,15 @@
 // Certificate chains that were verified, so that the same chain need not be verified again.
 //
 // Verification costs 90 to 390 us, and every handshake asks for it, a resumed one too. A chain is
-// found again by all of its bytes; the engine's buffer pool gives equal certificates one address,
-// so this is mostly a comparison of pointers, far below 1 us. What the verdict depends on besides
-// the chain (name, roots, policy) is the profile's, and each profile of a shard has its own cache.
+// found again by all of its bytes. The shard's pool of certificates gives equal certificates one
+// address, so this is mostly a comparison of pointers, far below 1 us. What the verdict depends on
+// besides the chain (name, roots, policy) belongs to the profile, and each profile of a shard has
+// its own cache.
 //
-// An entry ends with the first certificate of the chain, the revocation lists or its own lifetime.
-// When it is full, the entry used longest ago makes place.
+// An entry ends with the first certificate of the chain, with the revocation lists, or with its own
+// lifetime. When the cache is full, the entry that was used longest ago makes room.
 //
-// Owned by a profile_on_shard, used on its shard's thread only.
+// A profile_on_shard owns it; it is used on the shard's thread only.
 #pragma once
 
 #include <cstddef>

@@ -13,7 +13,8 @@ namespace {
 constexpr int depth_max = 10;
 constexpr int rsa_bits_min = 2048;
 
-// A certificate that may not issue is no issuer of itself for the library, which then misses one.
+// To BoringSSL, a self-signed certificate that may not issue others has no issuer, so it reports a
+// missing one.
 bool names_itself(const X509* certificate) noexcept {
   return certificate != nullptr &&
          X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
@@ -129,7 +130,7 @@ chain_answer judge(const STACK_OF(X509) * verified, const chain_question& asked)
       return refuse(errc::certificate_weak, "an RSA key of less than 2048 bits",
                     SSL_AD_INSUFFICIENT_SECURITY);
     }
-    // Nobody checks how the root signed itself.
+    // The root is trusted by itself: nobody checks how it was signed.
     if (at + 1 < size && has_weak_signature(certificate)) {
       return refuse(errc::certificate_weak, "a signature with SHA-1 or MD5",
                     SSL_AD_INSUFFICIENT_SECURITY);

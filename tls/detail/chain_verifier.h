@@ -1,8 +1,8 @@
 // Is this chain of certificates good, for this name, now? Internal to tls/.
 //
-// What both sides' verify callbacks ask when they do not know the answer yet. All of it: to a
-// trusted root, for the purpose, for the name, not revoked, and by our own policy, which is
-// stricter than the library's. 90 to 390 us, mostly signatures.
+// Both sides' verify callbacks ask it when they do not know the answer yet. It checks all of it: to
+// a trusted root, for the purpose, for the name, not revoked, and by our own policy, which is
+// stricter than BoringSSL's. That takes 90 to 390 us, mostly for signatures.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 namespace conpool::tls {
 
 struct chain_question {
-  x509_store_st* roots;   // null: any certificate will do, only the pins are looked at
+  x509_store_st* roots;   // null: any certificate will do, and only the pins count
   const peer_name* name;  // null: any name, for a client's certificate
   bool of_server;         // the purpose
   weak_certificates weak;
@@ -35,7 +35,7 @@ struct chain_answer {
   bool good() const noexcept { return why == errc{}; }
 };
 
-// Leaves nothing in the library's error queue.
+// Leaves nothing in BoringSSL's error queue.
 chain_answer verify_chain(std::span<crypto_buffer_st* const> chain, const chain_question& asked);
 
 }  // namespace conpool::tls

@@ -17,8 +17,9 @@ int int_size(std::size_t size) noexcept {
   return static_cast<int>(std::min<std::size_t>(size, INT_MAX));
 }
 
-// The server signs in every handshake offered. Builds of old do not ask an RSA key of TLS 1.2 by
-// themselves whether it may, and have this switch; current ones always ask, and have none.
+// The server signs in every handshake that is offered. Old builds of BoringSSL do not check by
+// themselves that an RSA key of TLS 1.2 may sign, and have this switch; current ones always check,
+// and have none.
 template <typename Session>
 void enforce_key_usage(Session* session) noexcept {
   if constexpr (requires { SSL_set_enforce_rsa_key_usage(session, 1); }) {
@@ -75,7 +76,7 @@ handshake_step channel::handshake(const_bytes& input, record_buffer& out) {
   const std::size_t allowed = home.limits().handshake_bytes_max - handshake_bytes_;
   const const_bytes offered = input.first(std::min(input.size(), allowed));
   io_scope scope(*this, offered, &out);
-  // Again and again after the last flight of ours: a server's tickets may not have fitted.
+  // It may be done already: a server's driver calls again while its tickets do not fit.
   const bool done = SSL_in_init(ssl_.get()) == 0;
   const int result = done ? 1 : SSL_do_handshake(ssl_.get());
   const std::size_t taken = offered.size() - scope.left().size();
@@ -113,7 +114,8 @@ handshake_step channel::handshake_ended() {
     return handshake_step::failed;
   }
   if (config_->is_server()) {
-    // Tickets would otherwise ride in front of the first data, and might not fit its slab.
+    // Tickets would otherwise ride in front of the first data, and might not fit its
+    // record buffer.
     const int flushed = SSL_write(ssl_.get(), nullptr, 0);
     if (flushed < 0) {
       const handshake_step step = handshake_broke(flushed);
@@ -294,7 +296,7 @@ void channel::ask_for_new_keys(std::uint64_t opened) {
   } else if (!asked_new_keys_) {
     asked_new_keys_ = true;
     ++config_->home().counters().key_updates;
-    // No slab here: it waits inside, and has_output() says so.
+    // There is no record buffer here: it waits inside, and has_output() says so.
     if (SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_REQUESTED) == 1) {
       SSL_write(ssl_.get(), nullptr, 0);
     }
@@ -336,7 +338,7 @@ result<void> channel::end_of_input() {
 
 void channel::keep_session(boringssl_ptr<ssl_session_st> session) noexcept {
   shard_resources& home = config_->home();
-  // Nothing may be thrown through the library: without memory for a ticket there is none.
+  // No exception may pass through BoringSSL: without memory for a ticket there is none.
   try {
     home.sessions().put(config_->profile_id(), *peer_, std::move(session), home.now_s());
   } catch (const std::bad_alloc&) {
@@ -368,7 +370,7 @@ void channel::fail_by_boringssl(phase where) {
                     .certificate_at_stake = certificate_requested_ && !has_read_,
                     .certificate_withheld = !config_->has_certificate_});
   if (found.why == errc::certificate_bad_purpose && alert_sent_ == 0) {
-    // The library finds the key's usage wrong without a word to the peer.
+    // BoringSSL finds the key's usage wrong without a word to the peer.
     SSL_send_fatal_alert(ssl_.get(), SSL_AD_UNSUPPORTED_CERTIFICATE);
     ERR_clear_error();
   }

@@ -1,8 +1,11 @@
-// TLS as a socket's codec: drives a tls::channel for a conpool::stream. Internal to tls/; made by
-// secure.h's functions, which hand it to the socket when the handshake is done.
+// TLS as a socket's codec: drives a channel for a stream. Internal to tls/.
 //
-// While it is idle it holds no memory but the library's and its own: what records are written into
-// is taken for each write from the shard's, and given back when the last byte was sent.
+// connect() and accept() (handshake.h) make it, and hand it to the socket when the handshake is
+// done; the socket owns it from then on. Used on the shard's thread.
+//
+// While the connection is idle it holds no memory but BoringSSL's and its own: the memory that
+// records are written into is taken from the shard's for each write, and given back when the last
+// byte was sent.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +22,11 @@ namespace conpool::tls {
 
 class connection_codec final : public codec {
  public:
-  // `owner` is what the context lives by: a profile, or a server's context. `peer` as
+  // `owner` keeps `config` alive: a profile, or a server_profile. `peer` is as the
   // tls::channel's.
-  connection_codec(shard_tls& home, ssl_config& context, std::shared_ptr<const void> owner,
+  connection_codec(shard_tls& home, ssl_config& config, std::shared_ptr<const void> owner,
                    const std::string& peer)
-      : home_(&home), owner_(std::move(owner)), channel_(context, peer) {}
+      : home_(&home), owner_(std::move(owner)), channel_(config, peer) {}
   ~connection_codec() override { home_->memory().give_back(std::move(memory_)); }
 
   tls::channel& channel() noexcept { return channel_; }
@@ -51,7 +54,7 @@ class connection_codec final : public codec {
 
  private:
   shard_tls* home_;
-  std::shared_ptr<const void> owner_;  // outlives the session
+  std::shared_ptr<const void> owner_;  // outlives the channel
   tls::channel channel_;
   record_memory::block memory_;
   std::uint32_t filled_ = 0;

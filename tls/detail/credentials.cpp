@@ -33,7 +33,7 @@ result<credentials> parse_credentials(std::string_view chain_pem, std::string_vi
   if (made.chain.empty()) return bad("certificate_chain_pem", "there is no certificate in it");
 
   const bssl::UniquePtr<BIO> key = reader_of(key_pem);
-  // The library's own password callback takes this pointer for one: none is ever asked for.
+  // BoringSSL's own callback takes this pointer for the password, so nobody is ever asked for one.
   char no_password[] = "";
   if (key) made.key.reset(PEM_read_bio_PrivateKey(key.get(), nullptr, nullptr, no_password));
   if (!made.key) return bad("private_key_pem", "there is no private key in it, or it is encrypted");
@@ -52,7 +52,7 @@ result<void> use_credentials(ssl_ctx_st* context, const credentials& own) {
   chain.reserve(own.chain.size());
   for (const auto& one : own.chain) chain.push_back(one.get());
   if (SSL_CTX_set_chain_and_key(context, chain.data(), chain.size(), own.key.get(), nullptr) != 1) {
-    return bad("private_key_pem", "the library does not take this certificate and key");
+    return bad("private_key_pem", "BoringSSL does not take this certificate and key");
   }
   return {};
 }

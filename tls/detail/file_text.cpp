@@ -8,7 +8,7 @@
 namespace conpool::tls {
 namespace {
 
-// Far above any bundle; keeps a wrong path, say a disk, from filling the memory.
+// Far above any bundle; it keeps a wrong path, say a disk, from filling the memory.
 constexpr std::size_t file_bytes_max = 64 * 1024 * 1024;
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 namespace conpool::tls {
 
-// Valid as long as the session; empty if there are none.
+// The pointers are valid as long as the session; there are none if the peer sent none.
 inline std::vector<crypto_buffer_st*> peer_chain(const SSL* session) {
   std::vector<crypto_buffer_st*> chain;
   if (const STACK_OF(CRYPTO_BUFFER)* sent = SSL_get0_peer_certificates(session)) {

@@ -1,14 +1,14 @@
 // The name that a peer must prove with its certificate: a DNS name or an IP address.
 //
-// The engine's own setters take anything, and then compare it with the wrong kind of entry, or with
-// none: so a name is checked and brought into one form here, before the engine sees it.
+// BoringSSL's own setters take anything, and then compare it with the wrong kind of entry, or with
+// none. So a name is checked and brought into one form here, before BoringSSL sees it.
 //
 //   auto name = tls::peer_name::parse("API.Example.com.");   // "api.example.com", dns
 //
 // A DNS name is in lower case, without a trailing dot, of 1 to 253 bytes; its labels have 1 to 63
 // of letters, digits, hyphens and underscores, and the last one is not a number. An IP address is
 // in inet_ntop(3)'s form, without brackets and without a scope id, which no certificate can prove.
-// A plain value.
+// A plain value, usable on any thread.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@ class peer_name {
  public:
   enum class kind : std::uint8_t { none, dns, ip };
 
-  // No name: nothing to compare with.
+  // No name: there is nothing to compare with.
   peer_name() = default;
   // Errors: invalid_argument, phase::configure; the detail says what is wrong.
   static result<peer_name> parse(std::string_view text);

@@ -50,7 +50,7 @@ result<void> profile_on_shard::make() {
     ERR_clear_error();
     return fail(error(errc::invalid_config, phase::configure)
                     .about("TLS profile")
-                    .with_detail("the library does not take its settings"));
+                    .with_detail("BoringSSL does not take its settings"));
   }
   if (!options.certificate_chain_pem.empty()) {
     auto own = parse_credentials(options.certificate_chain_pem, options.private_key_pem,

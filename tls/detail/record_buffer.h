@@ -1,14 +1,14 @@
 // Memory that records are written into, for one send.
 //
-// A plain cursor that owns nothing: whoever sends owns the memory, and keeps it until the send has
-// completed, also when the stream is gone by then.
+// It is a plain cursor that owns nothing: whoever sends owns the memory, and keeps it until the
+// send has completed, also when the channel is gone by then.
 //
 //   std::array<std::byte, tls::record_buffer_size> memory;
 //   tls::record_buffer out(memory);
-//   auto taken = stream.write(parts, out);
+//   auto taken = channel.write(parts, out);
 //   send(out.filled());                     // and out.clear() when it has completed
 //
-// A slab of record_buffer_size holds four whole records, each with what may precede it.
+// One of record_buffer_size bytes holds four whole records, each with what may precede it.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,8 @@
 
 namespace conpool::tls {
 
-// The most plain bytes in a record, and the most that a record and the messages that the engine
-// may send in front of it (a key update and its answer) add to them.
+// The most plain bytes in a record; and the most that a record, and the messages that BoringSSL may
+// send in front of it (a key update and its answer), add to them.
 inline constexpr std::size_t record_bytes_max = 16 * 1024;
 inline constexpr std::size_t record_overhead_max = 128;
 inline constexpr std::size_t record_buffer_size = 4 * (record_bytes_max + record_overhead_max);

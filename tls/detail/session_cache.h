@@ -1,14 +1,15 @@
-// Sessions of earlier connections, to be resumed: those of one shard.
+// The sessions of earlier connections, to be resumed: those of one shard.
 //
 // The key is the profile's id and the peer, both in full: a session proves an identity and carries
-// a verdict over the peer's, so it must never meet another name, certificate or policy. Of a key
-// the newest few are kept (4), of the keys those used last (1024).
+// a verdict on the peer's, so it must never meet another name, certificate or policy. The cache
+// keeps the newest few sessions of a key (4), and the keys that were used last (1024).
 //
-// A session of TLS 1.3 is taken out by whoever offers it: used once, so that connections cannot be
-// linked by it. One of TLS 1.2 stays. Both end at the lifetime that the server gave, or at a cap.
+// Whoever offers a session of TLS 1.3 takes it out: it is used once, so that connections cannot be
+// linked by it. A session of TLS 1.2 stays. Both end at the lifetime that the server gave, or at
+// lifetime_max_s if that is less.
 //
-// Owned by the shard's engine, used on its thread only. No cost for a connection that is reused; a
-// lookup and a list operation a handshake.
+// The shard_resources own it; it is used on their thread only. It costs nothing for a connection
+// that is reused, and a lookup and a list operation for a handshake.
 #pragma once
 
 #include <array>
@@ -31,15 +32,15 @@ class session_cache {
   session_cache(std::size_t keys_max, std::int64_t lifetime_max_s);
   ~session_cache();
 
-  // Keeps a session; the oldest of its key, or the key used longest ago, makes place.
+  // Keeps a session. The oldest of its key, or the key that was used longest ago, makes room.
   void put(std::uint32_t profile, std::string_view peer, boringssl_ptr<ssl_session_st> session,
            std::int64_t now_s);
   // The newest that has not ended; null if there is none.
   boringssl_ptr<ssl_session_st> take(std::uint32_t profile, std::string_view peer,
                                      std::int64_t now_s);
-  // Forgets those of a key, after a handshake that offered one of them failed.
+  // Forgets the sessions of a key, after a handshake that offered one of them failed.
   void purge(std::uint32_t profile, std::string_view peer) noexcept;
-  // Forgets all of a profile.
+  // Forgets all sessions of a profile.
   void purge(std::uint32_t profile) noexcept;
 
   std::size_t keys() const noexcept { return entries_.size(); }

@@ -22,13 +22,13 @@ shard_resources::shard_resources(const shard_limits& limits, wall_clock_source& 
 }
 
 shard_resources::~shard_resources() {
-  CONPOOL_ASSERT(servers_ == 0, "an engine died before its server contexts");
-  CONPOOL_ASSERT(window_.current == nullptr, "an engine died while it serves a channel");
+  CONPOOL_ASSERT(servers_ == 0, "shard_resources died before their server profiles");
+  CONPOOL_ASSERT(window_.current == nullptr, "shard_resources died while they serve a channel");
 }
 
 result<profile_on_shard*> shard_resources::config_for(const profile_ptr& which) {
   if (!usable_) return fail(usable_.error());
-  CONPOOL_ASSERT(which != nullptr, "a context of no profile");
+  CONPOOL_ASSERT(which != nullptr, "config_for() needs a profile");
   if (const auto found = profiles_.find(which->id()); found != profiles_.end()) {
     return found->second.get();
   }
@@ -42,9 +42,9 @@ void shard_resources::forget_unused() noexcept {
   for (auto at = profiles_.begin(); at != profiles_.end();) {
     profile_on_shard& looked_at = *at->second;
     const profile_ptr& held = looked_at.configuration();
-    // Nobody but the shards' contexts holds it, and nobody can get hold of it but by make().
-    const auto contexts = static_cast<long>(held->holders().load(std::memory_order_acquire));
-    if (looked_at.channels() == 0 && held.use_count() <= contexts) {
+    // Only shards hold it, and nobody else can get hold of it but by profile::make().
+    const auto shards = static_cast<long>(held->holders().load(std::memory_order_acquire));
+    if (looked_at.channels() == 0 && held.use_count() <= shards) {
       sessions_.purge(at->first);
       at = profiles_.erase(at);
     } else {

@@ -35,7 +35,7 @@ void record_memory::give_back(block used) noexcept {
 shard_tls::shard_tls(shard& home, const shard_limits& limits, wall_clock_source& clock)
     : home_(&home), resources_(limits, clock), handshakes_(home, handshake_time_each_turn) {}
 
-// Here and not with the rest of it, which does without a shard.
+// Here and not in server_profile.cpp, since the rest of it does without a shard.
 result<std::unique_ptr<server_profile>> server_profile::make(shard& home, server_options options) {
   return make(shard_tls::of(home).resources(), std::move(options));
 }

@@ -1,10 +1,10 @@
-// The TLS of one shard: its engine, the memory that records are written into, the handshake budget.
+// The TLS of one shard: what its channels share, the memory for records, the handshake budget.
 //
 //   auto& here = tls::shard_tls::of(home);            // made at its first use
-//   auto server = tls::server_profile::make(here.resources(), options);
+//   auto config = here.resources().config_for(profile);
 //
-// Owned by the shard as its extension: lives until its last stream is closed. Server contexts refer
-// to it and go first. Used on the shard's thread.
+// The shard owns it as an extension, and it lives until the shard's last connection is closed.
+// Server profiles refer to it and go first. Used on the shard's thread.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,8 @@
 
 namespace conpool::tls {
 
-// Memory for records, of a few kilobytes or of a whole slab. Freed ones are kept, to a bound.
+// Memory for records, in blocks of 4 KiB or of record_buffer_size. A bounded number of those that
+// were given back is kept for the next.
 class record_memory {
  public:
   static constexpr std::size_t small_bytes = 4096;
@@ -44,7 +45,7 @@ class record_memory {
   };
 
   record_memory();
-  // At least `wanted` bytes, or a slab if that is less; empty without memory.
+  // A small block if `wanted` fits into it, else a large one; empty without memory.
   block take(std::size_t wanted) noexcept;
   void give_back(block used) noexcept;
 
@@ -55,9 +56,9 @@ class record_memory {
   std::vector<std::unique_ptr<std::byte[]>> large_;
 };
 
-// How much of a turn handshakes may take; see turn_budget.h. The last step may begin within it and
-// take 0.7 ms more. Measured with a thousand full handshakes at once: no other task waits more than
-// 1.5 to 1.8 ms (2.1 to 2.6 ms with a budget of 1 ms), and the storm takes no longer.
+// How much of a turn handshakes may take; see turn_budget.h. The last step may begin within this
+// time and take 0.7 ms more. Measured with a thousand full handshakes at once: no other task waits
+// more than 1.5 to 1.8 ms (2.1 to 2.6 ms with a budget of 1 ms), and the storm takes no longer.
 inline constexpr duration handshake_time_each_turn = std::chrono::microseconds(500);
 
 class shard_tls final : public shard_extension {

@@ -8,7 +8,7 @@
 namespace conpool::tls {
 namespace {
 
-// The library asks for the time without saying for whom.
+// BoringSSL asks for the time without saying for whom.
 thread_local constinit shard_resources* served = nullptr;
 
 }  // namespace
@@ -16,11 +16,11 @@ thread_local constinit shard_resources* served = nullptr;
 struct span_bio {
   using window = shard_resources::io_window;
 
-  // Not by BIO_get_data(): a call into another library for every read and write.
+  // Not by BIO_get_data(), which would be a call into BoringSSL for every read and write.
   static window& current_window() noexcept { return served->window(); }
 
   static int read(BIO*, char* into, int size) {
-    CONPOOL_ASSERT(served != nullptr, "the library reads outside of an io_scope");
+    CONPOOL_ASSERT(served != nullptr, "BoringSSL reads outside of an io_scope");
     window& here = current_window();
     const std::size_t count = std::min(here.input.size(), static_cast<std::size_t>(size));
     if (count == 0) return -1;
@@ -31,7 +31,7 @@ struct span_bio {
   }
 
   static int write(BIO*, const char* from, int size) {
-    CONPOOL_ASSERT(served != nullptr, "the library writes outside of an io_scope");
+    CONPOOL_ASSERT(served != nullptr, "BoringSSL writes outside of an io_scope");
     window& here = current_window();
     const std::span<const char> bytes(from, static_cast<std::size_t>(size));
     const std::size_t count = here.output != nullptr
@@ -60,8 +60,8 @@ boringssl_ptr<bio_st> make_span_bio() {
   const BIO_METHOD* method = span_bio::method();
   boringssl_ptr<bio_st> made(method == nullptr ? nullptr : BIO_new(method));
   if (made) {
-    // For good: its only failure is that there is nothing to read, or no room to write. The
-    // library looks at the one that it has just failed in.
+    // Set once for all calls: its only failure is that there is nothing to read, or no room to
+    // write. BoringSSL looks at the flag of the direction in which it has just failed.
     BIO_set_flags(made.get(), BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_SHOULD_RETRY);
     BIO_set_init(made.get(), 1);
   }

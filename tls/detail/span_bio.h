@@ -1,11 +1,15 @@
-// How the library reads and writes: from a span, into a slab. Internal to tls/.
+// How BoringSSL reads and writes: from a span, into a record buffer. Internal to tls/.
 //
-// One BIO_METHOD a process and one BIO an engine, which all its streams share; it holds no bytes.
-// Around every call into the library stands an io_scope, which points the BIO at this call's input
-// and slab, and takes them away again: outside of one the BIO has nothing to read or write.
+// There is one BIO_METHOD a process and one BIO a shard, which all of the shard's channels share;
+// it holds no bytes. An io_scope stands around every call into BoringSSL. It points the BIO at this
+// call's input and record buffer, and takes them away again: outside of one the BIO has nothing to
+// read or write.
 //
-// The read callback copies from the front of the input. The write callback appends to the slab as
-// much as fits; without a slab, to the stream's few bytes for what waits (an alert, a key update).
+// The read callback copies from the front of the input. The write callback appends to the record
+// buffer as much as fits; without one, to the channel's few bytes for what waits (an alert, a key
+// update).
+//
+// Used on the shard's thread; scopes do not nest (asserted).
 #pragma once
 
 #include <cstddef>
@@ -17,6 +21,7 @@
 
 namespace conpool::tls {
 
+// Null without memory.
 boringssl_ptr<bio_st> make_span_bio();
 
 class io_scope {
@@ -29,7 +34,7 @@ class io_scope {
   // What has not been taken yet.
   std::span<const std::byte> left() const noexcept { return home_->window().input; }
 
-  // The engine whose stream is being served on this thread, null outside of a scope.
+  // The resources whose channel is being served on this thread; null outside of a scope.
   static shard_resources* serving() noexcept;
 
  private:

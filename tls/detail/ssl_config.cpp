@@ -12,7 +12,7 @@
 namespace conpool::tls {
 namespace {
 
-int context_index() {
+int config_index() {
   static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
 }
@@ -26,14 +26,14 @@ void tell_time(const SSL*, timeval* into) {
 }  // namespace
 
 ssl_config::~ssl_config() {
-  CONPOOL_ASSERT(channels_ == 0, "a TLS context died before its streams");
+  CONPOOL_ASSERT(channels_ == 0, "an ssl_config died before its channels");
 }
 
 result<void> ssl_config::make_ssl_ctx() {
   ssl_ctx_.reset(SSL_CTX_new(TLS_with_buffers_method()));
-  if (!ssl_ctx_ || SSL_CTX_set_ex_data(ssl_ctx_.get(), context_index(), this) != 1) {
+  if (!ssl_ctx_ || SSL_CTX_set_ex_data(ssl_ctx_.get(), config_index(), this) != 1) {
     ERR_clear_error();
-    return fail(error(errc::out_of_memory, phase::configure).about("TLS context"));
+    return fail(error(errc::out_of_memory, phase::configure).about("SSL_CTX"));
   }
   SSL_CTX_set0_buffer_pool(ssl_ctx_.get(), home_->certificates());
   SSL_CTX_set_current_time_cb(ssl_ctx_.get(), &tell_time);
@@ -49,7 +49,7 @@ void ssl_config::set_verify(int mode) {
   SSL_CTX_set_custom_verify(ssl_ctx_.get(), mode, [](SSL* session, std::uint8_t* alert) {
     channel& asking = current(session);
     bool good = false;
-    // Nothing may be thrown through the library, whose state would be left anyhow.
+    // No exception may pass through BoringSSL, whose state would be left half done.
     try {
       good = of(session).verify(asking, session, *alert);
     } catch (const std::bad_alloc&) {
@@ -61,12 +61,12 @@ void ssl_config::set_verify(int mode) {
 }
 
 ssl_config& ssl_config::of(const ssl_st* session) noexcept {
-  return *static_cast<ssl_config*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(session), context_index()));
+  return *static_cast<ssl_config*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(session), config_index()));
 }
 
 channel& ssl_config::current(const ssl_st* session) noexcept {
   channel* found = of(session).home_->window().current;
-  CONPOOL_ASSERT(found != nullptr, "the library works outside of an io_scope");
+  CONPOOL_ASSERT(found != nullptr, "BoringSSL works outside of an io_scope");
   return *found;
 }
 

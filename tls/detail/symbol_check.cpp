@@ -59,7 +59,7 @@ std::string compare(const bound& looked_at, const bound& anchor) {
 std::string fault() {
   const std::string_view name = OpenSSL_version(OPENSSL_VERSION);
   if (name.find("BoringSSL") == std::string_view::npos) {
-    return "the library that is bound calls itself " + std::string(name) + ", not BoringSSL";
+    return "the program is bound to what calls itself " + std::string(name) + ", not BoringSSL";
   }
   const bound ssl_anchor = bound_to("TLS_with_buffers_method", &TLS_with_buffers_method);
   const bound crypto_anchor = bound_to("CRYPTO_BUFFER_new", &CRYPTO_BUFFER_new);

@@ -1,10 +1,12 @@
-// Whether it is BoringSSL that the program's loader gave us.
+// Checks that the functions that conpool calls are BoringSSL's.
 //
 // BoringSSL's functions have the names of OpenSSL's. A program that also links OpenSSL can leave us
-// with half of each: SSL_CTX_new of one library and TLS_with_buffers_method of the other, which is
-// undefined behaviour in the middle of a handshake. Looked at once a process, before the first
-// trust store, profile or context is made; then every attempt to make one fails with the reason,
-// and the rest of conpool works.
+// with half of each: SSL_CTX_new of the one and TLS_with_buffers_method of the other, which is
+// undefined behaviour in the middle of a handshake. The check is made once a process, before the
+// first trust store, profile or shard_resources. If it fails, every attempt to make one fails with
+// the reason, and the rest of conpool works.
+//
+// May be called on any thread.
 //
 // The ways out: a BoringSSL whose names have a prefix (-Dboringssl and -Dboringssl_symbol_prefix),
 // or a program without OpenSSL.

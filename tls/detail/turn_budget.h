@@ -1,16 +1,16 @@
-// So much work in a turn of the shard, and the rest in the next ones, first come, first served.
+// Limits a turn's work; the rest queues first come, first served.
 //
 // A handshake step takes up to 0.7 ms of computing and cannot be interrupted; a thousand of them
-// at once would freeze the shard. So each step asks here first: within the budget it goes on at
-// once, beyond it waits in line for a later turn. One step may begin before the budget is used up
-// and end after it, so a turn has at most the budget and one step of handshakes in it.
+// at once would freeze the shard. So each step asks here first. A handshake within the budget goes
+// on at once; one over budget waits for a later turn. A step may begin before the budget is used
+// up and end after it, so a turn has at most the budget and one step of handshakes in it.
 //
-//   auto place = co_await budget.enter(deadline);   // result<turn_budget::place>
-//   if (!place) co_return fail(std::move(place.error()));
-//   ... one step, without suspending; others get theirs when `place` goes ...
+//   auto entry = co_await budget.enter(deadline);   // result<turn_budget::entry>
+//   if (!entry) co_return fail(std::move(entry.error()));
+//   ... one step, without suspending; the next handshake gets its turn when `entry` goes ...
 //
-// Owned by the shard's TLS service, used on its thread only. It counts the shard's clock: with one
-// that is set by hand, work takes no time and all of it fits.
+// The shard's shard_tls owns it; it is used on the shard's thread only. It measures by the shard's
+// clock: if that is set by hand, work takes no time and all of it fits.
 #pragma once
 
 #include <cstdint>
@@ -28,19 +28,19 @@ class turn_budget : private ready_node {
  public:
   turn_budget(shard& home, duration each_turn) noexcept
       : ready_node(&turn_budget::next_turn), home_(&home), each_turn_(each_turn) {}
-  ~turn_budget() { CONPOOL_ASSERT(line_.empty(), "a budget died with somebody in line"); }
+  ~turn_budget() { CONPOOL_ASSERT(line_.empty(), "a budget died while handshakes wait in line"); }
 
   class awaiter;
   class entry;
-  // Waits for a place; who got one makes its step without suspending before. Errors:
-  // deadline_exceeded, cancelled and the like.
+  // Waits for an entry. Whoever gets one makes its step without suspending first. Errors:
+  // deadline_exceeded, cancelled and the like, with phase::handshake.
   awaiter enter(time_point deadline) noexcept;
 
   std::uint64_t times_waited() const noexcept { return times_waited_; }
 
  private:
   void leave() noexcept;
-  // Whether there is time left in this turn, for somebody who is not in line.
+  // Whether there is time left in this turn for a handshake that is not in line.
   bool has_room() noexcept;
   void call_next() noexcept;
   static void next_turn(ready_node& node) noexcept;
@@ -48,15 +48,15 @@ class turn_budget : private ready_node {
   shard* home_;
   duration each_turn_;
   duration used_{0};
-  time_point turn_{};     // that used_ is about
+  time_point turn_{};     // the turn that used_ belongs to
   time_point entered_{};  // when the step that is under way began
   intrusive_list<awaiter, list_hook<turn_budget>> line_;
   std::uint64_t times_waited_ = 0;
-  bool called_ = false;           // the first of the line was woken and has not left yet
-  bool calls_next_turn_ = false;  // is on the next turn's queue
+  bool called_ = false;           // the first in line was woken and has not left yet
+  bool calls_next_turn_ = false;  // this is on the next turn's queue
 };
 
-// In it a step is made. Others get theirs when it goes, by an exception, too.
+// The right to make one step. When it goes, by an exception too, the next handshake gets its own.
 class turn_budget::entry {
  public:
   entry(entry&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
@@ -71,7 +71,8 @@ class turn_budget::entry {
   turn_budget* of_;
 };
 
-// Suspends if the turn's budget is used up or others are in line.
+// Suspends if the turn's budget is used up or others are in line. The shard resumes it on
+// its own thread.
 class turn_budget::awaiter : public wait_point, public list_hook<turn_budget> {
  public:
   awaiter(turn_budget& of, time_point deadline) noexcept

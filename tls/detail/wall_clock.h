@@ -1,11 +1,12 @@
-// The time of day, which certificates and tickets are measured by.
+// The time of day, by which certificates and tickets are valid.
 //
-// All else in the library runs on the shard's monotonic clock; validity periods are in calendar
-// time. An engine reads it once a handshake, never for a record. A simulation or a test gives its
-// engine a manual_wall_clock.
+// All else in conpool runs on the shard's monotonic clock, but validity periods are in calendar
+// time. The shard_resources read it once a handshake, never for a record. A simulation or a test
+// gives them a manual_wall_clock.
 //
-// Not owned by the engine that reads it; must outlive it. system_wall_clock() may be read on any
-// thread, a manual_wall_clock only on the thread of the engines that it serves.
+// A source is owned by whoever made it, and outlives the shard_resources that read it.
+// system_wall_clock() may be read on any thread, a manual_wall_clock only on the thread of those
+// that it serves.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,7 @@
 
 namespace conpool::tls {
 
-// INT64_MAX for none; 0, the distant past, for one that cannot be read.
+// INT64_MAX for no time; 0, the distant past, for one that cannot be read.
 inline std::int64_t seconds_of(const ASN1_TIME* time) noexcept {
   if (time == nullptr) return std::numeric_limits<std::int64_t>::max();
   const bssl::UniquePtr<ASN1_TIME> epoch(ASN1_TIME_set(nullptr, 0));

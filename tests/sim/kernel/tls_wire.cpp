@@ -97,7 +97,8 @@ endpoint tls_side::at(const server& to) const {
   options.verify_name = "server.example";
   return endpoint::parse("tls://" + to.address().to_string())
       .value()
-      .with_profile(tls::profile::make(std::move(options)).value());
+      .with_profile(tls::profile::make(std::move(options)).value())
+      .value();
 }
 
 }  // namespace conpool::sim

@@ -1,4 +1,4 @@
-// TLS for simulated servers: certificate, engine, and a session for each connection.
+// TLS for simulated servers: certificate, server profile, and a session for each connection.
 //
 //   sim::tls_side as;                                    // outlives the network
 //   server_plan plan;

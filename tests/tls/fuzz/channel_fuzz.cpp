@@ -6,7 +6,7 @@
 // An input is a kind of session (world.h) and how to play it, then either
 //   - what the peer sends, in chunks: a recording, and what the fuzzer makes of it; or
 //   - a script for a live peer, whose messages are cut, changed, repeated, dropped, injected.
-// Whatever comes, the stream must not touch memory that is not its own (sanitizers), must take its
+// Whatever comes, the channel must not touch memory that is not its own (sanitizers), must take its
 // input or say why not, and must never hand over a byte that the peer did not send at that place.
 #include <algorithm>
 #include <cstdint>
@@ -61,7 +61,7 @@ class victim {
   end& it() noexcept { return both_->target(); }
   channel_state state() noexcept { return it().channel.state(); }
 
-  // The handshake, as far as it goes with slabs of this size.
+  // The handshake, as far as it goes with record buffers of this size.
   void shake(std::size_t buffer_bytes) {
     const rigged_random::scope drawn(both_->of(it()));
     for (int calls = 0; state() == channel_state::handshaking; ++calls) {
@@ -267,7 +267,7 @@ class live_game {
       target_.write(from.byte() * 100U);
       both_->deliver_to_honest();
     } else {
-      // Of a stream that closed itself before it was open nothing can be said.
+      // Of a channel that closed itself before it was open nothing can be said.
       if (target_.state() == channel_state::handshaking) ended_well_ = true;
       target_.close();
       both_->deliver_to_honest();

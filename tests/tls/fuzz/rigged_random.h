@@ -2,7 +2,7 @@
 //
 // The fuzz program defines RAND_bytes, which BoringSSL's shared libraries then use. So a flight
 // that was recorded once is a good flight when it is replayed to a new stream, and a mutated one is
-// good up to the mutation. EC and PSS signatures draw inside of the library: where an answer to the
+// good up to the mutation. EC and PSS signatures draw inside of BoringSSL: where an answer to the
 // attacked end's signature is recorded, it is one of plain RSA, which draws nothing; TLS 1.3 has
 // none of these, so a full handshake of a 1.3 server cannot be replayed.
 #pragma once

@@ -35,7 +35,7 @@ rigged_session::rigged_session(tls::ssl_config& client_side, tls::ssl_config& se
 }
 
 world& world::get() {
-  static world& made = *new world;  // its contexts outlive the last input
+  static world& made = *new world;  // its profiles outlive the last input
   return made;
 }
 

@@ -1,4 +1,4 @@
-// What the fuzz of the stream plays with: contexts for each kind of session, and recordings.
+// What the fuzz of the channel plays with: profiles for each kind of session, and recordings.
 #pragma once
 
 #include <array>
@@ -72,7 +72,7 @@ class rigged_session {
   rigged_session(tls::ssl_config& client_side, tls::ssl_config& server_side,
                  const session_kind& kind);
 
-  // The stream that is attacked, and the one that behaves.
+  // The channel that is attacked, and the one that behaves.
   end& target() noexcept { return attack_server_ ? *server_ : *client_; }
   end& honest() noexcept { return attack_server_ ? *client_ : *server_; }
   rigged_random& of(const end& one) noexcept {
