@@ -14,19 +14,19 @@ void endpoint_pool::coded_arrived(connection& source) noexcept {
   // Bytes on a connection that was never lent are a server's greeting: the first lease reads it.
   const bool is_new = source.uses_ == 0;
   close_reason why = close_reason::peer_closed;
-  switch (source.check_idle(asks_protocol || is_new)) {
-    case idle_verdict::keep:
+  switch (source.take_idle_input(asks_protocol || is_new)) {
+    case idle_input::nothing:
       source.post_receive();
       return;
-    case idle_verdict::data:
+    case idle_input::data:
       if (asks_protocol) {
         return_to_queue(source);
         begin_service(source, service::idle_data);
       }
       return;
-    case idle_verdict::closed:
+    case idle_input::end:
       break;
-    case idle_verdict::refused:
+    case idle_input::refused:
       why = is_unsolicited(source) ? close_reason::unexpected_data : reason_of(source);
       break;
   }
@@ -41,12 +41,11 @@ std::optional<close_reason> endpoint_pool::settle(connection& returned) noexcept
   const std::uint32_t what = returned.conditions();
   if ((what & left) == 0 || (what & of_no_use) != 0) return std::nullopt;
   // A receive is posted only while nothing has come.
-  const idle_verdict verdict = returned.check_idle(false);
-  if (verdict == idle_verdict::closed) return std::nullopt;
+  const idle_input verdict = returned.take_idle_input(false);
+  if (verdict == idle_input::end) return std::nullopt;
   const bool at_rest = returned.current_codec()->at_rest();
-  if (verdict == idle_verdict::keep && at_rest) return std::nullopt;
-  if (verdict != idle_verdict::refused || is_unsolicited(returned))
-    return close_reason::unread_data;
+  if (verdict == idle_input::nothing && at_rest) return std::nullopt;
+  if (verdict != idle_input::refused || is_unsolicited(returned)) return close_reason::unread_data;
   return reason_of(returned);
 }
 

@@ -68,7 +68,7 @@ task<result<void>> endpoint_pool::take_idle_data(connection& one) {
   const auto more = [&] {
     if ((one.conditions() & stream::closing) != 0) return false;
     // What waits may be for TLS alone.
-    if (one.has_codec()) return one.check_idle(true) == idle_verdict::data;
+    if (one.has_codec()) return one.take_idle_input(true) == idle_input::data;
     return look_at_socket || (one.conditions() & there) != 0;
   };
   while (verdict == idle_data::keep && more()) {

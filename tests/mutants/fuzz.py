@@ -18,7 +18,7 @@ MUTANTS = [
     ("T70_gate_matrix", "pool/detail/service.cpp",
      "with_timeout(*home_, core_->config().release_timeout, std::move(cleaning))",
      "with_timeout(*home_, std::chrono::hours(9), std::move(cleaning))"),
-    ("T72_short_completions_and_errors", "runtime/stream.cpp",
+    ("T72_short_completions_and_errors", "runtime/detail/stream_read.cpp",
      "    if (self.filled_ < self.minimum_ && !self.wait_point::interrupted() &&",
      "    if (self.filled_ == 0 && !self.wait_point::interrupted() &&"),
     ("T72_short_completions_and_errors_out_of_descriptors", "pool/detail/dial.cpp",

@@ -29,7 +29,7 @@ MUTANTS = [
     ("T27_surprise_close_stress", "pool/detail/endpoint_pool.h",
      "counts_.reused += taken.uses_++ > 0 ? 1 : 0;", "counts_.reused += taken.uses_ > 0 ? 1 : 0;"),
     # Half a message on the wire does not matter.
-    ("a_write_that_ended_in_the_middle", "runtime/stream.cpp",
+    ("a_write_that_ended_in_the_middle", "runtime/detail/stream_write.cpp",
      "if (code != 0 && done_ > 0) source_->mark(stream::torn);", ";"),
     # run() outlives its connection.
     ("protocol_ends.while_it_is_suspended", "pool/detail/closing.cpp",
