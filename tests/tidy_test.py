@@ -59,7 +59,7 @@ class include_rules(unittest.TestCase):
     def test_the_kernel_and_the_resolver_have_one_door(self):
         uring = "#include <liburing.h>\n"
         self.assertEqual(rules(uring, "runtime/shard.cpp"), ["liburing"])
-        self.assertEqual(rules(uring, "runtime/detail/ring_sockets.cpp"), [])
+        self.assertEqual(rules(uring, "runtime/detail/ring.cpp"), [])
         self.assertEqual(rules(uring, "bench/micro/floor.cpp"), [])
         self.assertEqual(rules("#include <ares.h>\n", "runtime/shard.cpp"), ["c-ares"])
         self.assertEqual(rules("#include <ares.h>\n", "runtime/resolver.cpp"), [])

@@ -80,13 +80,13 @@ class toy_codec final : public codec {
     return std::as_bytes(std::span(last_));
   }
 
-  idle_verdict idle(const_bytes& input, bool welcome) noexcept override {
+  idle_input idle(const_bytes& input, bool welcome) noexcept override {
     while (!ended_ && !failure_ && plain_.empty() && take_frame(input)) {
     }
     if (!plain_.empty() && !welcome) failure_.emplace(errc::unsolicited_data, phase::none);
-    if (failure_) return idle_verdict::refused;
-    if (ended_) return idle_verdict::closed;
-    return plain_.empty() ? idle_verdict::keep : idle_verdict::data;
+    if (failure_) return idle_input::refused;
+    if (ended_) return idle_input::end;
+    return plain_.empty() ? idle_input::nothing : idle_input::data;
   }
 
   bool refuses_to_write = false;
