@@ -33,7 +33,7 @@ void set_nodelay(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-// Valgrind puts itself into what the dynamic linker loads first.
+// Valgrind puts itself into the list of what the dynamic linker loads first.
 bool under_valgrind() {
   const char* const preloaded = std::getenv("LD_PRELOAD");
   return preloaded != nullptr && std::strstr(preloaded, "vgpreload") != nullptr;
@@ -98,7 +98,7 @@ echo_peer::echo_peer() {
 
 echo_peer::~echo_peer() {
   if (process_ > 0) {
-    kill(process_, SIGKILL);  // before it could write a profile of its own
+    kill(process_, SIGKILL);  // so that it cannot write a profile of its own
     waitpid(process_, nullptr, 0);
   } else {
     const std::uint64_t one = 1;
@@ -166,7 +166,7 @@ void echo_peer::echo(int fd, char* memory, std::size_t bytes) {
       pollfd writable{fd, POLLOUT, 0};
       poll(&writable, 1, 1000);
     } else if (errno != EINTR) {
-      return;  // gone: the next receive says so
+      return;  // the client has gone, and the next receive says so
     }
   }
 }

@@ -1,9 +1,9 @@
-// A codec small enough to see through: frames of a kind, a length and a masked body.
+// A codec that is small enough to see through. Its frames have a kind, a length and a masked body.
 //
 //   'D' data   'N' noise, which no reader sees (TLS: tickets)   'E' the end (TLS: close_notify)
 //
-// Anything else breaks it. Both ends may be streams with it, or the test speaks it by hand with
-// frame().
+// Any other kind breaks it. Both ends may be streams with this codec, or the test speaks it by hand
+// with frame().
 #pragma once
 
 #include <algorithm>
@@ -92,7 +92,7 @@ class toy_codec final : public codec {
   bool refuses_to_write = false;
 
  private:
-  // False if the input is used up before the end of a frame.
+  // Returns false if the input is used up before the end of a frame.
   bool take_frame(const_bytes& input) {
     while (!input.empty() && partial_.size() < wanted()) {
       const std::size_t count = std::min(input.size(), wanted() - partial_.size());
