@@ -16,9 +16,15 @@ import pathlib
 import re
 import sys
 
+sys.dont_write_bytecode = True
+import tidy_types  # noqa: E402
+
 COLUMNS_MAX = 100
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
+PUBLIC_METHODS_MAX = 25
+METHODS_MAX = 40
+MEMBERS_MAX = 20
 LIBRARY_FOLDERS = ("include", "runtime", "pool", "tls")
 SOURCE_FOLDERS = (*LIBRARY_FOLDERS, "tests", "bench", "examples")
 LIBRARY = rf"^({'|'.join(LIBRARY_FOLDERS)})/"
@@ -52,6 +58,22 @@ BANNED = [
      "a library does not print: return it, or count it"),
 ]
 
+# Types that may be larger, by file and name: how large (public methods, methods, members), and why
+# that is one idea all the same. One that is no longer needed is an error.
+LARGE_TYPES = {
+    # Until it is cut into the parts of pool/detail/.
+    ("pool/detail/endpoint_pool.h", "endpoint_pool"): (47, 155, 41, "is being cut into parts"),
+    ("pool/detail/pool_core.h", "pool_core"): (44, 53, 26, "is being cut into parts"),
+    ("pool/pool.h", "pool"): (31, 36, 1,
+                              "the facade: what users, operators and tests call, each in a line"),
+    ("runtime/detail/ring.h", "ring"): (42, 53, 15,
+                                        "the one door to the kernel: a method an operation"),
+    ("runtime/shard.h", "shard"): (39, 46, 21,
+                                   "the loop, and the accessors to all that lives in it"),
+    ("runtime/stream.h", "stream"): (29, 52, 21, "is being split by read, write and detach"),
+    ("tls/stream.h", "stream"): (26, 41, 23, "one connection's state, by both directions"),
+}
+
 # (rule, files it is for, files it is not for, included path, why)
 INCLUDES = [
     ("layers", r"^runtime/", r"$^", r"conpool/(pool|tls)/|conpool/conpool\.h",
@@ -60,6 +82,8 @@ INCLUDES = [
      "tls/ knows nothing of pool/"),
     ("layers", LIBRARY, r"$^", r"(tests|bench|examples)/",
      "the library knows nothing of what uses it"),
+    ("spelling", r"", r"$^", r"(\.\./)*(runtime|pool|tls)/",
+     "a header of the library is <conpool/...> everywhere, also in the library"),
     ("liburing", LIBRARY, r"^runtime/detail/ring(\.cpp|_\w+\.(h|cpp))$", r"liburing",
      "the kernel is behind one door: only runtime/detail/ring.cpp and ring_* include liburing"),
     ("c-ares", LIBRARY, r"^runtime/(detail/)?resolver(_\w+)?\.cpp$", r"ares",
@@ -262,6 +286,76 @@ def await_errors(code):
             yield line_of(code, match.start()), message
 
 
+# --- types ----------------------------------------------------------------------------------
+
+
+def type_errors(path, code, large):
+    """`large` as LARGE_TYPES. Fields of a record, a struct with public data only, are not limited:
+    they are a table and no state."""
+    for size in tidy_types.types(strip_preprocessor(code)):
+        most = large.get((path, size.name), (PUBLIC_METHODS_MAX, METHODS_MAX, MEMBERS_MAX))
+        members = 0 if size.record else size.members
+        for count, limit, what in ((size.public, most[0], "public methods"),
+                                   (size.methods, most[1], "methods"),
+                                   (members, most[2], "data members")):
+            if count > limit:
+                yield (line_of(code, size.position),
+                       f"{size.name} has {count} {what}, at most {limit}: cut it into parts")
+
+
+def needless(path, code, large):
+    """The exceptions of a file that its types do not need, each with the reason."""
+    found = {size.name: size for size in tidy_types.types(strip_preprocessor(code))}
+    for (file, name), _ in large.items():
+        if file != path:
+            continue
+        size = found.get(name)
+        if size is None or (size.public <= PUBLIC_METHODS_MAX and size.methods <= METHODS_MAX
+                            and (size.record or size.members <= MEMBERS_MAX)):
+            yield 1, f"{name} needs no exception: delete it from LARGE_TYPES in scripts/tidy.py"
+
+
+# --- includes -------------------------------------------------------------------------------
+
+
+def include_graph(texts):
+    """{header: [(line, header that it includes)]} of the library's headers, {path: text}."""
+    graph = {}
+    for path, text in texts.items():
+        graph[path] = []
+        for number, line in enumerate(text.split("\n"), 1):
+            include = INCLUDE.match(line)
+            name = include.group(1).removeprefix("conpool/") if include else None
+            if name == "conpool.h":
+                name = "include/conpool/conpool.h"
+            if name in texts:
+                graph[path].append((number, name))
+    return graph
+
+
+def cycles(texts):
+    """An error for each circle of headers, at the include that closes it."""
+    graph = include_graph(texts)
+    done = set()
+    errors = []
+
+    def visit(header, way):
+        way = [*way, header]
+        for number, included in graph[header]:
+            if included in way:
+                circle = [*way[way.index(included):], included]
+                errors.append((header, number, "include-cycle",
+                               "headers include each other: " + " > ".join(circle)))
+            elif included not in done:
+                visit(included, way)
+        done.add(header)
+
+    for header in sorted(graph):
+        if header not in done:
+            visit(header, [])
+    return errors
+
+
 # --- files ----------------------------------------------------------------------------------
 
 
@@ -314,6 +408,11 @@ def check_source(path, text):
                    f"a function of {length} lines, at most {FUNCTION_LINES_MAX}")
     for number, message in await_errors(code):
         yield number, "co-await", message
+    if re.match(LIBRARY, path):
+        for number, message in type_errors(path, code, LARGE_TYPES):
+            yield number, "type-size", message
+        for number, message in needless(path, code, LARGE_TYPES):
+            yield number, "type-size", message
 
 
 def check_readme(text):
@@ -374,7 +473,13 @@ def main(root):
     others += (root / folder / "meson.build" for folder in builds)
     others += sorted((root / "docs").glob("*.md")) + sorted((root / "scripts").glob("*"))
 
-    errors = []
+    headers = {str(file.relative_to(root)): file.read_text() for file in sources
+               if file.suffix == ".h" and file.relative_to(root).parts[0] in LIBRARY_FOLDERS}
+    errors = cycles(headers)
+    for path, name in LARGE_TYPES:
+        if path not in headers:
+            errors.append(("scripts/tidy.py", 1, "type-size", f"{path} with {name} is gone: "
+                           "delete it from LARGE_TYPES"))
     for file in [*sources, *(file for file in others if file.is_file())]:
         path = str(file.relative_to(root))
         errors += check(path, file.read_text())

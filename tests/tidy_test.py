@@ -56,6 +56,12 @@ class include_rules(unittest.TestCase):
         self.assertEqual(rules(up, "pool/stats.cpp"), [])
         self.assertEqual(rules("#include <tests/a.h>\n", "pool/a.cpp"), ["layers"])
 
+    def test_a_header_has_one_spelling(self):
+        self.assertEqual(rules('#include "runtime/error.h"\n'), ["spelling"])
+        self.assertEqual(rules("#include <pool/pool.h>\n", "pool/pool.cpp"), ["spelling"])
+        self.assertEqual(rules('#include "../tls/profile.h"\n'), ["spelling"])
+        self.assertEqual(rules("#include <tests/pool/scripted.h>\n"), [])
+
     def test_the_kernel_and_the_resolver_have_one_door(self):
         uring = "#include <liburing.h>\n"
         self.assertEqual(rules(uring, "runtime/shard.cpp"), ["liburing"])
@@ -119,6 +125,109 @@ class function_rules(unittest.TestCase):
         self.assertEqual(rules("namespace n {\n" + short + short + "}\n"), [])
 
 
+class type_rules(unittest.TestCase):
+    def sizes(self, text):
+        code = tidy.strip_preprocessor(tidy.strip(text))
+        return {size.name: (size.public, size.methods, size.members)
+                for size in tidy.tidy_types.types(code)}
+
+    def size(self, *body, kind="class a"):
+        return self.sizes(kind + " {\n" + "\n".join(body) + "\n};\n")["a"]
+
+    def test_counts_methods_by_access(self):
+        self.assertEqual(self.size("void f();", "public:", "void g() const;", "int h() { f(); }"),
+                         (2, 3, 0))
+        self.assertEqual(self.size("void f();", "private:", "void g();", kind="struct a"),
+                         (1, 2, 0))
+        self.assertEqual(self.size("public:", "[[nodiscard]] task<result<int>> f(int a = g());",
+                                   "template <typename T> requires (b<T>) void h(T t) { t(); }",
+                                   "bool operator==(const a&) const;", "int operator()(int);",
+                                   "a& operator=(int);", "explicit operator bool() const {}",
+                                   "friend bool operator<(a, a) { return true; }"), (6, 6, 0))
+
+    def test_counts_constructors_but_not_what_is_deleted_or_defaulted(self):
+        self.assertEqual(self.size("public:", "a();", "~a();", "a(int b) : b_{b}, c_(b) { f(); }",
+                                   "a(const a&) = delete;", "a& operator=(a&&) = default;",
+                                   "virtual void f() = 0;", "private:", "int b_;", "int c_;"),
+                         (4, 4, 2))
+
+    def test_counts_data_members(self):
+        self.assertEqual(self.size("int a = 1;", "int b{2};", "std::array<f(int), 3> c{};",
+                                   "int d[4];", "void (*e)(int) = nullptr;", "int f : 3;", "int g, h;",
+                                   "mutable std::atomic<int> i = g(1);", "alignas(64) int j;",
+                                   "std::uint64_t k = sizeof(int);", "b l = b{.m = 1, .n = 2};",
+                                   "void (a::*o)() noexcept;"), (0, 0, 13))
+
+    def test_passes_over_types_and_constants(self):
+        self.assertEqual(self.size("using b = int;", "typedef int c;", "struct d;", "enum class e;",
+                                   "enum f { g, h };", "static constexpr int i = 1;",
+                                   "friend class j;", "static_assert(i(1));",
+                                   "static inline int k = 2;", "static int l();", "// int m;",
+                                   "#define n int o;"), (0, 1, 0))
+
+    def test_a_nested_type_counts_for_itself(self):
+        sizes = self.sizes("class a {\n struct b { int c; void d(); } e;\n int f;\n};\n"
+                           "class a::g final : public h<i> { int j; };\n"
+                           "template <class k> struct l { k m; };\nenum class n { o };\n")
+        self.assertEqual(sizes, {"a": (0, 0, 2), "b": (1, 1, 1), "a::g": (0, 0, 1),
+                                 "l": (0, 0, 1)})
+
+    def test_finds_a_type_that_is_too_large(self):
+        def found(path, text):
+            return [rule for rule in rules("// A.\n#pragma once\n" + text, path)]
+
+        def many(what, count):
+            return "\n".join(what + str(i) + ("();" if what == "void f" else ";")
+                             for i in range(count))
+
+        for head, what, most in (("class a { public:", "void f", 25), ("class a {", "void f", 40),
+                                 ("class a {", "int a", 20)):
+            self.assertEqual(found("pool/a.h", f"{head}\n{many(what, most)}\n}};\n"), [])
+            self.assertEqual(found("pool/a.h", f"{head}\n{many(what, most + 1)}\n}};\n"),
+                             ["type-size"])
+            self.assertEqual(found("tests/a.h", f"{head}\n{many(what, most + 1)}\n}};\n"), [])
+        record = "struct a {\n" + many("int a", 50) + "\n"
+        self.assertEqual(found("pool/a.h", record + "};\n"), [])
+        self.assertEqual(found("pool/a.h", record + "private:\nint b;\n};\n"), ["type-size"])
+
+    def test_an_exception_is_needed_and_has_limits(self):
+        large = {("pool/a.h", "a"): (2, 50, 20, "why")}
+
+        def found(count):
+            code = "class a {\n" + "void f();\n" * count + "};\n"
+            return (len(list(tidy.type_errors("pool/a.h", code, large))),
+                    len(list(tidy.needless("pool/a.h", code, large))))
+
+        self.assertEqual(found(50), (0, 0))
+        self.assertEqual(found(51), (1, 0))
+        self.assertEqual(found(40), (0, 1))
+        self.assertEqual(len(list(tidy.needless("pool/a.h", "class b {};\n", large))), 1)
+
+
+class include_cycles(unittest.TestCase):
+    def found(self, **includes):
+        texts = {f"pool/detail/{name}.h": "".join(f"#include <conpool/pool/detail/{each}.h>\n"
+                                                  for each in what)
+                 for name, what in includes.items()}
+        return [(path, line, message.split(": ")[1].replace("pool/detail/", ""))
+                for path, line, _, message in tidy.cycles(texts)]
+
+    def test_finds_headers_that_include_each_other(self):
+        self.assertEqual(self.found(a="b", b="a"),
+                         [("pool/detail/b.h", 1, "a.h > b.h > a.h")])
+        self.assertEqual(self.found(a="b", b="c", c="xb"),
+                         [("pool/detail/c.h", 2, "b.h > c.h > b.h")])
+        self.assertEqual(self.found(a="a"), [("pool/detail/a.h", 1, "a.h > a.h")])
+
+    def test_lets_pass_what_meets_again_below(self):
+        self.assertEqual(self.found(a="bc", b="d", c="d", d="x"), [])
+
+    def test_the_header_of_all_may_be_in_a_circle_too(self):
+        texts = {"include/conpool/conpool.h": "#include <conpool/pool/pool.h>\n",
+                 "pool/pool.h": "#include <conpool/conpool.h>\n"}
+        self.assertEqual(len(tidy.cycles(texts)), 1)
+
+
 class await_rules(unittest.TestCase):
     def good(self, *lines):
         self.assertEqual(rules(coroutine(*lines)), [], lines)
@@ -175,7 +284,8 @@ class await_rules(unittest.TestCase):
 
 class orphan_rules(unittest.TestCase):
     def test_a_source_is_named_in_its_build_file(self):
-        builds = {"": "'include/a.h'", "runtime": "'a.cpp', 'detail/c.cpp'", "examples": "'hello'", "bench/micro": "'m.cpp'"}
+        builds = {"": "'include/a.h'", "runtime": "'a.cpp', 'detail/c.cpp'",
+                  "examples": "'hello'", "bench/micro": "'m.cpp'"}
         self.assertEqual(tidy.orphans("runtime/a.cpp", builds), [])
         self.assertEqual(tidy.orphans("runtime/detail/c.cpp", builds), [])
         self.assertEqual(tidy.orphans("include/a.h", builds), [])
@@ -187,7 +297,8 @@ class orphan_rules(unittest.TestCase):
 
 class folders(unittest.TestCase):
     def test_a_folder_without_sources_is_an_error_and_not_passed_over(self):
-        with tempfile.TemporaryDirectory() as empty, contextlib.redirect_stdout(io.StringIO()) as said:
+        said = io.StringIO()
+        with tempfile.TemporaryDirectory() as empty, contextlib.redirect_stdout(said):
             self.assertEqual(tidy.main(empty), 1)
         self.assertIn("include: no sources here", said.getvalue())
 
