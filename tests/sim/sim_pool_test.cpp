@@ -13,16 +13,13 @@
 
 #include <conpool/pool/pool.h>
 
+#include <tests/sim/pool_fixture.h>
 #include <tests/sim/sim_fixture.h>
 
 namespace conpool::sim {
 namespace {
 
 using namespace std::chrono_literals;
-
-endpoint at(const server& to) {
-  return endpoint::parse("tcp://" + to.address().to_string()).value();
-}
 
 std::uint64_t accounted(const pool_counts& sum) {
   return sum.connecting + sum.idle + sum.active + sum.closing + sum.closed();
