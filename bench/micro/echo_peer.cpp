@@ -24,7 +24,7 @@
 namespace conpool::micro {
 namespace {
 
-constexpr std::size_t buffer_bytes = 64 * 1024;
+constexpr std::size_t answer_bytes_max = 64 * 1024;
 constexpr int events_max = 256;
 constexpr int backlog = 4096;
 
@@ -117,7 +117,7 @@ std::string echo_peer::uri() const {
 
 void echo_peer::serve() {
   pin_to_peer_cpu();
-  const auto memory = std::make_unique<char[]>(buffer_bytes);
+  const auto memory = std::make_unique<char[]>(answer_bytes_max);
   std::array<epoll_event, events_max> events;
   for (;;) {
     const int count = epoll_wait(epoll_, events.data(), events_max, -1);
@@ -128,7 +128,7 @@ void echo_peer::serve() {
       if (fd == listener_) {
         accept_all();
       } else {
-        echo(fd, memory.get(), buffer_bytes);
+        echo(fd, memory.get(), answer_bytes_max);
       }
     }
   }
