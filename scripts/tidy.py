@@ -4,8 +4,8 @@
   scripts/tidy.py [ROOT]     prints `file:line: message [rule]` and exits 1 if it found any
 
 It reads include/, runtime/, pool/, tls/, tests/, bench/ and examples/, the build files and scripts,
-and the C++ in the pages of the top level and of docs/. A line is excepted from a rule by a comment at its end, which must give
-a reason:
+and the C++ in the pages of the top level and of docs/. A line is excepted from a rule by a comment
+at its end, which must give a reason:
 
   // tidy: allow RULE (reason)
 

@@ -86,6 +86,8 @@ class bare_boringssl {
 
  private:
   tls_pair pair_{{}};
+  // Before the channels: their BIOs look into it until they are freed.
+  bssl::UniquePtr<BIO_METHOD> method_{BIO_meth_new(BIO_get_new_index(), "bare span")};
 
  public:
   tls::channel client;
@@ -112,7 +114,6 @@ class bare_boringssl {
     return static_cast<int>(count);
   }
 
-  bssl::UniquePtr<BIO_METHOD> method_{BIO_meth_new(BIO_get_new_index(), "bare span")};
   const_bytes input_;
   std::span<std::byte> memory_;
   std::size_t used_ = 0;
