@@ -13,7 +13,7 @@
 namespace conpool::bench {
 namespace {
 
-// A preset may have 500 clients that wait for 2 connections: let them.
+// A preset may have 500 clients wait for 2 connections, which is not an error.
 constexpr std::chrono::seconds acquire_timeout(30);
 constexpr std::size_t failures_max = 8;
 
@@ -24,7 +24,7 @@ std::uint64_t now_ns() noexcept {
          static_cast<std::uint64_t>(reading.tv_nsec);
 }
 
-// The share of part `index` when `total` is spread over `parts`, and where it begins.
+// The size of part `index` when `total` is split into `parts`, and where that part begins.
 std::uint32_t share(std::uint32_t total, std::uint32_t parts, std::uint32_t index) noexcept {
   return total / parts + (index < total % parts ? 1 : 0);
 }
@@ -32,7 +32,7 @@ std::uint32_t share_begin(std::uint32_t total, std::uint32_t parts, std::uint32_
   return total / parts * index + std::min(index, total % parts);
 }
 
-// SplitMix64, by Sebastiano Vigna: good enough to pick a server, and one multiplication deep.
+// SplitMix64, by Sebastiano Vigna: good enough to pick a server, and cheap.
 std::uint64_t next_random(std::uint64_t& state) noexcept {
   state += 0x9E3779B97F4A7C15;
   std::uint64_t mixed = state;
@@ -52,7 +52,7 @@ pool_config config_of(const run_plan& plan) {
 
 }  // namespace
 
-// One of the clients that run at once: the next begins in its place.
+// Room for one running client. When that client is done, the next one starts in its slot.
 struct client_group::slot {
   slot(const run_plan& plan, std::uint32_t number_in_run)
       : talk(plan.protocol, plan.message_bytes, number_in_run),
@@ -120,7 +120,7 @@ task<void> client_group::run() {
 task<void> client_group::close() {
   if (!pool_) co_return;
   auto closed = co_await pool_->close();
-  static_cast<void>(closed);  // only a stopping shard ends it early, and that closes all too
+  static_cast<void>(closed);  // only a stopping shard ends it early, and that closes everything too
   handles_.clear();
   pool_.reset();
 }
@@ -132,7 +132,7 @@ task<void> client_group::run_slot(slot& self) {
   }
 }
 
-// When the slot's next request is to begin, if there is a pace.
+// When the slot's next request is due, if the run has a rate.
 std::uint64_t client_group::due_ns(const slot& self) const noexcept {
   const double turn = static_cast<double>(self.requests) +
                       static_cast<double>(self.number) / static_cast<double>(plan_->parallel);
@@ -155,8 +155,8 @@ task<void> client_group::run_client(slot& self) {
         if (!waited) co_return;
         began_ns = now_ns();
       } else {
-        // It waited for the request before it: that counts, or a slow server would hide behind
-        // the requests that were not made meanwhile.
+        // This request had to wait for the one before it. The wait counts; otherwise a slow server
+        // would hide behind the requests that were not made in the meantime.
         began_ns = due;
       }
     }
@@ -173,7 +173,7 @@ task<void> client_group::make_request(slot& self, std::uint64_t began_ns) {
   auto taken = co_await pool_->acquire(server);
   if (!taken) {
     failed(taken.error(), false);
-    // An error that needs no wait must not keep the shard from its other work.
+    // An error that comes without a wait must not keep the shard from its other work.
     co_await home_->yield();
     co_return;
   }

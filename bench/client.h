@@ -1,10 +1,11 @@
-// The clients of one shard: what conpool-bench measures.
+// The clients of one shard, whose requests conpool-bench measures.
 //
-// A shard runs its share of the clients, so many at once, over a pool of its own. For each message
-// a client picks a random server, acquires a connection, makes the exchange, and gives the
-// connection back. Two latencies are kept: from the call of acquire to the lease, and from there
-// on to the release. A request costs three clock readings, a random number and two histogram
-// records; nothing is shared with other shards but two counters that only this shard writes.
+// A shard runs its share of the clients, a fixed number of them at a time, over a pool of its own.
+// For each message a client picks a random server, acquires a connection, makes the exchange, and
+// gives the connection back. It records two latencies: from the call of acquire to the lease, and
+// from the same call to the release. A request costs three clock readings, a random number and two
+// histogram records. The shard shares nothing with other threads but two counters that only this
+// shard writes.
 //
 //   client_group clients(plan, servers, home.id());    // any thread
 //   clients.open(home);                                // from here on, on the shard
@@ -31,7 +32,8 @@
 
 namespace conpool::bench {
 
-// Requests that failed alike: the same kind of error, in the same phase, at the same server.
+// Requests that failed in the same way: the same kind of error, in the same phase, at the same
+// server.
 struct failure {
   errc kind{};
   phase where{};
@@ -40,7 +42,8 @@ struct failure {
   std::uint64_t count = 0;
 };
 
-// Adds `seen` to those of its kind; what is new beyond a fixed number goes into one of kind errc{}.
+// Adds `seen` to the entry of its kind, or as a new entry. Beyond a fixed number of entries, all
+// new kinds are counted in one entry of kind errc{}.
 void add_failure(std::vector<failure>& to, failure seen);
 
 struct client_results {
@@ -48,10 +51,11 @@ struct client_results {
   histogram request_ns;  // of requests that succeeded
   std::uint64_t requests = 0;
   std::uint64_t errors = 0;
-  // Of the errors: the pool lent a connection that its peer had already closed.
+  // How many of the errors happened because the pool lent a connection that its peer had already
+  // closed.
   std::uint64_t stale_errors = 0;
   std::vector<failure> failures;
-  // Of the pool when the last request was done, before its connections are closed.
+  // The pool's statistics after the last request, before its connections are closed.
   pool_stats connections;
   std::uint64_t began_ns = 0;  // CLOCK_MONOTONIC
   std::uint64_t ended_ns = 0;
@@ -59,18 +63,19 @@ struct client_results {
 
 class alignas(64) client_group {
  public:
-  // The share of shard `index`. `plan` and `servers` must outlive it.
+  // Takes the share of shard `index`. `plan` and `servers` must outlive the group.
   client_group(const run_plan& plan, std::span<const endpoint> servers, unsigned index);
   ~client_group();
   client_group(const client_group&) = delete;
   client_group& operator=(const client_group&) = delete;
 
-  // On the shard, which it belongs to until close() has returned. Errors: those of pool::create.
+  // Call these on the shard, to which the group belongs until close() has returned. Errors: those
+  // of pool::create.
   result<void> open(shard& home);
   task<void> run();
   task<void> close();
 
-  // Any thread, at any time.
+  // These may be called on any thread at any time.
   std::uint64_t requests_so_far() const noexcept {
     return requests_seen_.load(std::memory_order_relaxed);
   }
@@ -78,7 +83,7 @@ class alignas(64) client_group {
     return errors_seen_.load(std::memory_order_relaxed);
   }
 
-  // After run().
+  // Valid after run().
   const client_results& results() const noexcept { return results_; }
 
  private:
@@ -94,10 +99,10 @@ class alignas(64) client_group {
 
   const run_plan* plan_;
   std::span<const endpoint> servers_;
-  std::uint32_t slots_ = 0;         // clients at once, here
-  std::uint32_t first_slot_ = 0;    // those of the shards before this one
-  std::uint32_t clients_left_ = 0;  // have not begun, here
-  double interval_ns_ = 0;          // between two requests of a slot; 0: no pace
+  std::uint32_t slots_ = 0;         // how many clients run at once on this shard
+  std::uint32_t first_slot_ = 0;    // how many slots the shards before this one have
+  std::uint32_t clients_left_ = 0;  // clients of this shard that have not started
+  double interval_ns_ = 0;          // between two requests of a slot; 0 without a rate
 
   shard* home_ = nullptr;
   std::optional<pool> pool_;

@@ -35,7 +35,7 @@ namespace {
 
 constexpr std::size_t stored_values_max = 1 << 20;
 constexpr std::size_t read_bytes_min = 4096;
-// A server must not be the one that ends idle connections: that is the pool's affair.
+// The server must not end idle connections: that is the pool's job.
 constexpr io_timeouts patient{std::chrono::hours(24), std::chrono::hours(24)};
 constexpr std::chrono::milliseconds accept_again_after(10);
 
@@ -77,7 +77,7 @@ void append_answer(std::string& to, key_value_store& store, const resp_command& 
   }
 }
 
-// Answers all whole commands of `input` and takes them out of it. False: it is not RESP.
+// Answers every complete command in `input` and removes it. Returns false if it is not RESP.
 bool answer(std::string& input, std::string& output, key_value_store& store) {
   std::size_t taken = 0;
   for (;;) {
@@ -140,7 +140,7 @@ task<void> accept_all(listener door, std::optional<tls_acceptor> tls, wire_proto
   }
 }
 
-// Opens one server on the shard that runs this.
+// Opens one server on the shard that runs this task.
 task<result<endpoint>> open_server(const run_plan& plan, const server_identity& own,
                                    key_value_store& store) {
   shard& home = *shard::current();

@@ -1,13 +1,13 @@
-// The servers that conpool-bench brings along: on loopback, in a runtime of their own, so that the
-// shards that are measured do nothing but the clients' work.
+// The servers that are built into conpool-bench. They listen on loopback and have a runtime of
+// their own, so that the measured shards do nothing but the clients' work.
 //
-// For the echo protocol a server reads whole messages, of the size that the run's clients send, and
-// writes them back. For redis it keeps values in memory and answers PING, SET and GET.
+// With the echo protocol, a server reads whole messages of the size that the run's clients send,
+// and writes them back. With redis, it keeps values in memory and answers PING, SET and GET.
 //
 //   auto servers = embedded_servers::start(plan);      // on free ports, listening when it returns
 //   (*servers)->endpoints();
 //
-// Started, and destroyed, on a thread that is not a shard's. The destructor ends all connections.
+// Start and destroy them on a thread that runs no shard. The destructor ends all connections.
 #pragma once
 
 #include <memory>
@@ -24,8 +24,8 @@ struct key_value_store;
 
 class embedded_servers {
  public:
-  // plan.servers listeners over plan.server_shards shards. Errors: those of runtime::create and
-  // listener::open.
+  // Opens plan.servers listeners, spread over plan.server_shards shards. Errors: those of
+  // runtime::create and listener::open.
   static result<std::unique_ptr<embedded_servers>> start(const run_plan& plan);
   ~embedded_servers();
   embedded_servers(const embedded_servers&) = delete;
@@ -37,7 +37,8 @@ class embedded_servers {
   embedded_servers() = default;
 
   std::vector<endpoint> endpoints_;
-  // One for each server, used on its shard only; outlives the runtime, whose tasks refer to it.
+  // One for each server, used on its shard only. They outlive the runtime, whose tasks refer to
+  // them.
   std::vector<std::unique_ptr<key_value_store>> stores_;
   std::unique_ptr<runtime> runtime_;
 };

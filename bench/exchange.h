@@ -1,9 +1,9 @@
-// One request over a connection that is there: send, receive, compare.
+// One request over an open connection: send, receive, compare.
 //
-// Each client that runs at once has one of these, with its message and the memory for the answer,
-// so that a request allocates nothing but coroutine frames from the shard's own store. Every
-// message is unlike all others of its run (from 16 bytes on): an answer to somebody else, or to an
-// earlier message, is noticed.
+// Each running client has one of these. It holds the client's message and the memory for the
+// answer, so a request allocates nothing but coroutine frames from the shard's own store. From 16
+// bytes on, no two messages of a run are alike, so an answer to another client or to an earlier
+// message is noticed.
 //
 //   exchange mine(plan.protocol, plan.message_bytes, client_number);
 //   auto done = co_await mine.run(*lease);
@@ -26,10 +26,10 @@ namespace conpool::bench {
 
 class exchange {
  public:
-  // `number` is unlike that of every other exchange of the run.
+  // `number` must differ from that of every other exchange of the run.
   exchange(wire_protocol protocol, std::uint32_t message_bytes, std::uint64_t number);
 
-  // result<void>: what the connection's reads and writes give, and io_failed for a wrong answer.
+  // Errors: those of the connection's reads and writes, and io_failed for a wrong answer.
   task<result<void>> run(connection& over);
 
  private:

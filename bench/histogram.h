@@ -1,11 +1,11 @@
-// A histogram of latencies in nanoseconds, wide and exact to better than 1 %.
+// A histogram of latencies in nanoseconds, for all of 64 bits and exact to better than 1 %.
 //
-// Buckets are log-linear, as in HdrHistogram: below 256 ns each value has its own, and from there
-// on every power of two is cut into 128 equal parts. A value is reported as the middle of its
-// bucket, so it is at most 0.4 % off; the minimum, the maximum and the count are exact.
+// Buckets are log-linear, as in HdrHistogram: below 256 ns each value has a bucket of its own, and
+// from there on every power of two is split into 128 equal parts. A value is reported as the middle
+// of its bucket, so it is at most 0.4 % off; the minimum, the maximum and the count are exact.
 //
-// All 64 bits are covered by 7,424 buckets of 8 bytes, allocated once: record() is a few
-// instructions and allocates nothing. One thread records; merge() brings shards together later.
+// There are 7,424 buckets of 8 bytes, allocated once, so record() takes a few instructions and
+// allocates nothing. One thread records; merge() combines the shards' histograms later.
 //
 //   histogram latencies;
 //   latencies.record(elapsed_ns);
@@ -22,7 +22,7 @@
 
 namespace conpool::bench {
 
-// What reports say of a histogram; all in ns, and 0 where nothing was recorded.
+// What reports say about a histogram. Times are in ns, and 0 if nothing was recorded.
 struct latency_summary {
   std::uint64_t count = 0;
   std::uint64_t min = 0;
@@ -44,15 +44,16 @@ class histogram {
     if (value_ns > max_) max_ = value_ns;
   }
 
-  // Adds all that `other` has recorded.
+  // Adds everything that `other` has recorded.
   void merge(const histogram& other) noexcept;
 
   std::uint64_t count() const noexcept { return count_; }
   std::uint64_t min() const noexcept { return count_ == 0 ? 0 : min_; }
   std::uint64_t max() const noexcept { return max_; }
 
-  // The smallest recorded value that at least `fraction` of all values do not exceed (the nearest
-  // rank), within the bucket's error. `fraction` is from 0 to 1; 0 if nothing was recorded.
+  // Returns the smallest recorded value that at least `fraction` of all values do not exceed (the
+  // nearest rank), within the bucket's error. `fraction` is from 0 to 1. Returns 0 if nothing was
+  // recorded.
   std::uint64_t value_at(double fraction) const noexcept;
 
   latency_summary summary() const noexcept;

@@ -91,7 +91,7 @@ std::string table(std::span<const run_report> runs) {
   return made + "</table></div>\n";
 }
 
-// The chart's axis: whole powers of ten that hold all values.
+// The chart's axis: the whole powers of ten that cover all values.
 struct log_axis {
   int first = 1;  // 10 ns
   int last = 6;   // 1 ms
@@ -112,7 +112,8 @@ struct log_axis {
   }
 };
 
-// A line from the least to the most, and a dot at each percentile, smaller the rarer.
+// A line from the minimum to the maximum, with a dot at each percentile. The rarer a percentile,
+// the smaller its dot.
 std::string latency_line(const log_axis& axis, const latency_summary& latency, double y,
                          std::string_view name) {
   if (latency.count == 0) return {};

@@ -1,5 +1,5 @@
-// The report as one HTML page that needs nothing else: the table, and a chart of the latencies,
-// drawn as SVG on a logarithmic axis. Light or dark as the reader's system is.
+// The report as one self-contained HTML page: the table, and a chart of the latencies, drawn as SVG
+// on a logarithmic axis. The page is light or dark as the reader's system is.
 #pragma once
 
 #include <span>

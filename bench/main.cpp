@@ -1,4 +1,5 @@
-// conpool-bench: runs what its command line asks for and reports it. See options.h and --help.
+// conpool-bench: runs what its command line asks for and reports the results. See options.h and
+// --help.
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -29,16 +30,17 @@ constexpr int succeeded = 0;
 constexpr int failed = 1;
 constexpr int bad_arguments = 2;
 
-// Opened before anything runs: three minutes of work are not lost to a mistyped path.
+// A report file is opened before anything runs, so that three minutes of work are not lost to a
+// mistyped path.
 class report_file {
  public:
-  // Empty: no file.
+  // An empty path means that there is no such report.
   bool open(const std::string& path) {
     path_ = path;
     if (!path.empty()) stream_.open(path, std::ios::trunc);
     return path.empty() || stream_.is_open();
   }
-  // False if it was not written whole.
+  // Returns false if the text was not written completely.
   bool write(const std::string& text) {
     if (path_.empty()) return true;
     stream_ << text;
@@ -54,7 +56,8 @@ class report_file {
   std::ofstream stream_;
 };
 
-// Runs all plans and prints a row for each as it ends. False if one could not be run at all.
+// Runs all plans and prints a row for each as it ends. Returns false if one could not be run at
+// all.
 bool run_all(const options& wanted, const machine_info& machine, std::FILE* table,
              std::vector<run_report>& reports) {
   progress bar(stderr, wanted.quiet ? progress::style::none : progress_style_for(stderr));
@@ -116,7 +119,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // `conpool-bench | head` ends with an error, not in silence
+  std::signal(SIGPIPE, SIG_IGN);  // `conpool-bench | head` ends with an error, not silently
   try {
     return run(argc, argv);
   } catch (const std::exception& thrown) {

@@ -1,4 +1,4 @@
-// What tls.cpp and server_identity.cpp have, for builds without TLS.
+// Stands in for tls.cpp and server_identity.cpp in builds without TLS, and refuses everything.
 #include <bench/tls.h>
 
 namespace conpool::bench {

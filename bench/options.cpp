@@ -25,25 +25,24 @@ constexpr std::uint64_t message_bytes_max = 16 << 20;
 constexpr std::uint64_t pool_size_max = 65'536;
 constexpr double duration_max_s = 86'400;
 constexpr double rate_max_per_s = 1e9;
-// All clients that run at once keep a message to send and one to receive.
+// Each client that runs at once keeps a message to send and one to receive.
 constexpr std::uint64_t memory_max_bytes = std::uint64_t{1} << 30;
 
 constexpr std::string_view description =
     "Runs clients against servers through a connection pool, and prints what the pool did: how\n"
-    "long it took to acquire a connection, how often an existing one served, how fast the "
-    "requests\n"
-    "were, and whether any failed.";
+    "long it took to acquire a connection, how often an idle one could be reused, how fast the\n"
+    "requests were, and whether any failed.";
 
 constexpr std::string_view footer =
     "Each shard has a thread and a pool of its own, so a server may see --pool-size connections\n"
-    "from each shard. A client picks a random server for each message, acquires a connection,\n"
-    "writes, reads the answer, compares, and gives the connection back. Without --preset, any of\n"
-    "--endpoint, --clients, --messages, --message-size, --pool-size and --shards makes a run "
-    "named\n"
-    "custom, whose clients all run at once; what is not given is as in high_reuse. With --preset,\n"
-    "they replace the preset's numbers. Times are measured from the call of acquire to the lease\n"
-    "(acquire) and to its release (request). With --rate, a request that could not start when it\n"
-    "was due, because its client was still busy, is measured from when it was due.\n"
+    "from each shard. For each message, a client picks a random server, acquires a connection,\n"
+    "writes, reads and compares the answer, and gives the connection back. Without --preset, any\n"
+    "of --endpoint, --clients, --messages, --message-size, --pool-size and --shards makes a run\n"
+    "named custom, whose clients all run at once; the other numbers are those of high_reuse. With\n"
+    "--preset, they replace the preset's numbers. Times are measured from the call of acquire to\n"
+    "the lease (acquire) and to its release (request). With --rate, a request that could not\n"
+    "start when it was due, because its client was still busy, is measured from the time when it\n"
+    "was due.\n"
     "With --protocol redis a message is a SET and a GET of the same key; servers given by\n"
     "--endpoint keep the keys, one for each client that runs at once (conpool-bench:...).\n"
     "An endpoint is tcp://host:port, tls://host:port, unix:/path or unix:@name.\n"
@@ -87,7 +86,7 @@ bool parse_number(std::string_view text, T& into) {
   return parsed.ec == std::errc{} && parsed.ptr == end;
 }
 
-// These look at the text, so that what they say is about what was typed.
+// These validators look at the text itself, so that their messages quote what was typed.
 CLI::Validator whole_number(std::uint64_t most) {
   return CLI::Validator(
       [most](std::string& text) {
@@ -136,8 +135,8 @@ CLI::Validator known_validation() {
         if (name == "watch" || name == "probe" || name == "none") return std::string();
         if (name == "ping") {
           return std::string(
-              "ping needs a protocol with a ping, and the harness's have none; use watch, probe or "
-              "none");
+              "ping needs a protocol with a ping, and the harness's protocols have none; use "
+              "watch, probe or none");
         }
         return fmt::format("there is no validation '{}'; use watch, probe or none", name);
       },
@@ -149,7 +148,7 @@ void declare(CLI::App& app, arguments& given) {
     option->type_name(value)->option_text(value);
   };
   names(app.add_option("--preset", given.preset_name,
-                       "A load by name, or all of them one after the other [high_reuse]")
+                       "The preset to run, or all of them one after the other [high_reuse]")
             ->check(known_preset()),
         "NAME|all");
   app.add_flag("--list-presets", given.list_presets, "Print the presets and their numbers");
@@ -159,33 +158,35 @@ void declare(CLI::App& app, arguments& given) {
         "URI");
   names(app.add_option("--protocol", given.protocol, "echo, redis [echo]")->check(known_protocol()),
         "NAME");
-  app.add_flag("--tls", given.tls, "TLS with the embedded servers, under a certificate made now");
+  app.add_flag("--tls", given.tls,
+               "Use TLS with the embedded servers, under a certificate made at start");
   names(app.add_option("--ca", given.ca_path,
                        "Certificates that tls:// endpoints are checked against [the system's]"),
         "FILE");
   app.add_flag("--insecure", given.insecure, "Accept any certificate of tls:// endpoints");
-  names(app.add_option("--shards", given.shards, "Threads with clients [half of the processors]")
-            ->check(whole_number(shards_max)),
-        "N");
-  names(app.add_option("--clients", given.clients, "Clients in all")
+  names(
+      app.add_option("--shards", given.shards, "Threads that run clients [half of the processors]")
+          ->check(whole_number(shards_max)),
+      "N");
+  names(app.add_option("--clients", given.clients, "Clients over all shards")
             ->check(whole_number(clients_max)),
         "N");
-  names(app.add_option("--messages", given.messages, "Messages of each client")
+  names(app.add_option("--messages", given.messages, "Messages that each client sends")
             ->check(whole_number(messages_max)),
         "N");
   names(app.add_option("--duration", given.duration_s,
-                       "Go on for so many seconds, whatever the number of messages")
+                       "Run for this many seconds, whatever the number of messages")
             ->check(positive_number(duration_max_s)),
         "S");
   names(app.add_option("--rate", given.rate_per_s,
-                       "Requests a second, all clients together [as fast as they can]")
+                       "Requests per second of all clients together [as fast as they can]")
             ->check(positive_number(rate_max_per_s)),
         "R");
-  names(app.add_option("--message-size", given.message_bytes, "Bytes of a message")
+  names(app.add_option("--message-size", given.message_bytes, "Size of a message in bytes")
             ->check(whole_number(message_bytes_max)),
         "BYTES");
   names(app.add_option("--pool-size", given.pool_size,
-                       "Most connections to one server, on each shard")
+                       "Maximum number of connections to one server on each shard")
             ->check(whole_number(pool_size_max)),
         "N");
   names(app.add_option("--validation", given.validation,
@@ -193,9 +194,9 @@ void declare(CLI::App& app, arguments& given) {
             ->check(known_validation()),
         "NAME");
   names(app.add_option("--json", given.output.json_path,
-                       "Write a report as JSON; - is standard output"),
+                       "Write the report as JSON; - means standard output"),
         "FILE|-");
-  names(app.add_option("--html", given.output.html_path, "Write a report as one HTML page"),
+  names(app.add_option("--html", given.output.html_path, "Write the report as one HTML page"),
         "FILE");
   app.add_flag("--quiet", given.output.quiet, "Show no progress");
 }
@@ -215,7 +216,7 @@ std::string preset_list() {
   return text;
 }
 
-// The numbers of the command line in the place of the preset's.
+// Puts the numbers of the command line in place of the preset's.
 run_plan plan_with(run_plan plan, const arguments& given, unsigned cores) {
   if (given.make_a_custom_run()) plan.name = "custom";
   plan.protocol = given.protocol == "redis" ? wire_protocol::redis : wire_protocol::echo;
@@ -231,7 +232,7 @@ run_plan plan_with(run_plan plan, const arguments& given, unsigned cores) {
   if (given.rate_per_s) plan.rate_per_s = *given.rate_per_s;
   if (given.duration_s) {
     plan.duration = std::chrono::nanoseconds(std::llround(*given.duration_s * 1e9));
-    plan.clients = std::min(plan.clients, plan.parallel);  // the first ones never end
+    plan.clients = std::min(plan.clients, plan.parallel);  // the first clients never end
   }
   plan.parallel = std::min(plan.parallel, plan.clients);
   plan.shards = given.shards ? static_cast<unsigned>(*given.shards) : std::max(1U, cores / 2);

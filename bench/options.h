@@ -4,7 +4,7 @@
 //   if (!parsed) return parsed.error().print();      // --help, --list-presets, a bad argument
 //   for (const run_plan& plan : parsed->runs) ...
 //
-// A bad argument is told in one line that names the option, and exits with status 2.
+// A bad argument is reported in one line that names the option, and the exit status is 2.
 #pragma once
 
 #include <expected>
@@ -27,12 +27,13 @@ struct early_exit {
   int status = 0;
   std::string text;
 
-  // Writes the text where it belongs; returns the status.
+  // Writes the text to the stream where it belongs, and returns the status.
   int print() const;
 };
 
-// `cores`: how many processors the process may use; half of them get a shard with clients unless
-// --shards says otherwise, and the embedded servers take what is left, one shard at least.
+// `cores` is the number of processors that the process may use. Half of them get a shard with
+// clients unless --shards says otherwise; the embedded servers get the rest, and at least one
+// shard.
 std::expected<options, early_exit> parse_options(int argc, const char* const* argv, unsigned cores);
 
 }  // namespace conpool::bench

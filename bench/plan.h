@@ -1,6 +1,7 @@
-// One run of the harness, fully decided: where to, how many, how large, for how long.
+// One run of the harness, fully decided: which servers, how many clients, how large their messages
+// are, and for how long they run.
 //
-// Made once from the command line (options.h), then only read, by every shard.
+// A plan is made once from the command line (options.h); after that, every shard only reads it.
 #pragma once
 
 #include <chrono>
@@ -27,29 +28,29 @@ struct run_plan {
   validation_policy validation = validation_policy::watch;
   bool tls = false;  // with the embedded servers, or to any of the endpoints
 
-  // The servers to use; if there are none, so many embedded ones.
+  // The servers to use. If there are none, `servers` embedded ones are started.
   std::vector<endpoint> endpoints;
   unsigned servers = 1;
 
   unsigned shards = 1;
   unsigned server_shards = 1;        // for the embedded servers, in a runtime of their own
-  std::uint32_t clients = 1;         // over all shards, one after the other...
-  std::uint32_t parallel = 1;        // ...but so many at once
-  std::uint64_t messages = 1;        // for each client; not used with a duration
-  std::uint32_t message_bytes = 64;  // what comes back, and is compared
-  std::uint32_t pool_size = 1;       // connections to one endpoint, on one shard
+  std::uint32_t clients = 1;         // in all, over all shards
+  std::uint32_t parallel = 1;        // how many of them run at once
+  std::uint64_t messages = 1;        // for each client; ignored with a duration
+  std::uint32_t message_bytes = 64;  // sent, returned and compared
+  std::uint32_t pool_size = 1;       // connections to one endpoint on one shard
 
-  // If not 0, each of the parallel clients goes on for so long.
+  // If not 0, each of the parallel clients runs for this long.
   std::chrono::nanoseconds duration{0};
-  // If not 0, requests are due at this rate, all clients together, and not as fast as they can.
+  // If not 0, all clients together make requests at this rate, instead of as fast as they can.
   double rate_per_s = 0;
 
   bool timed() const noexcept { return duration.count() > 0; }
-  // How many requests it will make; 0 if its duration decides.
+  // How many requests the run will make; 0 if its duration decides.
   std::uint64_t requests() const noexcept { return timed() ? 0 : clients * messages; }
 };
 
-// A preset as it stands.
+// The plan of a preset without any changes.
 run_plan plan_of(const preset& load);
 
 }  // namespace conpool::bench

@@ -1,7 +1,8 @@
-// How far a run is, on standard error: a bar on a terminal, and now and then a line elsewhere.
+// Shows on standard error how far a run has come: as a bar on a terminal, and as a line now and
+// then elsewhere.
 //
-// Used by the main thread only, which looks at the clients' counters a few times a second; the
-// shards do not know of it.
+// It is used by the main thread only, which looks at the clients' counters a few times a second.
+// The shards know nothing of it.
 #pragma once
 
 #include <chrono>
@@ -17,20 +18,21 @@ class progress {
  public:
   enum class style : std::uint8_t {
     none,   // --quiet
-    bar,    // one line, painted over
+    bar,    // one line, overwritten in place
     lines,  // a line every ten seconds, for logs
   };
 
-  // Does not own the file.
+  // Does not take ownership of the file.
   progress(std::FILE* to, style look) noexcept : to_(to), style_(look) {}
 
   void begin(const run_plan& plan);
-  // So many requests are done, so many of them failed.
+  // Shows that `requests` are done and that `errors` of them failed.
   void show(std::uint64_t requests, std::uint64_t errors);
-  // Leaves no trace of a bar.
+  // Erases the bar, if there is one.
   void end();
 
-  // What show() says after `elapsed`; a bar if `with_bar`, for a line otherwise.
+  // The text that show() prints after `elapsed`: with a bar if `with_bar`, and as a plain line
+  // otherwise.
   static std::string text(const run_plan& plan, std::uint64_t requests, std::uint64_t errors,
                           std::chrono::nanoseconds elapsed, bool with_bar);
 
@@ -44,7 +46,7 @@ class progress {
   clock::time_point next_line_;
 };
 
-// bar on a terminal, lines elsewhere.
+// Returns bar for a terminal, and lines for anything else.
 progress::style progress_style_for(std::FILE* file) noexcept;
 
 }  // namespace conpool::bench

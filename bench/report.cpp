@@ -85,7 +85,7 @@ std::string table_header() {
 std::string table_row(const run_report& run) {
   const latency_summary& acquire = run.acquire_ns;
   const latency_summary& request = run.request_ns;
-  // No time where there is nothing that took it.
+  // Where nothing was recorded, a dash stands in place of a time.
   const auto time = [](const latency_summary& of, std::uint64_t value_ns) {
     return of.count == 0 ? std::string("-") : human_time(value_ns);
   };

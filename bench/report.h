@@ -1,9 +1,9 @@
-// What a run found, for a person and for programs: rows of a table, and one JSON object.
+// The results of the runs, for people and for programs: rows of a table, and one JSON object.
 //
 //   {"conpool": {"version"}, "machine": {"kernel", "cpus", "cpu"}, "runs": [{"preset", ...}]}
 //
-// Times in JSON are nanoseconds. acquire_ns counts the acquires that got a connection, request_ns
-// the requests that succeeded, from the call of acquire to the release.
+// Times in JSON are in nanoseconds. acquire_ns covers the acquires that got a connection, and
+// request_ns the requests that succeeded, from the call of acquire to the release.
 #pragma once
 
 #include <span>
@@ -24,7 +24,7 @@ std::string table_title(const machine_info& machine, const run_plan& plan);
 std::string table_header();
 std::string table_row(const run_report& run);
 
-// A line for each kind of error of the run; empty if there was none.
+// One line for each kind of error of the run; empty if there were none.
 std::string failure_lines(const run_report& run);
 
 nlohmann::ordered_json to_json(const machine_info& machine, std::span<const run_report> runs);

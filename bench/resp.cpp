@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::size_t line_bytes_max = 1024;
 
-// Takes a line from the front of `rest`, without its CRLF.
+// Moves a line from the front of `rest` into `line`, without its CRLF.
 resp_status take_line(std::string_view& rest, std::string_view& line) noexcept {
   const std::size_t end = rest.substr(0, line_bytes_max).find("\r\n");
   if (end == std::string_view::npos) {
@@ -25,7 +25,7 @@ bool parse_length(std::string_view text, std::int64_t& into) noexcept {
   return parsed.ec == std::errc{} && parsed.ptr == end;
 }
 
-// Takes `length` bytes and the CRLF behind them.
+// Moves `length` bytes from the front of `rest` into `bytes`, and removes the CRLF after them.
 resp_status take_bulk(std::string_view& rest, std::int64_t length,
                       std::string_view& bytes) noexcept {
   if (length < 0 || static_cast<std::uint64_t>(length) > resp_bulk_bytes_max) {

@@ -1,9 +1,9 @@
-// The little of RESP2, the protocol of Redis, that the harness speaks: commands as arrays of bulk
-// strings, and replies.
+// The small part of RESP2, the protocol of Redis, that the harness speaks: commands as arrays of
+// bulk strings, and replies.
 //
-// Both parsers look at what has arrived so far and say how much of it one whole command or reply
-// takes; they copy nothing, and what they return refers to the given bytes. Their limits keep a
-// peer from making them wait for ever more.
+// Both parsers look at the bytes that have arrived so far and say how many of them one complete
+// command or reply takes. They copy nothing: what they return refers to the given bytes. Their
+// limits keep a peer from making them wait for more bytes for ever.
 //
 // https://redis.io/docs/latest/develop/reference/protocol-spec/
 #pragma once
@@ -28,7 +28,7 @@ inline constexpr std::size_t resp_bulk_bytes_max = 64 << 20;
 
 struct resp_command {
   resp_status status = resp_status::incomplete;
-  std::size_t size = 0;  // bytes it takes; if complete
+  std::size_t size = 0;  // how many bytes it takes, if complete
   std::size_t count = 0;
   std::array<std::string_view, resp_arguments_max> arguments{};
 };
@@ -37,7 +37,7 @@ struct resp_reply {
   resp_status status = resp_status::incomplete;
   std::size_t size = 0;
   char kind = 0;          // '+' '-' ':' '$'
-  bool null = false;      // the bulk string that says "nothing there"
+  bool null = false;      // the null bulk string: there is no value
   std::string_view text;  // the line, or the bulk string's bytes
 };
 

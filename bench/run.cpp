@@ -26,7 +26,7 @@ task<void> close_group(client_group& clients) {
   co_await clients.close();
 }
 
-// Runs the clients of all shards, and shows meanwhile how far they are.
+// Runs the clients of all shards, and meanwhile shows how far they have come.
 void run_clients(runtime& shards, const group_list& groups, progress& bar) {
   auto everyone = std::async(std::launch::async, [&shards, &groups] {
     shards.run_on_all([&groups](shard& home) { return run_group(*groups[home.id()]); });
@@ -106,7 +106,7 @@ result<run_report> execute(const run_plan& plan, progress& bar) {
 std::uint64_t descriptors_for(const run_plan& plan) noexcept {
   const bool embedded = plan.endpoints.empty();
   const std::uint64_t servers = embedded ? plan.servers : plan.endpoints.size();
-  // A shard cannot have more connections than clients that run at once, each replaced one closing.
+  // Every pool may be full for every server; embedded servers hold the other ends in this process.
   const std::uint64_t connections = servers * plan.pool_size * plan.shards;
   const std::uint64_t others = 64 + std::uint64_t{plan.shards} * 8;
   return embedded ? 2 * connections + servers + others : connections + others;

@@ -41,7 +41,7 @@ void add_extension(X509* to, const extension& wanted) {
 }
 
 struct authority {
-  const X509* certificate;  // null: its own issuer
+  const X509* certificate;  // null for a certificate that is its own issuer
   EVP_PKEY* key;
 };
 

@@ -1,8 +1,8 @@
-// Certificates made at start, for the embedded TLS servers of harness and micro-benchmarks.
+// Certificates that are made at start, for the TLS servers of the harness and the micro-benchmarks.
 //
-// A chain of the usual length: for 127.0.0.1 and localhost, by an intermediate, by a root; all EC
-// P-256, valid for a day. The server sends the first two, clients trust exactly this root. Ends the
-// process if the library cannot make it.
+// The chain has the usual length: a certificate for 127.0.0.1 and localhost, an intermediate that
+// issued it, and a root. All are EC P-256 and valid for a day. The server sends the first two, and
+// clients trust exactly this root. If BoringSSL cannot make them, the process ends.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// TLS in the harness: the embedded servers' side, and what its clients verify. In builds without
-// TLS (no_tls.cpp) everything here is refused as unsupported.
+// TLS in the harness: the embedded servers' side, and what the clients verify. Builds without TLS
+// (no_tls.cpp) refuse everything here as unsupported.
 #pragma once
 
 #include <memory>
@@ -19,17 +19,17 @@ namespace conpool::bench {
 
 bool has_tls() noexcept;
 
-// What to verify at a tls:// endpoint: its name, against the certificates of a file or, without
-// one, the system's; or nothing.
+// Says what to verify at a tls:// endpoint: its name, against the certificates of a file or,
+// without one, the system's; or nothing if `insecure`.
 result<endpoint> verified_by(const endpoint& where, const std::string& ca_path, bool insecure);
-// The same against one certificate.
+// Does the same against one certificate.
 result<endpoint> trusting(const endpoint& where, const std::string& certificate_pem);
 
-// The servers' side on one shard. Made and used there; copies share it.
+// The servers' side on one shard, made and used there. Copies share one profile.
 class tls_acceptor {
  public:
   static result<tls_acceptor> make(const server_identity& own);
-  // The handshake of a connection that was accepted.
+  // Makes the handshake of an accepted connection.
   task<result<void>> accept(stream& raw) const;
 
  private:

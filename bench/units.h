@@ -12,7 +12,7 @@ std::string human_time(std::uint64_t value_ns);
 // A power of ten: "10 ns", "100 us", "1 s".
 std::string human_tick(std::uint64_t value_ns);
 
-// A part of a whole, from 0 to 1: "99.95 %". Never rounded up: 100.00 % means all.
+// A ratio from 0 to 1: "99.95 %". It is never rounded up, so 100.00 % means all.
 std::string human_ratio(double part);
 
 // "1,234,567"

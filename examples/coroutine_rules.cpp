@@ -41,7 +41,7 @@ int report(const conpool::error& why) {
   return 1;
 }
 
-// Sends a message and reads as many bytes back, which the echo server answers with.
+// Sends a message and reads the echo server's answer, which has as many bytes.
 task<result<std::string>> exchange(connection& peer, std::string message) {
   auto sent = co_await peer.write(message);
   if (!sent) co_return fail(sent.error());
@@ -135,7 +135,7 @@ task<void> fetch_one(pool& backends, endpoint to) {
   if (count) use(chunk.substr(0, *count));
 }
 
-// With any compiler: a scope keeps what its tasks need.
+// With any compiler: a scope keeps what its tasks need until they have ended.
 task<void> fetch_all(shard& home, pool& backends, endpoint to) {
   scope clients(home);
   clients.spawn(fetch_one, std::ref(backends), to);

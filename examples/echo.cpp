@@ -1,4 +1,4 @@
-// The whole way of a request in one program: a pool, an acquire, a write, a read, the counts.
+// A whole request in one program: a pool, an acquire, a write, a read, and the counts.
 //
 //   echo
 //
@@ -66,7 +66,7 @@ conpool::task<int> run_example() {
   auto backends = conpool::pool::create(home, make_config());
   if (!backends) co_return report(backends.error());
 
-  // A scope has to be closed before it ends, so nothing returns between here and there.
+  // A scope must be closed before it is destroyed, so nothing returns between here and its close().
   conpool::scope server(home);
   server.spawn(serve_echo, std::ref(*door), std::ref(server));
   int status = 0;

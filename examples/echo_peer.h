@@ -1,5 +1,4 @@
-// The other side for the examples: a server that sends back what it receives, on a shard of the
-// same program.
+// The server of the examples. It sends back what it receives, on a shard of the same program.
 //
 //   conpool::scope server(home);
 //   server.spawn(serve_echo, std::ref(door), std::ref(server));

@@ -2,8 +2,8 @@
 //
 //   http_get HOST[:PORT]      default port 80
 //
-// It speaks HTTP/1.0, where the end of the connection is the end of the answer; so this connection
-// is not lent twice. For one that is, see redis.cpp.
+// It speaks HTTP/1.0, where the end of the connection is the end of the answer, so this connection
+// serves one request only. redis.cpp uses its connections again.
 #include <cstdio>
 #include <string>
 
@@ -23,7 +23,7 @@ conpool::task<conpool::result<std::string>> fetch(conpool::endpoint from) {
   for (;;) {
     auto count = co_await (*lease)->read(std::span<char>(chunk));
     if (!count) co_return conpool::fail(count.error());
-    if (*count == 0) co_return page;  // the server has said all
+    if (*count == 0) co_return page;  // the page is complete
     page.append(chunk, 0, *count);
   }
 }

@@ -1,10 +1,10 @@
-// Fetches a page twice over TLS and says how: the second connection resumes the first one's
-// session.
+// Fetches a page twice over TLS and prints how each connection came about: the second one resumes
+// the session of the first.
 //
 //   https_get HOST[:PORT] [CA-FILE]      default port 443; roots: CA-FILE's, else the system's
 //
 // It speaks HTTP/1.0, where the end of the connection is the end of the answer. With TLS that end
-// is certain: one that somebody else made is an error, `truncated`.
+// can be trusted: if anyone but the server ended the connection, the error is `truncated`.
 #include <cstdio>
 #include <string>
 
@@ -27,7 +27,7 @@ conpool::task<conpool::result<std::string>> fetch(conpool::pool& backends, conpo
   for (;;) {
     auto count = co_await (*lease)->read(std::span<char>(chunk));
     if (!count) co_return conpool::fail(count.error());
-    if (*count == 0) co_return page;  // the server has said all
+    if (*count == 0) co_return page;  // the page is complete
     page.append(chunk, 0, *count);
   }
 }

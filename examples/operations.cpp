@@ -1,4 +1,5 @@
-// What an operator does with a pool: watch it, warm it up, pause it, change its limits, end it.
+// What an operator does with a pool: watch it, warm it up, pause it, change its limits, and drain
+// it.
 //
 //   operations
 //
@@ -22,7 +23,7 @@ int report(const conpool::error& why) {
   return 1;
 }
 
-// Each event is told once, in order, outside of the pool's own work.
+// The pool reports each event once, in order, outside of its own work.
 void tell(const conpool::pool_event& event) {
   switch (event.kind) {
     case conpool::pool_event_kind::closed:
@@ -34,7 +35,7 @@ void tell(const conpool::pool_event& event) {
       std::printf("%s: %s\n", to_string(event.kind), event.why->message().c_str());
       break;
     case conpool::pool_event_kind::leak_suspected:
-      std::printf("lease held for too long, acquired in line %ju of %s\n",
+      std::printf("lease held for too long, acquired at line %ju of %s\n",
                   static_cast<std::uintmax_t>(event.where.line()), event.where.file_name());
       break;
     default:
@@ -43,31 +44,31 @@ void tell(const conpool::pool_event& event) {
 }
 
 conpool::task<conpool::result<void>> steer(conpool::pool& backends, conpool::endpoint to) {
-  // Before the load: four connections stand, or the first error tells why not.
+  // Before the load comes, four connections are opened, or the first error says why they were not.
   auto warmed = co_await backends.warm(to, 4);
   if (!warmed) co_return conpool::fail(warmed.error());
   std::printf("%u idle after warm\n", backends.totals().idle);
 
-  // An urgent caller, who would rather fail than wait for long.
+  // An urgent caller would rather fail than wait for long.
   conpool::acquire_options urgent;
   urgent.timeout = 50ms;
   urgent.priority = conpool::acquire_priority::high;
   auto held = co_await backends.acquire(to, urgent);
   if (!held) co_return conpool::fail(held.error());
 
-  // While the backend is being changed, callers wait; or fail, with while_paused::fail.
+  // While the backend is being changed, callers wait, or fail with while_paused::fail.
   backends.pause(conpool::while_paused::fail);
   auto refused = co_await backends.acquire(to);
-  std::printf("%s\n", refused ? "lent in a pause" : refused.error().message().c_str());
+  std::printf("%s\n", refused ? "lent during a pause" : refused.error().message().c_str());
   backends.resume();
 
-  // Idle connections above a limit that was lowered are closed, leased ones when they come back.
+  // Idle connections above a lowered limit are closed at once, leased ones when they come back.
   conpool::pool_config smaller = backends.config();
   smaller.max_connections_per_endpoint = 2;
   auto changed = backends.reconfigure(smaller);
   if (!changed) co_return conpool::fail(changed.error());
 
-  // After a failover: nothing that stands is lent again.
+  // After a failover, no existing connection is lent again.
   backends.clear(to);
   held->release();
 
@@ -76,12 +77,13 @@ conpool::task<conpool::result<void>> steer(conpool::pool& backends, conpool::end
   std::printf("%ju checked, %ju alive\n", static_cast<std::uintmax_t>(asked->checked),
               static_cast<std::uintmax_t>(asked->alive));
 
-  // The end: lends no more, waits for the leases, takes what is not back by the deadline.
+  // At the end, the pool lends no more, waits for the leases, and takes back the rest at the
+  // deadline.
   auto kept = co_await backends.acquire(to);
   if (!kept) co_return conpool::fail(kept.error());
   auto drained = co_await backends.drain(100ms);
   if (!drained) co_return conpool::fail(drained.error());
-  std::printf("%zu taken from who had it\n", drained->forced.size());
+  std::printf("%zu taken back by force\n", drained->forced.size());
   co_return conpool::result<void>{};
 }
 

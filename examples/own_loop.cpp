@@ -71,9 +71,9 @@ int wait_ms(const conpool::shard& home) {
   return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 60'000));
 }
 
-// Some turns of the shard, then one wait for whatever comes first. A shard that is always busy must
-// not keep the rest of the program waiting, so after a few turns the others are asked, too. False:
-// epoll failed.
+// Turns the shard a few times, and then waits once for whatever comes first. A shard that is always
+// busy must not keep the rest of the program waiting, so after a few turns the other descriptors
+// are looked at, too. Returns false if epoll failed.
 bool turn(conpool::shard& home, int epoll_fd, int timer_fd, int& ticks) {
   bool more = true;
   for (int turns = 0; more && turns < turns_at_once; ++turns) {
@@ -87,7 +87,7 @@ bool turn(conpool::shard& home, int epoll_fd, int timer_fd, int& ticks) {
     std::uint64_t expirations = 0;
     if (events[static_cast<std::size_t>(index)].data.fd == timer_fd &&
         read(timer_fd, &expirations, sizeof expirations) == sizeof expirations) {
-      ++ticks;  // here the program would do what it has a timer for
+      ++ticks;  // here a real program would do its timed work
     }
   }
   return true;
@@ -106,7 +106,7 @@ int main() {
   auto made = conpool::shard::create();
   if (!made) return report(made.error());
   conpool::shard& home = **made;
-  auto attached = home.attach();  // from here on it belongs to this thread
+  auto attached = home.attach();  // from here on the shard belongs to this thread
   if (!attached) return report(attached.error());
 
   auto loopback = conpool::socket_address::ip("127.0.0.1", 0);
@@ -142,7 +142,7 @@ int main() {
               so_far.answered, so_far.failed, ticks, static_cast<std::uintmax_t>(sum.created),
               sum.hit_ratio());
 
-  // The same turns bring it to its end: tasks are cancelled, sockets closed.
+  // The same turns bring the shard to its end: its tasks are cancelled and its sockets closed.
   server.cancel();
   home.stop();
   while (works && !home.stopped()) works = turn(home, epoll_fd, timer_fd, ticks);

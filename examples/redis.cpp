@@ -2,8 +2,8 @@
 //
 //   redis [ENDPOINT]      default tcp://127.0.0.1:6379; unix:/path works, too
 //
-// Redis takes commands as plain lines, as long as no argument holds a space; a real client sends
-// arrays of bulk strings.
+// Redis accepts commands as plain lines as long as no argument contains a space. A real client
+// sends arrays of bulk strings.
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -24,8 +24,8 @@ int report(const conpool::error& why) {
   return 1;
 }
 
-// How many bytes the reply at the start of `bytes` has; 0 if that cannot be said yet. A bulk string
-// ("$5\r\nhello\r\n") says how long it is, any other simple reply is one line.
+// Returns the size of the reply at the start of `bytes`, or 0 if it is not known yet. A bulk string
+// ("$5\r\nhello\r\n") says how long it is; any other simple reply is one line.
 std::size_t reply_size(std::string_view bytes) {
   const std::size_t line = bytes.find("\r\n");
   if (line == bytes.npos) return 0;
@@ -35,7 +35,7 @@ std::size_t reply_size(std::string_view bytes) {
   return line + 2 + static_cast<std::size_t>(length) + 2;
 }
 
-// Sends one line, returns the reply without its last line end.
+// Sends one line and returns the reply without its last line break.
 conpool::task<conpool::result<std::string>> command(conpool::pool& backends, conpool::endpoint to,
                                                     std::string line) {
   auto lease = co_await backends.acquire(to);
@@ -54,7 +54,7 @@ conpool::task<conpool::result<std::string>> command(conpool::pool& backends, con
     const std::size_t size = reply_size(std::string_view(reply).substr(0, filled));
     if (size != 0 && size == filled) break;
     if (*count == 0 || filled == reply.size() || (size != 0 && size < filled)) {
-      // The stream is out of step: nobody may use this connection after us.
+      // The stream is out of step, so nobody may use this connection after us.
       lease->discard();
       const auto kind = *count == 0 ? conpool::errc::connection_closed : conpool::errc::io_failed;
       co_return conpool::fail(conpool::error(kind, conpool::phase::read).about(to.text()));
@@ -73,7 +73,7 @@ conpool::task<int> run_example(conpool::endpoint to) {
     std::replace(reply->begin(), reply->end(), '\n', ' ');
     std::erase(*reply, '\r');
     std::printf("%s -> %s\n", line, reply->c_str());
-    if (reply->front() == '-') co_return 1;  // Redis understood, and refused
+    if (reply->front() == '-') co_return 1;  // Redis understood the command and refused it
   }
   const conpool::pool_stats sum = backends->totals();
   std::printf("%ju requests over %ju connection(s)\n",

@@ -1,8 +1,8 @@
-// A cached value that the Redis server takes back while the connection that read it is idle.
+// The Redis server invalidates a cached value while the connection that read it is idle.
 //
 //   redis_protocol [ENDPOINT]      default tcp://127.0.0.1:6379
 //
-// The protocol itself, for your own program: redis_protocol.h.
+// The protocol itself, for use in your own program, is in redis_protocol.h.
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -21,7 +21,7 @@ int report(const conpool::error& why) {
   return 1;
 }
 
-// One command over a lease of its own.
+// Sends one command and prints its reply.
 conpool::task<conpool::result<std::string>> ask(conpool::lease& over,
                                                 std::vector<std::string> words) {
   auto asked = redis_command(*over, std::move(words));
@@ -45,7 +45,7 @@ conpool::task<int> run_example(conpool::endpoint to) {
     taken_back.set();
   };
   conpool::pool_config config;
-  config.validation_interval = std::chrono::seconds(10);  // PING what nobody used for so long
+  config.validation_interval = std::chrono::seconds(10);  // PING connections idle this long
   auto backends = conpool::pool::create(home, config, std::move(speaks));
   if (!backends) co_return report(backends.error());
 

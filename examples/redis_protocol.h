@@ -10,10 +10,10 @@
 //   auto asked = redis_command(**lease, words);           // words: std::vector<std::string>
 //   auto reply = co_await asked;                          // the reply's bytes, as RESP3 has them
 //
-// The server tells of changed keys whenever it likes: in front of a reply, and while a connection
-// is idle. The pool hands the latter to on_idle_data(), which tells a push from dirt. What a
-// connection tracked is forgotten by the server when it ends, so that is told as well, by an empty
-// key.
+// The server announces changed keys whenever it likes: in front of a reply, and while a connection
+// is idle. In the latter case the pool hands the bytes to on_idle_data(), which tells a push from
+// dirt. When a connection ends, the server forgets what it tracked, so invalidated() is called with
+// an empty key.
 //
 // https://redis.io/docs/latest/develop/reference/protocol-spec/
 #pragma once
@@ -30,8 +30,8 @@
 
 #include <conpool/conpool.h>
 
-// Walks over the value at the start of `bytes`. Returns how many bytes it takes: 0 if more have to
-// come, npos if it is none. Its strings are added to `strings`, a null one as an empty one.
+// Parses the value at the start of `bytes`. Returns how many bytes it takes: 0 if more have to
+// come, npos if it is not a value. Adds its strings to `strings`, and a null one as an empty one.
 inline std::size_t redis_value(std::string_view bytes, std::vector<std::string_view>& strings) {
   constexpr std::int64_t bytes_max = 64 << 20;
   std::size_t at = 0;
@@ -72,13 +72,14 @@ conpool::task<conpool::result<std::string>> redis_command(conpool::connection& o
 struct redis_protocol {
   struct state {
     redis_protocol* speaks = nullptr;
-    std::string unread;       // received, and not taken yet
+    std::string unread;       // received and not consumed yet
     unsigned unanswered = 0;  // commands whose replies have not been read
   };
 
   unsigned database = 0;
   bool tracking = true;
-  // A key that this connection has read was changed; empty: all of them may have been.
+  // Called when a key that a connection has read was changed. An empty key means that all of them
+  // may have been.
   std::function<void(std::string_view key)> invalidated = [](std::string_view) {
   };
 
@@ -105,7 +106,7 @@ struct redis_protocol {
     co_return conpool::result<void>{};
   }
 
-  // A reply that nobody has read would be the next user's.
+  // The next user of the connection would take an unread reply for its own.
   bool on_release(conpool::connection&, state& own) const {
     return own.unanswered == 0 && (own.unread.empty() || own.unread.front() == '>');
   }
@@ -120,7 +121,7 @@ struct redis_protocol {
     if (tracking) invalidated({});
   }
 
-  // Takes what the server said of its own accord. False if what is left is something else.
+  // Consumes what the server sent of its own accord. Returns false if anything else is left.
   bool take_pushes(state& own) const {
     while (!own.unread.empty() && own.unread.front() == '>') {
       std::vector<std::string_view> strings;
@@ -135,7 +136,7 @@ struct redis_protocol {
     return own.unread.empty();
   }
 
-  // A function, as g++ 12 must not see braces in a statement that awaits.
+  // This is a function because g++ 12 must not see braces in a statement that awaits.
   template <typename... Words>
   static std::vector<std::string> words(const Words&... each) {
     std::vector<std::string> made;
@@ -150,7 +151,7 @@ struct redis_protocol {
   }
 };
 
-// Sends a command, and returns its reply. After an error the connection is closed on release.
+// Sends a command and returns its reply. After an error the connection is closed on release.
 inline conpool::task<conpool::result<std::string>> redis_command(conpool::connection& on,
                                                                  std::vector<std::string> words) {
   auto& own = on.state<redis_protocol>();

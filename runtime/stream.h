@@ -31,9 +31,11 @@
 
 #include <conpool/runtime/detached.h>
 #include <conpool/runtime/detail/codec.h>
+#include <conpool/runtime/detail/held_bytes.h>
 #include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/detail/open_streams.h>
 #include <conpool/runtime/detail/operation.h>
+#include <conpool/runtime/detail/stream_state.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/shard.h>
@@ -46,48 +48,14 @@ struct io_timeouts {
   duration write = std::chrono::seconds(30);
 };
 
-class stream : public list_hook<open_streams>, private operation, private timer_node {
+class stream : public stream_state,
+               public list_hook<open_streams>,
+               private operation,
+               private timer_node {
  public:
   class read_awaiter;
   class write_awaiter;
   class connect_awaiter;
-
-  // What has happened to it: facts of I/O, a bit set. 0 for a stream at rest that can be used
-  // again.
-  enum condition : std::uint32_t {
-    has_data = 1U << 0,     // received bytes wait to be read
-    more_data = 1U << 1,    // the kernel said that bytes were left after the last receive
-    reading = 1U << 2,      // a read is under way
-    writing = 1U << 3,      // a write is under way
-    ended = 1U << 4,        // the peer closed its side
-    failed = 1U << 5,       // a read or write failed
-    interrupted = 1U << 6,  // a read or write was ended by its deadline or a cancellation
-    closing = 1U << 7,      // begin_close() was called
-    wrote_last = 1U << 8,   // the last thing that happened was a write
-    probing = 1U << 9,      // the operation in flight is a probe
-    detaching = 1U << 10,   // detach() is under way
-    torn = 1U << 11,        // a write ended in the middle: what follows would be taken for its rest
-    codec_spent = 1U << 12,  // its codec asks not to be used much longer
-  };
-  // The upper half of the same word is its owner's, who keeps marks of their own there and so tests
-  // both with one load. The stream neither sets nor reads them.
-  static constexpr unsigned first_owner_bit = 16;
-
-  stream(const stream&) = delete;
-  stream& operator=(const stream&) = delete;
-
-  shard& home() const noexcept { return *home_; }
-  int fd() const noexcept { return fd_; }
-  // What errors say it is about; null for none.
-  const std::string* name() const noexcept { return name_; }
-  std::uint32_t conditions() const noexcept { return conditions_; }
-  bool closed() const noexcept { return fd_ < 0; }
-  // Bytes handed over by reads and writes, since the stream was opened or count_from_here().
-  std::uint64_t bytes_received() const noexcept { return bytes_received_; }
-  std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
-  void count_from_here() noexcept { bytes_received_ = bytes_sent_ = 0; }
-  // What failed it: a positive errno, 0 if nothing did.
-  int failure() const noexcept { return failure_; }
 
   // Connects; the address must stay valid until it returns. result<void>: connect_failed,
   // connect_timeout at `deadline`, cancelled and the like. After an error only close is left.
@@ -112,12 +80,12 @@ class stream : public list_hook<open_streams>, private operation, private timer_
   // Puts a codec between its user and the wire, for good. `early` was received behind whatever set
   // it up. Precondition: connected, no read or write is under way, no receive posted, none held.
   void use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early = {});
-  bool has_codec() const noexcept { return codec_ != nullptr; }
+  bool has_codec() const noexcept { return coded_ != nullptr; }
   // Null without one, and once the stream is closed.
-  const codec* current_codec() const noexcept { return codec_.get(); }
-  // Lets the codec look at all that has arrived while nobody reads; see codec::idle(). `keep`: a
-  // receive may be posted. Precondition: a codec, not closing, no read is under way.
-  idle_verdict check_idle(bool data_is_welcome) noexcept;
+  const codec* current_codec() const noexcept { return coded_ ? coded_->coder.get() : nullptr; }
+  // Lets the codec take all that has arrived while nobody reads; see codec::idle(). After `nothing`
+  // a receive may be posted. Precondition: a codec, not closing, no read is under way.
+  idle_input take_idle_input(bool data_is_welcome) noexcept;
 
   // Not to be asked while a probe is in flight.
   bool receive_posted() const noexcept { return operation::in_flight(); }
@@ -143,10 +111,6 @@ class stream : public list_hook<open_streams>, private operation, private timer_
   // nothing stays in TIME_WAIT.
   void begin_reset() noexcept;
 
-  // For its owner's marks, and for an owner who knows better than the stream what a fact means.
-  void mark(std::uint32_t what) noexcept { conditions_ |= what; }
-  void clear(std::uint32_t what) noexcept { conditions_ &= ~what; }
-
  protected:
   using event_fn = void (*)(stream&) noexcept;
   // `name` is what errors say it is about; null or valid as long as the stream.
@@ -160,34 +124,35 @@ class stream : public list_hook<open_streams>, private operation, private timer_
  private:
   // In the awaiters' codes, beside negative errno values: the codec has failed, and says why.
   static constexpr int codec_failed = -4096;
-  // In held_buffer_: the held bytes are in the codec's spill.
-  static constexpr std::uint16_t spilled = 0xFFFF;
+  // What a stream has only with a codec.
+  struct coded_state {
+    std::unique_ptr<codec> coder;
+    std::unique_ptr<std::byte[]> spill;  // held bytes that no receive buffer has
+    std::size_t encoded = 0;             // plain bytes in wire(), until some of it was sent
+  };
 
   static void posted_receive_done(operation& op) noexcept;
+  void post_again() noexcept;
   void probe_done(int code) noexcept;
-  detached take_descriptor();
   void hold_buffer() noexcept;
   std::size_t take_unread(std::span<std::byte> into) noexcept;
   void drop_unread() noexcept;
   void release_held() noexcept;
-  void post_again() noexcept;
-  // --- stream_codec.cpp
+  // --- detail/stream_codec.cpp
   void serve_coded_reader(int code) noexcept;
   std::size_t decode_held(std::span<std::byte> into) noexcept;
   int receive_spilled() noexcept;
   void note_codec_failure() noexcept;
   static error codec_failure(const stream* failed, phase where);
   void say_farewell() noexcept;
-  void fail_with(int code) noexcept;
+  // --- detail/stream_close.cpp
   void watch_deadline(time_point deadline) noexcept;
   static void look_at_deadlines(timer_node& node) noexcept;
   void operation_ended() noexcept;
   void end_operations() noexcept;
   void finish_close() noexcept;
-  error describe(errc why, phase where, int system_errno) const;
+  detached take_descriptor();  // detail/stream_detach.cpp
 
-  shard* home_;
-  const std::string* name_;
   const io_timeouts* timeouts_;
   event_fn on_unread_;
   event_fn on_closed_;
@@ -195,18 +160,9 @@ class stream : public list_hook<open_streams>, private operation, private timer_
   write_awaiter* writer_ = nullptr;
   connect_awaiter* connector_ = nullptr;
   detach_awaiter* detacher_ = nullptr;
-  std::unique_ptr<codec> codec_;
-  const std::byte* data_ = nullptr;
+  std::unique_ptr<coded_state> coded_;
+  held_bytes held_;
   time_point looks_at_{};  // when the timer fires, if it is armed
-  std::uint64_t bytes_received_ = 0;
-  std::uint64_t bytes_sent_ = 0;
-  int fd_;
-  std::uint32_t conditions_ = 0;
-  std::uint32_t size_ = 0;
-  int failure_ = 0;
-  bool read_failed_ = false;  // a failed write leaves what came before it readable
-  std::uint16_t held_buffer_ = 0;
-  std::uint8_t operations_ = 0;  // in flight: posted receive, read, write, connect
 };
 
 // Suspends unless the bytes are there; resumed by the turn that harvested the last of them.
@@ -236,7 +192,7 @@ class stream::read_awaiter : public wait_point, private operation {
   void finish(int code) noexcept;
   static void received(operation& op) noexcept;
   static void interrupt(wait_point& self, errc why) noexcept;
-  // --- stream_codec.cpp
+  // --- detail/stream_codec.cpp
   bool decode() noexcept;
   bool decode_ready() noexcept;
 
@@ -277,7 +233,7 @@ class stream::write_awaiter : public wait_point, private operation {
   void finish(int code) noexcept;
   static void sent(operation& op) noexcept;
   static void interrupt(wait_point& self, errc why) noexcept;
-  // --- stream_codec.cpp
+  // --- detail/stream_codec.cpp
   void send_encoded() noexcept;
   void encoded_sent(int code) noexcept;
 

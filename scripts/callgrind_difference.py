@@ -1,8 +1,8 @@
 """What a benchmark executes in each iteration, instruction by instruction.
 
 Callgrind counts a benchmark twice, with different numbers of iterations (conpool-micro's
-CONPOOL_MICRO_ITERATIONS); what grew with the number belongs to the iterations, all else to the
-set-up. Threads are counted apart: only the client's, which is the first, is looked at.
+CONPOOL_MICRO_ITERATIONS); what grew with the number belongs to the iterations, everything else
+to the set-up. Threads are counted apart, and only the client's, which is the first, is looked at.
 """
 
 import collections
@@ -91,16 +91,16 @@ class difference:
 
 
 # What must not be on a path that takes no lock, no atomic read-modify-write and no system call.
-# An xchg with memory locks without saying so.
+# An xchg with an operand in memory locks without saying so.
 FORBIDDEN = re.compile(r"\block\b|\bsyscall\b|\bsysenter\b|\bint +\$0x80|\bmfence\b|"
                        r"\bxchg\w* .*\(.*\)")
 
 
 def forbidden_instructions(instructions):
-    """The lines of objdump, of those executed, that lock or enter the kernel."""
+    """The lines of objdump for the executed instructions that lock or enter the kernel."""
     found = []
     binaries = {binary for binary, _ in instructions}
-    # "???" is the kernel's page of functions that do not enter it, where a clock is read.
+    # "???" is the kernel's page of functions that do not enter it; a clock is read there.
     for binary in sorted(binaries - {"???"}):
         wanted = {address for name, address in instructions if name == binary}
         text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", binary], check=True,

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints the figures that conpool is judged by: scripts/figures.py FOLDER_OF_CONPOOL_MICRO
 
-Times are client CPU time, the lower quartile of repetitions that alternate with what they are
-compared with, so that a busy machine disturbs both alike. Exit status: 1 if something could not be
+Times are client CPU time: the lower quartile of repetitions that alternate with those of the
+baseline, so that a busy machine disturbs both alike. The exit status is 1 if something could not be
 measured, or if the hit path locks, allocates or enters the kernel.
 """
 
@@ -27,7 +27,7 @@ PROBE_ITERATIONS = 5_000
 
 
 def measure(program, name, iterations):
-    """One run: Google Benchmark's JSON object for it."""
+    """Makes one run and returns Google Benchmark's JSON object for it."""
     environment = dict(os.environ, CONPOOL_MICRO_ITERATIONS=str(iterations))
     command = [program, f"--benchmark_filter={name}", "--benchmark_format=json"]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE,
@@ -43,7 +43,7 @@ def lower_quartile(values):
 
 
 def alternate(program, iterations, names):
-    """{name: its runs}, taken in turns: a, b, c, a, b, c, ..."""
+    """{name: its runs}, which take turns: a, b, c, a, b, c, ..."""
     runs = {name: [] for name in names}
     for _ in range(REPETITIONS):
         for name in names:
@@ -141,7 +141,7 @@ def print_memory(program, what, *options):
 
 
 def print_records(program):
-    """Records beside the bare AEAD, and beside the bare engine over a span BIO."""
+    """Compares records with the bare AEAD, and with bare BoringSSL over a span BIO."""
     for size, iterations in ((64, 500_000), (1024, 300_000), (16384, 30_000)):
         writing, reading = f"tls_record_encrypt/{size}", f"tls_record_decrypt/{size}"
         bare_writing, bare_reading = f"floor_span_bio_write/{size}", f"floor_span_bio_read/{size}"
@@ -153,16 +153,16 @@ def print_records(program):
         for name, bare in ((writing, bare_writing), (reading, bare_reading)):
             cost, least = cpu_ns(runs[name]), cpu_ns(runs[bare])
             row(name, f"{cost:.0f}", "ns",
-                f"{cost / aead:.2f} x floor_aead; the bare engine {least / aead:.2f} x, "
-                f"ours {100 * (cost / least - 1):+.1f} %")
+                f"{cost / aead:.2f} x floor_aead; bare BoringSSL {least / aead:.2f} x, "
+                f"conpool {100 * (cost / least - 1):+.1f} %")
     good = True
     for name in ("tls_record_encrypt/64", "tls_record_decrypt/64"):
         one = measure(program, name, 10_000)
         counted = difference(program, name, 10_000, 60_000).instructions
-        # Not what runs less than once in two records: that stops the clock between batches.
+        # What runs less than once in two records is left out: it stops the clock between batches.
         found = forbidden_instructions({at: count for at, count in counted.items() if count > 0.5})
-        row(f"{name}: allocations of ours", f"{one['allocations_per_iteration']:g}", "",
-            f"locked instructions and system calls, the engine's too: {len(found)}")
+        row(f"{name}: allocations of conpool", f"{one['allocations_per_iteration']:g}", "",
+            f"locked instructions and system calls, BoringSSL's included: {len(found)}")
         good = good and one["allocations_per_iteration"] == 0 and not found
     gathered = [measure(program, "tls_write_gathered", 200_000) for _ in range(REPETITIONS)]
     row("32 writes of 64 bytes, one record", f"{cpu_ns(gathered):.0f}", "ns")

@@ -4,8 +4,8 @@
   scripts/tidy.py [ROOT]     prints `file:line: message [rule]` and exits 1 if it found any
 
 It reads include/, runtime/, pool/, tls/, tests/, bench/ and examples/, the build files and scripts,
-and the C++ in README.md. A line is excepted from a rule by a comment at its end, which must give
-a reason:
+and the C++ in the pages of the top level and of docs/. A line is excepted from a rule by a comment
+at its end, which must give a reason:
 
   // tidy: allow RULE (reason)
 
@@ -65,7 +65,6 @@ LARGE_TYPES = {
                               "the facade: what users, operators and tests call, each in a line"),
     ("runtime/detail/ring.h", "ring"): (42, 53, 15,
                                         "the one door to the kernel: a method an operation"),
-    ("runtime/stream.h", "stream"): (29, 52, 21, "is being split by read, write and detach"),
 }
 
 # (rule, files it is for, files it is not for, included path, why)
@@ -76,6 +75,8 @@ INCLUDES = [
      "tls/ knows nothing of pool/"),
     ("layers", LIBRARY, r"$^", r"(tests|bench|examples)/",
      "the library knows nothing of what uses it"),
+    ("spelling", r"", r"$^", r"(\.\./)*(runtime|pool|tls)/",
+     "a header of the library is <conpool/...> everywhere, also in the library"),
     ("liburing", LIBRARY, r"^runtime/detail/ring(\.cpp|_\w+\.(h|cpp))$", r"liburing",
      "the kernel is behind one door: only runtime/detail/ring.cpp and ring_* include liburing"),
     ("c-ares", LIBRARY, r"^runtime/(detail/)?resolver(_\w+)?\.cpp$", r"ares",
@@ -461,7 +462,7 @@ def main(root):
     builds = {str(file.parent.relative_to(root)): file.read_text()
               for folder in SOURCE_FOLDERS for file in (root / folder).rglob("meson.build")}
     builds[""] = (root / "meson.build").read_text()
-    others = [root / "meson_options.txt", root / "README.md"]
+    others = [root / "meson_options.txt", *sorted(root.glob("*.md"))]
     others += (root / folder / "meson.build" for folder in builds)
     others += sorted((root / "docs").glob("*.md")) + sorted((root / "scripts").glob("*"))
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The pages' programs are pieces of the examples, which are compiled and run; their links lead
-somewhere; and the README's figures are those of docs/FIGURES.md.
+somewhere, and the files that they name are there; and the README's figures are those of
+docs/FIGURES.md.
 
 A block of C++ stands under a mark that names the file it is from:
 
@@ -29,6 +30,11 @@ BLOCK = re.compile(r"^(?P<before>[^\n]*)\n(?P<gap>\n?)"
 MARK = re.compile(r"<!-- (examples/\S+) -->$")
 OTHER_LANGUAGES = ("text", "sh", "meson", "ini")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
+FILE = re.compile(r"`((?:conpool|runtime|pool|tls|tests|bench|examples|scripts|docs)/[\w./-]+"
+                  r"\.(?:h|cpp|py|txt|md|build))`")
+PARTS = re.compile(r"^\| part \|[^\n]*pool/detail/ \|\n(?P<rows>(?:\|[^\n]*\n)+)", re.M)
+HEADERS = re.compile(r"^(?P<layer>runtime|pool|tls)_headers = \[(?P<names>[^\]]*)\]", re.M)
+LAYERS = ("runtime", "pool", "tls")
 
 
 def is_part_of(block, text):
@@ -79,6 +85,25 @@ def dead_links(path, page):
             yield f"{target}: there is no such heading"
 
 
+def missing_files(page, root):
+    """The files that a page names in backticks and that are not there. Parts of the pool are named
+    without their folder."""
+    named = FILE.findall(page)
+    for parts in PARTS.finditer(page):
+        named += [f"pool/detail/{name}" for name in re.findall(r"`(\w+\.h)`", parts["rows"])]
+    for name in named:
+        path = "include/" + name if name.startswith("conpool/") else name
+        if not (root / path).exists():
+            yield name
+
+
+def public_headers(build):
+    """The headers that a layer's meson.build installs for users."""
+    lists = HEADERS.search(build)
+    names = re.findall(r"'([\w.]+)'", lists["names"])
+    return [f"conpool/{lists['layer']}/{name}" for name in names]
+
+
 class pages(unittest.TestCase):
     def test_all_are_looked_at(self):
         names = [page.name for page in PAGES]
@@ -94,6 +119,20 @@ class pages(unittest.TestCase):
         for page in PAGES:
             with self.subTest(page.name):
                 self.assertEqual(list(dead_links(page, page.read_text())), [])
+
+    def test_each_file_that_is_named_is_there(self):
+        for page in PAGES:
+            if page.name != "CHANGELOG.md":  # it also names what was there before
+                with self.subTest(page.name):
+                    self.assertEqual(list(missing_files(page.read_text(), ROOT)), [])
+
+    def test_every_public_header_is_listed(self):
+        text = (ROOT / "docs/ARCHITECTURE.md").read_text()
+        listed = re.findall(r"^\| `(conpool/\w+/\w+\.h)` \|", text, re.M)
+        installed = [header for layer in LAYERS
+                     for header in public_headers((ROOT / layer / "meson.build").read_text())]
+        self.assertGreater(len(installed), 25)
+        self.assertEqual(sorted(listed), sorted(installed))
 
     def test_no_page_stands_apart(self):
         linked = {(page.parent / target.partition("#")[0]).resolve()
@@ -144,6 +183,18 @@ class the_check_itself(unittest.TestCase):
         self.assertEqual(wrong(f"<!-- examples/none.cpp -->\n```cpp\n{main}\n```\n"), 1)
         self.assertEqual(wrong("Good:\n\n```c++\nf\n```\n"), 1)
         self.assertEqual(wrong("```\nf(x);\n```\n\n```C++\nf(x);\n```\n"), 2)
+
+    def test_looks_for_the_files_that_are_named(self):
+        def missing(page):
+            return list(missing_files(page, ROOT))
+
+        self.assertEqual(missing("`tests/readme_test.py`, `conpool/pool/pool.h`, `a/b.h`"), [])
+        self.assertEqual(missing("`tests/none.py` `conpool/none.h`"),
+                         ["tests/none.py", "conpool/none.h"])
+        table = "| part | what | file under pool/detail/ |\n|---|---|---|\n| a | b | `none.h` |\n"
+        self.assertEqual(missing(table), ["pool/detail/none.h"])
+        build = "pool_headers = [\n  'a.h',\n]\npool_detail_headers = [\n  'b.h',\n]\n"
+        self.assertEqual(public_headers(build), ["conpool/pool/a.h"])
 
     def test_follows_links(self):
         def dead(page):

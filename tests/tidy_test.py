@@ -56,10 +56,16 @@ class include_rules(unittest.TestCase):
         self.assertEqual(rules(up, "pool/stats.cpp"), [])
         self.assertEqual(rules("#include <tests/a.h>\n", "pool/a.cpp"), ["layers"])
 
+    def test_a_header_has_one_spelling(self):
+        self.assertEqual(rules('#include "runtime/error.h"\n'), ["spelling"])
+        self.assertEqual(rules("#include <pool/pool.h>\n", "pool/pool.cpp"), ["spelling"])
+        self.assertEqual(rules('#include "../tls/profile.h"\n'), ["spelling"])
+        self.assertEqual(rules("#include <tests/pool/scripted.h>\n"), [])
+
     def test_the_kernel_and_the_resolver_have_one_door(self):
         uring = "#include <liburing.h>\n"
         self.assertEqual(rules(uring, "runtime/shard.cpp"), ["liburing"])
-        self.assertEqual(rules(uring, "runtime/detail/ring_sockets.cpp"), [])
+        self.assertEqual(rules(uring, "runtime/detail/ring.cpp"), [])
         self.assertEqual(rules(uring, "bench/micro/floor.cpp"), [])
         self.assertEqual(rules("#include <ares.h>\n", "runtime/shard.cpp"), ["c-ares"])
         self.assertEqual(rules("#include <ares.h>\n", "runtime/resolver.cpp"), [])

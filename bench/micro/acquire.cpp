@@ -1,5 +1,5 @@
-// acquire_hit and its relatives: an idle connection is lent and given back, in a coroutine as users
-// write it, on real sockets to a peer on its own thread.
+// acquire_hit and its relatives. An idle connection is lent and given back, in a coroutine as users
+// write it, over real sockets to a peer on a thread of its own.
 
 #include <functional>
 #include <vector>
@@ -30,7 +30,8 @@ task<void> acquire_and_release(pool_client& client, const endpoint_handle& to, m
   client.end_run();
 }
 
-// Which of the 16 is asked for is not known in advance, as for a service that follows its requests.
+// Nothing can predict which of the 16 endpoints comes next, as in a service that follows its
+// requests.
 task<void> acquire_from_any(pool_client& client, const std::vector<endpoint_handle>& endpoints,
                             measured_run& run) {
   pool& from = client.pool();
@@ -52,7 +53,8 @@ task<void> acquire_from_any(pool_client& client, const std::vector<endpoint_hand
   client.end_run();
 }
 
-// Every acquire was a hit on a connection that stood before, and none was lost on the way.
+// Checks that every acquire was a hit on a connection that existed before, and that none was lost
+// on the way.
 void check_and_report(benchmark::State& state, measured_run& run, pool_client& client,
                       std::uint64_t hits_before, std::size_t opened) {
   if (run.failed()) return;

@@ -1,4 +1,4 @@
-// What acquire_hit measures, for any endpoint with a peer that runs.
+// The measurement of acquire_hit, for any endpoint whose peer is running.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -8,7 +8,7 @@
 
 namespace conpool::micro {
 
-// One iteration: an idle connection to `peer`, one of 8, is lent and given back.
+// In one iteration, one of 8 idle connections to `peer` is lent and given back.
 void measure_acquires(benchmark::State& state, const endpoint& peer,
                       validation_policy validation = validation_policy::watch);
 

@@ -32,7 +32,7 @@ std::uint64_t thread_allocations() noexcept {
 
 }  // namespace conpool::micro
 
-// The array and nothrow forms of the standard library end in these.
+// The standard library's array and nothrow forms call these.
 void* operator new(std::size_t bytes) {
   return allocate(bytes);
 }

@@ -1,7 +1,7 @@
-// How often the calling thread allocated: conpool-micro replaces operator new to count.
+// Counts how often the calling thread has allocated. To do so, conpool-micro replaces operator new.
 //
-// The counter is the thread's own, so that what a peer's thread allocates does not show in the
-// client's figure. malloc() itself, which C libraries call, is not counted.
+// Each thread has a counter of its own, so that what a peer's thread allocates does not show in the
+// client's figure. Calls of malloc() itself, which C libraries make, are not counted.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,10 @@
-// floor_request_bare_ring/N: what a program without a library would do, to see what the pool adds.
+// floor_request_bare_ring/N: what a program would do without conpool, to show what the pool adds.
 //
-// N connections, each sends 64 bytes, waits for their echo and sends the next. The ring is set up
-// as runtime/detail/ring.cpp does it, and a turn is the same: handle all completions, entering the
-// kernel for deferred ones as long as it says that there are some; then one enter that submits and
-// waits. A request is two entries: a send, and a receive posted in advance that picks one of the
-// ring's buffers. What is missing is everything else: coroutines, deadlines, a pool.
+// Each of N connections sends 64 bytes, waits for their echo and sends the next. The ring is set up
+// as runtime/detail/ring.cpp does it, and a turn is the same: it handles all completions, entering
+// the kernel for deferred ones as long as the kernel says that there are some; then one enter
+// submits and waits. A request takes two entries: a send, and a receive that was posted in advance
+// and picks one of the ring's buffers. Everything else is missing: coroutines, deadlines, a pool.
 
 #include <liburing.h>
 #include <netinet/in.h>
@@ -85,7 +85,7 @@ bare_ring::bare_ring(const sockaddr_in& to, std::size_t connections) : clients_(
 
 bare_ring::~bare_ring() {
   for (const client& one : clients_) shutdown(one.fd, SHUT_RDWR);
-  // The posted receives complete with the end of the stream, and only then is the memory free.
+  // The posted receives complete with the end of the stream, and only then may the memory be freed.
   to_begin_ = 0;
   for (;;) {
     bool waiting = false;
@@ -122,7 +122,7 @@ void bare_ring::recycle(std::uint16_t id) noexcept {
 }
 
 void bare_ring::prepare_send(client& one) noexcept {
-  // Never null: 1,024 entries are more than a turn needs.
+  // This is never null: 1,024 entries are more than a turn needs.
   io_uring_sqe* const entry = io_uring_get_sqe(&uring_);
   io_uring_prep_send(entry, one.fd, one.out.data() + one.sent, one.out.size() - one.sent,
                      MSG_NOSIGNAL | MSG_WAITALL);

@@ -1,6 +1,7 @@
-// An io_uring set up as runtime/detail/ring.cpp does it, and nothing else: what the floors run on.
+// An io_uring set up as runtime/detail/ring.cpp does it, and nothing else. The floors run on it.
 //
-// One for a benchmark function, used on one thread. A failed system call ends the process.
+// A benchmark function has one of its own and uses it on one thread. A failed system call ends the
+// process.
 #pragma once
 
 #include <liburing.h>
@@ -21,8 +22,9 @@ class bare_uring {
 
   io_uring* get() noexcept { return &uring_; }
 
-  // One turn: submits what is prepared and waits, then hands each completion to handle(), entering
-  // the kernel for deferred ones as long as it says that there are some. Returns the enters.
+  // Takes one turn: submits the prepared entries and waits, then hands each completion to handle(),
+  // entering the kernel for deferred ones as long as the kernel says that there are some. Returns
+  // how often it entered the kernel.
   template <typename Handle>
   unsigned turn(Handle handle);
   std::uint64_t submissions() const noexcept { return submissions_; }
@@ -34,7 +36,7 @@ class bare_uring {
 
 template <typename Handle>
 unsigned bare_uring::turn(Handle handle) {
-  // liburing's io_uring_submit_and_wait returns what it submitted.
+  // liburing's io_uring_submit_and_wait() returns how many entries it submitted.
   const int submitted = io_uring_submit_and_wait(&uring_, 1);
   unsigned enters = 1;
   if (submitted > 0) submissions_ += static_cast<unsigned>(submitted);
@@ -50,8 +52,9 @@ unsigned bare_uring::turn(Handle handle) {
     const unsigned flags =
         std::atomic_ref<unsigned>(*uring_.sq.kflags).load(std::memory_order_acquire);
     if ((flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0) break;
-    // The kernel may set the flag just after it ran the work that the flag announces, and then it
-    // stays set until there is more: a call that finds nothing must not be repeated for ever.
+    // The kernel may set the flag just after it has run the work that the flag announces. The flag
+    // then stays set until there is more work, so a call that finds nothing must not be repeated
+    // for ever.
     if (seen == 0) break;
     io_uring_get_events(&uring_);
     ++enters;

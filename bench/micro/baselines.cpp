@@ -1,5 +1,5 @@
-// What the pool is compared with: two textbook pools of real sockets, on one thread, that never
-// suspend and know neither deadlines nor limits.
+// The pools that conpool's is compared with: two textbook pools of real sockets, on one thread.
+// They never suspend, and they know neither deadlines nor limits.
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,19 +38,19 @@ class client_sockets {
   std::vector<int> fds_;
 };
 
-// A LIFO stack of descriptors that looks at each with a system call before it lends it.
+// A LIFO stack of descriptors. It looks at each one with a system call before it lends it.
 class peeking_pool {
  public:
   explicit peeking_pool(const std::vector<int>& idle) : idle_(idle) {}
 
-  // The warmest idle connection that is alive; -1 if there is none.
+  // Returns the warmest idle connection that is alive, or -1 if there is none.
   int acquire() noexcept {
     while (!idle_.empty()) {
       const int fd = idle_.back();
       idle_.pop_back();
       char byte;
       const ssize_t found = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-      // Alive is one that has nothing to read: not the end, no error, no stray byte.
+      // A connection is alive if it has nothing to read: not the end, no error, no stray byte.
       if (found < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return fd;
       ++dead_;
     }
@@ -64,7 +64,8 @@ class peeking_pool {
   std::size_t dead_ = 0;
 };
 
-// What most code bases have: a mutex, a deque, a condition variable for those who wait.
+// The pool that most code bases have: a mutex, a deque, and a condition variable for waiting
+// callers.
 class mutex_pool {
  public:
   class lease {
@@ -132,7 +133,7 @@ void baseline_peek_syscall(benchmark::State& state) {
 }
 
 void baseline_mutex_pool(benchmark::State& state) {
-  echo_peer peer;  // and with it a second thread: a mutex costs what it costs in a real program
+  echo_peer peer;  // has a second thread, so that a mutex costs what it costs in a real program
   const client_sockets sockets(peer.address());
   mutex_pool pool(sockets.fds());
   measured_run run(state);

@@ -5,7 +5,8 @@
 namespace conpool::micro {
 namespace {
 
-// What the process was given, before anything was pinned: call_once by way of a static.
+// The CPUs that the process was given, before anything was pinned. They are read once, because they
+// are a static.
 const cpu_set_t& allowed() noexcept {
   static const cpu_set_t at_start = [] {
     cpu_set_t set;
@@ -24,7 +25,7 @@ void pin_to(int position) noexcept {
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
-    sched_setaffinity(0, sizeof one, &one);  // the calling thread; without it only noise grows
+    sched_setaffinity(0, sizeof one, &one);  // this thread; if it fails, only noise grows
     return;
   }
 }

@@ -1,4 +1,5 @@
-// Which CPU a thread of the benchmarks runs on, so that client and peer do not share one.
+// Chooses the CPU that a thread of the benchmarks runs on, so that client and peer do not share
+// one.
 //
 // The client's threads run on the first CPU that the process may use, the peers' on the second.
 // With a single CPU nothing is pinned.

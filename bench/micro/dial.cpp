@@ -1,6 +1,6 @@
-// dial_batch/N: N callers at once miss on a cold endpoint; the iteration ends when each has its
-// connection. Giving back and closing them is not measured, and waits until the peer has closed its
-// side too, so that each iteration begins with the same kernel state.
+// dial_batch/N: N callers miss at once on a cold endpoint, and the iteration ends when each has its
+// connection. Giving back and closing the connections is not measured. It waits until the peer has
+// closed its side too, so that each iteration begins with the same kernel state.
 
 #include <sched.h>
 
@@ -50,7 +50,7 @@ void dial_batch(benchmark::State& state) {
   const endpoint_handle to = client.handle_of(peer);
   std::vector<lease> taken;
   taken.reserve(count);
-  client.fill(to, count);  // frames and the endpoint's place in the pool are there after the first
+  client.fill(to, count);  // from then on, frames and the endpoint's entry in the pool exist
   client.pool().clear_all();
   close_all(client, peer, taken);
   const std::uint64_t misses_before = client.pool().totals().misses;

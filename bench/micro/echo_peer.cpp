@@ -24,7 +24,7 @@
 namespace conpool::micro {
 namespace {
 
-constexpr std::size_t buffer_bytes = 64 * 1024;
+constexpr std::size_t answer_bytes_max = 64 * 1024;
 constexpr int events_max = 256;
 constexpr int backlog = 4096;
 
@@ -33,7 +33,7 @@ void set_nodelay(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-// Valgrind puts itself into what the dynamic linker loads first.
+// Valgrind puts itself into the list of what the dynamic linker loads first.
 bool under_valgrind() {
   const char* const preloaded = std::getenv("LD_PRELOAD");
   return preloaded != nullptr && std::strstr(preloaded, "vgpreload") != nullptr;
@@ -98,7 +98,7 @@ echo_peer::echo_peer() {
 
 echo_peer::~echo_peer() {
   if (process_ > 0) {
-    kill(process_, SIGKILL);  // before it could write a profile of its own
+    kill(process_, SIGKILL);  // so that it cannot write a profile of its own
     waitpid(process_, nullptr, 0);
   } else {
     const std::uint64_t one = 1;
@@ -117,7 +117,7 @@ std::string echo_peer::uri() const {
 
 void echo_peer::serve() {
   pin_to_peer_cpu();
-  const auto memory = std::make_unique<char[]>(buffer_bytes);
+  const auto memory = std::make_unique<char[]>(answer_bytes_max);
   std::array<epoll_event, events_max> events;
   for (;;) {
     const int count = epoll_wait(epoll_, events.data(), events_max, -1);
@@ -128,7 +128,7 @@ void echo_peer::serve() {
       if (fd == listener_) {
         accept_all();
       } else {
-        echo(fd, memory.get(), buffer_bytes);
+        echo(fd, memory.get(), answer_bytes_max);
       }
     }
   }
@@ -166,7 +166,7 @@ void echo_peer::echo(int fd, char* memory, std::size_t bytes) {
       pollfd writable{fd, POLLOUT, 0};
       poll(&writable, 1, 1000);
     } else if (errno != EINTR) {
-      return;  // gone: the next receive says so
+      return;  // the client has gone, and the next receive says so
     }
   }
 }

@@ -1,18 +1,19 @@
-// The server of the micro-benchmarks: a thread that sends back what it gets, on loopback.
+// The server of the micro-benchmarks: a thread that sends back what it receives, on loopback.
 //
-// One epoll loop on a CPU of its own, the same for the pool and for what it is compared with. It
-// listens on 127.0.0.1 and a free port. A connection that its client closed is reset, so that no
-// side is left in TIME_WAIT: benchmarks of connects would use up the ports otherwise.
+// It runs one epoll loop on a CPU of its own, the same for the pool and for what the pool is
+// compared with. It listens on a free port of 127.0.0.1. It resets a connection that its client has
+// closed, so that neither side is left in TIME_WAIT; otherwise benchmarks of connects would use up
+// the ports.
 //
 //   echo_peer peer;                          // started
 //   connect to peer.address() ...
 //
-// Under valgrind it is a process of its own instead: there one thread runs at a time, and valgrind
-// 3.19 does not know that io_uring_enter blocks, so a client that waits would keep its peer from
-// running.
+// Under valgrind it is a process of its own instead. Valgrind runs one thread at a time, and
+// valgrind 3.19 does not know that io_uring_enter blocks, so a waiting client would keep its peer
+// from running.
 //
-// Create and destroy it on one thread, before the client's shard. Should a system call of its own
-// fail, it says so and ends the process: a benchmark without a server has no result.
+// Create it before the client's shard, and destroy it on the same thread. If one of its system
+// calls fails, it says so and ends the process, since a benchmark without a server has no result.
 #pragma once
 
 #include <netinet/in.h>
@@ -35,7 +36,7 @@ class echo_peer {
   const sockaddr_in& address() const noexcept { return address_; }
   // "tcp://127.0.0.1:PORT"
   std::string uri() const;
-  // Accepted and not yet closed.
+  // How many connections are accepted and not yet closed.
   std::size_t open_connections() const noexcept {
     return open_connections_->load(std::memory_order_acquire);
   }
@@ -54,7 +55,7 @@ class echo_peer {
   pid_t process_ = -1;
 };
 
-// A blocking, connected client socket with TCP_NODELAY; ends the process if it cannot.
+// Returns a blocking, connected client socket with TCP_NODELAY. Ends the process if that fails.
 int connect_blocking(const sockaddr_in& to);
 
 // Ends the process with errno's message if `failed`.

@@ -4,9 +4,9 @@
 //
 // N clients on one shard each acquire a connection, GET the path with HTTP/1.1, read the answer by
 // its Content-Length, and give the connection back. Each has a connection of its own: the cap is N.
-// scripts/figures runs it against nginx. Prints requests, errors, hit_ratio and cpu_us_per_request,
-// which is this thread's CPU time, kernel included. Exit status: 0; 1 if a request failed; 2 for
-// bad arguments.
+// scripts/figures runs it against nginx. It prints requests, errors, connections, resumed,
+// hit_ratio and cpu_us_per_request, which is this thread's CPU time, kernel included. The exit
+// status is 1 if a request failed and 2 for bad arguments, and otherwise 0.
 
 #include <sys/resource.h>
 #include <CLI/CLI.hpp>
@@ -45,7 +45,7 @@ double cpu_now_us() {
   return us(used.ru_utime) + us(used.ru_stime);
 }
 
-// Of an answer's header; nothing if it has none.
+// Returns the Content-Length of an answer's header, or nothing if it has none.
 std::optional<std::size_t> content_length(std::string_view header) {
   constexpr std::string_view name = "\r\nContent-Length: ";
   const std::size_t at = header.find(name);
@@ -56,7 +56,8 @@ std::optional<std::size_t> content_length(std::string_view header) {
   return parsed.ec == std::errc{} ? std::optional(length) : std::nullopt;
 }
 
-// The answer's header, once all of the answer was read; empty if it went wrong.
+// Returns the answer's header once the whole answer has been read, or nothing if the exchange
+// failed.
 task<std::string_view> exchange(connection& with, const std::string& request, std::string& memory) {
   auto sent = co_await with.write(request);
   if (!sent) co_return std::string_view();
@@ -88,7 +89,7 @@ task<void> get_until_done(pool_client& client, load& work) {
     }
     auto header = co_await exchange(**lent, work.request, memory);
     if (header.empty()) ++work.failed;
-    // A server ends a connection after so many requests, and says so before.
+    // A server ends a connection after a number of requests, and announces it.
     if (header.empty() || header.contains("\r\nConnection: close")) lent->discard();
   }
   if (--work.running == 0) client.end_run();
@@ -131,8 +132,8 @@ int main(int argc, char** argv) {
   std::uint32_t clients = 64;
   CLI::App options("What a request to an HTTP server costs its client.");
   options.add_option("endpoint", where, "tcp://host:port or tls://host:port")->required();
-  options.add_option("--ca", ca, "trust the certificates of this file");
-  options.add_option("--path", path, "what to get");
+  options.add_option("--ca", ca, "file with the certificates to trust");
+  options.add_option("--path", path, "path to request");
   options.add_option("--requests", requests)->check(CLI::Range(1U, 100'000'000U));
   options.add_option("--clients", clients)->check(CLI::Range(1U, 10'000U));
   try {

@@ -3,11 +3,11 @@
 //   conpool-idle-memory [--tls] [CONNECTIONS]      default 10000; at most 30000
 //
 // With --tls each connection has made a full handshake and has read the tickets that followed it.
-// The peer runs in a second process, so that only the pool's side is counted, and each process
-// has its own limit of open files. Counted is what the heap has in use (mallinfo2) and what the
-// ring has mapped, after the connections became idle minus before the shard was created. What the
-// kernel keeps for a socket is not in it. Exit status: 0; 1 if it could not be measured; 2 for bad
-// arguments.
+// The peer runs in a second process, so that only the pool's side is counted, and each process has
+// its own limit of open files. The program counts what the heap has in use (mallinfo2) and what the
+// ring has mapped, after the connections have become idle, minus the same before the shard was
+// created. What the kernel keeps for a socket is not included. The exit status is 1 if nothing
+// could be measured and 2 for bad arguments, and otherwise 0.
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -42,7 +42,7 @@
 namespace conpool::micro {
 namespace {
 
-constexpr std::size_t connections_max = 30'000;  // one address: the ephemeral ports end there
+constexpr std::size_t connections_max = 30'000;  // one address has no more ephemeral ports
 constexpr std::size_t dialing_max = 64;
 
 std::size_t heap_in_use() {
@@ -50,7 +50,7 @@ std::size_t heap_in_use() {
   return now.uordblks + now.hblkhd;
 }
 
-// The kernel's soft limit may be lower than what the process is allowed.
+// Raises the soft limit, which may be lower than what the process is allowed.
 void raise_file_limit() {
   rlimit limit{};
   check_system_call(getrlimit(RLIMIT_NOFILE, &limit) != 0, "getrlimit");
@@ -58,10 +58,10 @@ void raise_file_limit() {
   check_system_call(setrlimit(RLIMIT_NOFILE, &limit) != 0, "setrlimit");
 }
 
-// The peer, in a process of its own, which its parent's end kills too. It says where it listens.
+// The peer, in a process of its own, which is killed if its parent ends. It says where it listens.
 class second_process {
  public:
-  // `serve` does not return; it gets a function that takes the port.
+  // `serve` must not return. It gets a function to which it passes its port.
   template <typename Serve>
   explicit second_process(Serve serve) {
     int ends[2];
@@ -145,7 +145,8 @@ endpoint endpoint_at(const char* scheme, std::uint16_t port) {
   return std::move(*parsed);
 }
 
-// Turns until nothing has come for a while: the tickets of the last handshakes.
+// Turns the shard until nothing has arrived for a while. What still arrives are the tickets of the
+// last handshakes.
 void read_what_comes(pool_client& client) {
   constexpr int quiet_turns = 20;
   for (int quiet = 0; quiet < quiet_turns; ++quiet) {
@@ -196,7 +197,7 @@ int measure_tls(std::size_t connections) {
     tell_port(serving.where().port());
     for (;;) pause();
   });
-  // Resumed ones take less, but a service that was just started has none.
+  // Resumed sessions take less memory, but a service that has just started has none.
   return measure(trusting(endpoint_at("tls", peer.port()), own, false), connections);
 }
 #else

@@ -1,12 +1,12 @@
-// conpool-micro: what the parts of the pool cost, with Google Benchmark.
+// conpool-micro: measures what the parts of the pool cost, with Google Benchmark.
 //
 //   conpool-micro [--benchmark_filter=NAME] [any other --benchmark_ option]
 //
 // A filter that is the name of a benchmark (`acquire_hit`), or of a family with arguments
-// (`dial_batch`), runs just that one or that family; any other is a regular expression. With
+// (`dial_batch`), runs just that one or that family; any other filter is a regular expression. With
 // CONPOOL_MICRO_ITERATIONS=N in the environment every benchmark makes exactly N iterations, so that
-// an instruction counter can take the difference of two runs. Exit status: 0; 1 if a benchmark
-// failed or none was chosen; 2 for bad arguments.
+// an instruction counter can take the difference of two runs. The exit status is 1 if a benchmark
+// failed or none was chosen and 2 for bad arguments, and otherwise 0.
 
 #include <benchmark/benchmark.h>
 
@@ -72,8 +72,8 @@ void register_all() {
   }
 }
 
-// Google Benchmark searches its filter anywhere in a name: "acquire_hit" would also run
-// "acquire_hit_unvalidated". A name means itself.
+// Google Benchmark looks for its filter anywhere in a name, so "acquire_hit" would also run
+// "acquire_hit_unvalidated". Here a whole name stands for itself alone.
 std::string anchored(const std::string& filter) {
   for (const entry& each : entries) {
     const std::string name = each.name;
@@ -91,7 +91,7 @@ std::string anchored(const std::string& filter) {
 int main(int argc, char** argv) {
   namespace micro = conpool::micro;
   std::vector<char*> arguments(argv, argv + argc);
-  // See measured_run.h: one run of one batch, and no suffix in the names.
+  // This makes one run of one batch, without a suffix in the names; see measured_run.h.
   std::string once = "--benchmark_min_time=0";
   if (micro::exact_iterations()) arguments.push_back(once.data());
   int count = static_cast<int>(arguments.size());

@@ -47,7 +47,8 @@ void measured_run::count_ring(const ring& kernel, std::string unit) {
   unit_ = std::move(unit);
 }
 
-// Unsigned sums that wrap: first the start is taken off, then the end is added.
+// These sums are unsigned and wrap: first the value at the start is subtracted, then the value at
+// the end is added.
 void measured_run::start_counting() noexcept {
   allocations_ -= thread_allocations();
   if (kernel_ == nullptr) return;
@@ -66,8 +67,8 @@ void measured_run::begin() {
   if (failed_) return;
   began_ = true;
   start_counting();
-  // The batch may be larger than what the library asked for, see above.
-  if (!state_.KeepRunningBatch(iterations_)) fail("the library did not let it run");
+  // The batch may be larger than what Google Benchmark asked for; see the header.
+  if (!state_.KeepRunningBatch(iterations_)) fail("Google Benchmark did not let it run");
 }
 
 void measured_run::end() {
@@ -99,7 +100,7 @@ void measured_run::fail(const std::string& why) {
   if (std::exchange(failed_, true)) return;
   failed_any = true;
   state_.SkipWithError(why.c_str());
-  // The library wants to see a run that it began come to its end.
+  // Google Benchmark wants a run that has begun to come to its end.
   if (began_) state_.KeepRunningBatch(iterations_);
 }
 

@@ -1,9 +1,9 @@
 // One run of a benchmark: how many iterations it makes, and what is measured between begin and end.
 //
-// Google Benchmark decides the number, or CONPOOL_MICRO_ITERATIONS does: every benchmark then makes
-// exactly that many, once. Its own `Iterations(N)` would put "/iterations:N" into the names; so
-// main asks for a minimum time of 0, which makes it run one iteration once, and a run asks for its
-// iterations as one batch, however many these are.
+// Google Benchmark decides the number, unless CONPOOL_MICRO_ITERATIONS does: then every benchmark
+// makes exactly that many, once. Google Benchmark's own `Iterations(N)` would put "/iterations:N"
+// into the names. So main() asks for a minimum time of 0, which makes it run one iteration once,
+// and a run asks for all of its iterations as one batch.
 //
 //   void acquire_hit(benchmark::State& state) {
 //     ... set up ...
@@ -13,9 +13,9 @@
 //     run.end();                                 // and stops here
 //   }
 //
-// begin() and end() may stand in different functions, a coroutine included, on one thread: the CPU
-// time reported is that thread's. Besides time it reports allocations_per_iteration, and with a
-// ring enters_per_UNIT and sqes_per_UNIT, where the unit is what an iteration is.
+// begin() and end() may stand in different functions, coroutines included, but must run on one
+// thread, whose CPU time is reported. Besides time, a run reports allocations_per_iteration and,
+// with a ring, enters_per_UNIT and sqes_per_UNIT, where the unit is what one iteration does.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -28,11 +28,11 @@
 
 namespace conpool::micro {
 
-// CONPOOL_MICRO_ITERATIONS, read once; nothing if it is not set. Exits with status 2 if it is not a
-// number from 1 to 10^12.
+// Returns CONPOOL_MICRO_ITERATIONS, which is read once; nothing if it is not set. Exits with status
+// 2 if it is not a number from 1 to 10^12.
 std::optional<std::int64_t> exact_iterations();
 
-// True after any benchmark of this process failed.
+// True once any benchmark of this process has failed.
 bool any_failed() noexcept;
 
 class measured_run {
@@ -40,12 +40,14 @@ class measured_run {
   explicit measured_run(benchmark::State& state) noexcept;
 
   std::int64_t iterations() const noexcept { return iterations_; }
-  // Also reports this ring's calls and entries between begin and end, for each iteration.
+  // Also reports how many calls and entries this ring makes between begin() and end(), per
+  // iteration.
   void count_ring(const ring& kernel, std::string unit);
 
   void begin();
   void end();
-  // What is between is not measured: neither time, nor allocations, nor the ring's work.
+  // What happens between these two is not measured: neither time, nor allocations, nor the ring's
+  // work.
   void pause();
   void resume();
 

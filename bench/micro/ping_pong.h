@@ -1,4 +1,5 @@
-// The exchange that request_pooled and floor_request_bare_ring make: 64 bytes, and the same back.
+// The exchange that request_pooled and floor_request_bare_ring make: 64 bytes, and the same bytes
+// back.
 #pragma once
 
 #include <array>
@@ -17,7 +18,8 @@ inline void fill(message& to, std::uint64_t sequence) noexcept {
   }
 }
 
-// Before the measurement, so that frames, buffers and the kernel's sockets are warm.
+// How many requests come before the measurement, so that frames, buffers and the kernel's sockets
+// are warm.
 inline std::int64_t warm_up_requests(std::size_t connections) noexcept {
   return static_cast<std::int64_t>(20 * connections);
 }

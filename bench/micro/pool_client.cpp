@@ -7,7 +7,7 @@
 namespace conpool::micro {
 namespace {
 
-// One of `count` that hold a connection each until all have one.
+// One of `count` tasks, each of which takes a connection that is held until all have one.
 task<void> take_one(pool_client& client, const endpoint_handle& to, std::vector<lease>& taken) {
   auto lent = co_await client.pool().acquire(to);
   if (!lent) give_up(lent.error());
@@ -56,7 +56,7 @@ void pool_client::fill(const endpoint_handle& to, std::size_t count) {
   }
   run();
   taken.clear();
-  // The posted receives leave with the next enter: what follows finds a quiet shard.
+  // The next enter submits the posted receives, so that what follows finds a quiet shard.
   home_->run_once(duration::zero());
 }
 

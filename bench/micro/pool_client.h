@@ -1,11 +1,11 @@
-// A shard and a pool on the calling thread, and tasks that keep idle connections ready.
+// A shard and a pool on the calling thread, and a way to fill the pool with idle connections.
 //
-// What a program has that turns the shard itself: run() is its loop. Local to a benchmark function,
-// declared after the peer; used on one thread.
+// This is what a program has that turns its shard itself, and run() is its loop. It is local to a
+// benchmark function, declared after the peer, and used on one thread.
 //
 //   echo_peer peer;
 //   pool_client client(config);
-//   client.fill(client.endpoint_of(peer), 4);       // 4 idle connections
+//   client.fill(client.handle_of(peer), 4);         // 4 idle connections
 //   client.home().spawn(measure, std::ref(client));
 //   client.run();                                   // until measure() calls client.end_run()
 #pragma once
@@ -23,7 +23,7 @@ namespace conpool::micro {
 
 class pool_client {
  public:
-  // Ends the process if there is no io_uring here, or `config` is wrong.
+  // Ends the process if there is no io_uring here or `config` is invalid.
   explicit pool_client(const pool_config& config);
   ~pool_client();
   pool_client(const pool_client&) = delete;
@@ -36,7 +36,7 @@ class pool_client {
   // Opens connections until `count` are idle at once. Ends the process if that fails.
   void fill(const endpoint_handle& to, std::size_t count);
 
-  // Turns the shard until a task calls end_run(); that turn, too, ends without waiting.
+  // Turns the shard until a task calls end_run(), which also keeps that turn from waiting.
   void run() {
     ended_ = false;
     while (!ended_) home_->run_once(std::chrono::seconds(1));
@@ -45,7 +45,7 @@ class pool_client {
     ended_ = true;
     home_->post(wake_up_);
   }
-  // For what no task waits for: asks after each turn, without sleeping.
+  // Turns the shard, without sleeping, until done() is true: for conditions that no task waits for.
   template <typename Done>
   void spin_until(Done done) {
     while (!done()) home_->run_once(duration::zero());
@@ -60,7 +60,7 @@ class pool_client {
   std::optional<conpool::pool> pool_;
 };
 
-// Where it listens.
+// Returns the endpoint where `peer` listens.
 endpoint endpoint_of(const echo_peer& peer);
 
 // Ends the process with the error's message.

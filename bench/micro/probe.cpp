@@ -1,8 +1,8 @@
-// probe_batch/N: the pool asks N idle connections whether they are alive, in one batch.
-// floor_probe_batch/N: bare liburing asks the same of N sockets.
+// probe_batch/N: the pool probes N idle connections in one batch.
+// floor_probe_batch/N: bare liburing does the same to N sockets.
 //
-// Both peek at each socket (MSG_PEEK | MSG_DONTWAIT) in one submission, to the same peer, and end
-// when the last answer is there.
+// Both peek at each socket (MSG_PEEK | MSG_DONTWAIT) in one submission, have the same kind of peer,
+// and end when the last answer has come.
 
 #include <sys/socket.h>
 #include <unistd.h>

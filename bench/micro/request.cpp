@@ -1,5 +1,5 @@
-// request_pooled/N: N clients, each acquires, sends 64 bytes, reads their echo and gives back. To
-// be read beside floor_request_bare_ring/N.
+// request_pooled/N: each of N clients acquires a connection, sends 64 bytes, reads their echo and
+// gives the connection back. Compare it with floor_request_bare_ring/N.
 
 #include <functional>
 #include <vector>

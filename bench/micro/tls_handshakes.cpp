@@ -1,5 +1,5 @@
-// Handshakes in memory, of which the client's part is measured: making the channel, its steps,
-// its tickets, its end.
+// Handshakes in memory, of which the client's part is measured: making its channel, its steps, its
+// tickets, and its end.
 
 #include <bench/micro/measured_run.h>
 #include <bench/micro/micro.h>
@@ -58,7 +58,7 @@ void tls_verify_known_chain(benchmark::State& state) {
   for (std::int64_t i = 0; i < run.iterations(); ++i) {
     const auto chain = tls::peer_chain(client.native());
     if (!pair.client_profile().verified().contains(chain, resources.now_s())) [[unlikely]] {
-      return run.fail("it was not known");
+      return run.fail("the chain was not known");
     }
   }
   run.end();

@@ -64,7 +64,7 @@ void tls_pair::shake(tls::channel& client, tls::channel& server, measured_run* r
     if (run != nullptr) run->resume();
   }
   if (client.state() != tls::channel_state::open) give_up(client.failure());
-  // The tickets.
+  // This reads the tickets, which follow the handshake.
   std::array<std::byte, 64> none{};
   std::span<const std::byte> input(to_client);
   const auto read = client.read(input, none);

@@ -1,4 +1,4 @@
-// Both sides of TLS in one place, joined by memory: no socket and no ring.
+// Both sides of a TLS connection, joined by memory: there is no socket and no ring.
 //
 //   tls_pair pair({.resumption = false});
 //   tls::channel client = pair.client();
@@ -7,9 +7,9 @@
 //   tls::record_buffer out(pair.memory());
 //   client.write(plain, out);
 //
-// The server has a certificate made at start, with an intermediate and a root, which the client
-// trusts: a chain of the usual length. Ends the process if something is wrong with it. Used on one
-// thread.
+// The server has a certificate that is made at start, with an intermediate and a root, which the
+// client trusts: a chain of the usual length. If anything goes wrong, the process ends. A pair is
+// used on one thread.
 #pragma once
 
 #include <cstddef>
@@ -37,13 +37,13 @@ class tls_pair {
 
   tls::channel client() { return {*client_, peer}; }
   tls::channel server() { return {*server_, peer}; }
-  // A handshake to its end, the tickets too. With a run, which must have begun, only the client's
-  // own steps are measured.
+  // Completes a handshake and reads the tickets. With a run, which must have begun, only the
+  // client's own steps are measured.
   void shake(tls::channel& client, tls::channel& server, measured_run* run);
 
   tls::profile_on_shard& client_profile() noexcept { return *client_; }
   tls::shard_resources& client_resources() noexcept { return client_resources_; }
-  // Of the size of a record buffer.
+  // The memory for a record_buffer.
   std::span<std::byte> memory() noexcept { return memory_; }
 
  private:

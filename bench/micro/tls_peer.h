@@ -1,9 +1,10 @@
-// A TLS server on a thread of its own, on loopback: sends back what it gets.
+// A TLS server on a thread of its own, which sends back what it receives, on loopback.
 //
 //   tls_peer peer(bench::make_server_identity());
 //   auto to = client.pool().handle(trusting(peer.where(), peer.identity(), true));
 //
-// Ends the process if it cannot be started. Create and destroy it on one thread; outlives the pool.
+// If it cannot be started, the process ends. Create and destroy it on one thread; it must outlive
+// the pool.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,7 @@ class tls_peer {
   std::unique_ptr<endpoint> where_;
 };
 
-// The endpoint under a profile that trusts this identity's root.
+// Returns the endpoint under a profile that trusts this identity's root.
 endpoint trusting(const endpoint& where, const bench::server_identity& own, bool resumption);
 
 }  // namespace conpool::micro

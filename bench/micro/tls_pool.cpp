@@ -1,4 +1,4 @@
-// TLS as a pool uses it, on real sockets to a peer on its own thread.
+// TLS as a pool uses it, over real sockets to a peer on a thread of its own.
 
 #include <algorithm>
 #include <chrono>
@@ -21,14 +21,15 @@
 namespace conpool::micro {
 namespace {
 
-// Of this thread alone: what other threads and processes take is nobody's handshake.
+// The CPU time of this thread alone: what other threads and processes take belongs to no handshake.
 double cpu_now_us() noexcept {
   timespec now{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
   return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
 }
 
-// A task like any other of the shard, which wants to run in every turn.
+// A task like any other of the shard. It wants to run in every turn, and measures how long it was
+// kept from running.
 class heartbeat {
  public:
   explicit heartbeat(shard& home) { home.spawn(beat, std::ref(home), std::ref(*this)); }
@@ -57,7 +58,7 @@ class heartbeat {
   bool ended_ = false;
 };
 
-// Connections that are there, so that what is measured is their handshakes.
+// Opens the connections in advance, so that only their handshakes are measured.
 task<void> connect_all(pool_client& client, const socket_address& to, std::vector<socket>& into,
                        std::size_t count) {
   const socket_options plain;
@@ -105,7 +106,7 @@ void tls_storm(benchmark::State& state) {
   const auto connections = static_cast<std::size_t>(state.range(0));
   const tls_peer peer(bench::make_server_identity());
   pool_client client({});
-  // The worst: each handshake is a full one, and each verifies the chain anew.
+  // This is the worst case: each handshake is a full one, and each verifies the chain anew.
   tls::shard_limits limits;
   limits.verified_chains_max = 0;
   auto& here = tls::shard_tls::make(client.home(), limits, tls::system_wall_clock());

@@ -1,4 +1,5 @@
-// A record of range(0) bytes written or read by a channel in memory, and the bare AEAD beside it.
+// A record of range(0) bytes, written or read by a channel in memory; beside it bare BoringSSL and
+// the bare AEAD.
 
 #include <algorithm>
 #include <array>
@@ -17,14 +18,14 @@ namespace {
 using bytes = std::vector<std::byte>;
 using const_bytes = std::span<const std::byte>;
 
-// What is received is in the cache, as what the kernel has just copied.
+// Received records are in the cache, like bytes that the kernel has just copied.
 constexpr std::size_t received_bytes = std::size_t{256} * 1024;
 
 constexpr std::size_t gathered_parts = 32;
 constexpr std::size_t gathered_bytes = 64;
 constexpr std::size_t record_header_and_tag = 5 + 1 + 16;
 
-// Records are made for many reads at once, outside of the measured time.
+// The records for many reads are made at once, outside of the measured time.
 template <typename Make, typename Read>
 void measure_reads(benchmark::State& state, Make make, Read read) {
   const bytes plain(static_cast<std::size_t>(state.range(0)));
@@ -50,7 +51,8 @@ void measure_reads(benchmark::State& state, Make make, Read read) {
   run.end();
 }
 
-// Two ends that have shaken hands as ours do, and then were given a BIO of their own.
+// Two BoringSSL connections that made their handshake as conpool's channels do, and were then given
+// a BIO of their own.
 class bare_boringssl {
  public:
   bare_boringssl() : client(pair_.client()), server(pair_.server()), memory_(pair_.memory()) {
@@ -69,7 +71,7 @@ class bare_boringssl {
       SSL_set0_wbio(each->native(), bio);
     }
   }
-  // The record; empty if it failed.
+  // Returns the record; empty if it failed.
   const_bytes write(const tls::channel& by, const_bytes plain) noexcept {
     used_ = 0;
     const int size = static_cast<int>(plain.size());
@@ -84,6 +86,8 @@ class bare_boringssl {
 
  private:
   tls_pair pair_{{}};
+  // Before the channels: their BIOs look into it until they are freed.
+  bssl::UniquePtr<BIO_METHOD> method_{BIO_meth_new(BIO_get_new_index(), "bare span")};
 
  public:
   tls::channel client;
@@ -110,7 +114,6 @@ class bare_boringssl {
     return static_cast<int>(count);
   }
 
-  bssl::UniquePtr<BIO_METHOD> method_{BIO_meth_new(BIO_get_new_index(), "bare span")};
   const_bytes input_;
   std::span<std::byte> memory_;
   std::size_t used_ = 0;
@@ -172,7 +175,8 @@ void tls_write_gathered(benchmark::State& state) {
   run.end();
 }
 
-// BoringSSL with the least of a BIO under it and nothing around it: what our channel adds to.
+// BoringSSL with the smallest possible BIO under it and nothing around it. The channel's cost is
+// what comes on top of this.
 void floor_span_bio_write(benchmark::State& state) {
   bare_boringssl bare;
   const bytes plain(static_cast<std::size_t>(state.range(0)));
@@ -192,7 +196,7 @@ void floor_span_bio_read(benchmark::State& state) {
       [&](const_bytes record, std::span<std::byte> into) { return bare.read(record, into); });
 }
 
-// One seal of AES-128-GCM: what a record cannot cost less than.
+// One seal of AES-128-GCM: no record can cost less than this.
 void floor_aead(benchmark::State& state) {
   measured_run run(state);
   const std::array<std::uint8_t, 16> key{};
@@ -207,8 +211,8 @@ void floor_aead(benchmark::State& state) {
   const std::vector<std::uint8_t> plain(size);
   std::vector<std::uint8_t> sealed(size + EVP_AEAD_MAX_OVERHEAD);
   run.begin();
-  // From 0: the first nonce of a key is taken for its mask, and each later one must be above the
-  // last, or nothing is sealed.
+  // The sequence begins at 0: BoringSSL takes the first nonce of a key for its mask, and each later
+  // one must be above the last, or nothing is sealed.
   for (std::int64_t sequence = 0; sequence < run.iterations(); ++sequence) {
     const std::uint64_t big_endian = __builtin_bswap64(static_cast<std::uint64_t>(sequence));
     std::memcpy(nonce.data() + nonce.size() - sizeof big_endian, &big_endian, sizeof big_endian);

@@ -87,16 +87,16 @@ idle_finding idle_stack::look_at_arrival(pooled_connection& source) noexcept {
 // codec, so it is asked what has come.
 idle_finding idle_stack::look_at_codec(pooled_connection& source) noexcept {
   const bool is_new = source.times_lent == 0;  // plain bytes are a greeting
-  switch (source.check_idle(protocol_takes_idle_data() || is_new)) {
-    case idle_verdict::keep:
+  switch (source.take_idle_input(protocol_takes_idle_data() || is_new)) {
+    case idle_input::nothing:
       source.post_receive();
       return {};
-    case idle_verdict::data:
+    case idle_input::data:
       return {protocol_takes_idle_data() ? kind::for_protocol : kind::alive,
               close_reason::unexpected_data};
-    case idle_verdict::closed:
+    case idle_input::end:
       break;
-    case idle_verdict::refused:
+    case idle_input::refused:
       return {kind::gone, return_verdict::is_unsolicited(source)
                               ? close_reason::unexpected_data
                               : return_verdict::reason_of(source)};

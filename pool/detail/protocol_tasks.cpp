@@ -66,7 +66,7 @@ task<result<void>> protocol_tasks::take_idle_data(pooled_connection& one) {
   const auto more = [&] {
     if ((one.conditions() & stream::closing) != 0) return false;
     // What waits may be for the codec alone.
-    if (one.has_codec()) return one.check_idle(true) == idle_verdict::data;
+    if (one.has_codec()) return one.take_idle_input(true) == idle_input::data;
     return look_at_socket || (one.conditions() & there) != 0;
   };
   while (verdict == idle_data::keep && more()) {

@@ -56,11 +56,11 @@ std::optional<close_reason> settle_codec(pooled_connection& returned) noexcept {
   const std::uint32_t what = returned.conditions();
   if ((what & left) == 0 || (what & of_no_use) != 0) return std::nullopt;
   // A receive is posted only while nothing has come.
-  const idle_verdict verdict = returned.check_idle(false);
-  if (verdict == idle_verdict::closed) return std::nullopt;
+  const idle_input verdict = returned.take_idle_input(false);
+  if (verdict == idle_input::end) return std::nullopt;
   const bool at_rest = returned.current_codec()->at_rest();
-  if (verdict == idle_verdict::keep && at_rest) return std::nullopt;
-  if (verdict != idle_verdict::refused || is_unsolicited(returned)) {
+  if (verdict == idle_input::nothing && at_rest) return std::nullopt;
+  if (verdict != idle_input::refused || is_unsolicited(returned)) {
     return close_reason::unread_data;
   }
   return reason_of(returned);

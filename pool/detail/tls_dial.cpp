@@ -58,8 +58,8 @@ task<result<void>> dialer::shake_hands(pooled_connection& fresh, time_point dead
   if (as->options().insecure) ++facts_->counts.insecure;
   // What came right behind the handshake may be tickets, or a greeting for the first lease.
   const bool came = (fresh.conditions() & stream::has_data) != 0;
-  const idle_verdict verdict = came ? fresh.check_idle(true) : idle_verdict::keep;
-  if (verdict == idle_verdict::keep || verdict == idle_verdict::data) co_return done;
+  const idle_input verdict = came ? fresh.take_idle_input(true) : idle_input::nothing;
+  if (verdict == idle_input::nothing || verdict == idle_input::data) co_return done;
   co_return fail(error(errc::connect_failed, phase::handshake)
                      .about(facts_->peer.text())
                      .with_detail("the server ended it right behind the handshake"));

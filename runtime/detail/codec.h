@@ -12,7 +12,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include <conpool/runtime/error.h>
@@ -20,10 +19,10 @@
 namespace conpool {
 
 // What arrived on a stream that nobody reads.
-enum class idle_verdict : std::uint8_t {
-  keep,     // nothing that its user would see
+enum class idle_input : std::uint8_t {
+  nothing,  // nothing that its user would see
   data,     // plain bytes: they wait for the next reader
-  closed,   // the peer ended it
+  end,      // the peer ended it
   refused,  // bytes that nobody may send now, an error, or too much of what is harmless
 };
 
@@ -64,14 +63,9 @@ class codec {
   // Takes what arrived while nobody reads: all of it, or up to the first plain bytes. With
   // `welcome` these are kept for a reader (`data`; the rest of `input` is given again); without,
   // they are a reason to refuse. Precondition: no has_plain().
-  virtual idle_verdict idle(const_bytes& input, bool welcome) noexcept = 0;
+  virtual idle_input idle(const_bytes& input, bool welcome) noexcept = 0;
   // Whether it may not be used much longer, and should be closed when it is free.
   virtual bool retire_due() const noexcept { return false; }
-
- private:
-  friend class stream;
-  std::unique_ptr<std::byte[]> spill_;  // held bytes that no receive buffer has
-  std::size_t encoded_ = 0;             // the plain bytes in wire(), until some of it was sent
 };
 
 }  // namespace conpool

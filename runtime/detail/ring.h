@@ -27,6 +27,7 @@
 
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/operation.h>
+#include <conpool/runtime/detail/socket_calls.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/kernel.h>
 
@@ -34,7 +35,7 @@ struct io_uring_sqe;  // liburing's, seen by the ring's sources only
 
 namespace conpool {
 
-class ring {
+class ring : public socket_calls {
  public:
   // Any thread. Errors: ring_unavailable with the report's cause as detail, invalid_config for
   // options out of their range, too_many_files, out_of_memory.
@@ -83,6 +84,7 @@ class ring {
   // do, 0 at the end of the stream, -EAGAIN if nothing waits, or the socket's error. recv(2) with
   // MSG_PEEK | MSG_DONTWAIT; many of them leave in one submission.
   void peek(operation& op, int fd) noexcept;
+  using socket_calls::peek;
   // Asks the kernel to end an operation in flight. Asking twice is harmless.
   void cancel(operation& op) noexcept;
   // Makes the ring behind `ring_fd` post a completion that only wakes it. If the kernel refuses, an
@@ -111,30 +113,6 @@ class ring {
     return {buffers_ + std::size_t{id} * buffer_bytes_, length};
   }
   void recycle_buffer(std::uint16_t id) noexcept;
-
-  // --- Socket calls that need no waiting. All return a count, a descriptor or 0, or -errno.
-  int open_socket(int family) noexcept;  // SOCK_STREAM, close-on-exec
-  int set_option(int fd, int level, int name, int value) noexcept;
-  int bind(int fd, const sockaddr* address, socklen_t length) noexcept;
-  int listen(int fd, int backlog) noexcept;
-  int local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept;
-  int peer_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept;
-  int set_blocking(int fd) noexcept;    // takes O_NONBLOCK off
-  int shutdown(int fd) noexcept;        // both directions
-  int reset_on_close(int fd) noexcept;  // SO_LINGER 0: close(2) sends a RST
-  // What waits in the receive queue: bytes (at least 1), 0 at the end of the stream, -EAGAIN if
-  // nothing does. recv(2) with MSG_PEEK | MSG_DONTWAIT.
-  int peek(int fd) noexcept;
-  // What can be sent or received without waiting: a count (0 received: the end of the stream),
-  // -EAGAIN if that is nothing, or the socket's error. For the rare bytes that cannot wait for a
-  // turn: the last ones of a connection, and those that found no receive buffer.
-  int send_now(int fd, std::span<const std::byte> bytes) noexcept;
-  int receive_now(int fd, std::span<std::byte> memory) noexcept;
-  void close(int fd) noexcept;
-
-  // --- Wake-ups from threads without a ring: an eventfd(2), whose read the owner keeps in flight.
-  static int open_event() noexcept;                 // a descriptor, or -errno; any thread
-  static void signal_event(int event_fd) noexcept;  // any thread
 
   // Operations and cancels that the kernel has not answered yet.
   std::size_t in_flight() const noexcept { return in_flight_; }

@@ -18,39 +18,38 @@ constexpr std::size_t spill_bytes = 4096;
 }  // namespace
 
 void stream::use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early) {
-  CONPOOL_ASSERT(made != nullptr && codec_ == nullptr, "a stream takes one codec");
-  CONPOOL_ASSERT(data_ == nullptr && operations_ == 0, "a codec came too late");
+  CONPOOL_ASSERT(made != nullptr && coded_ == nullptr, "a stream takes one codec");
+  CONPOOL_ASSERT(!held_.has_memory() && operations_ == 0, "a codec came too late");
   CONPOOL_ASSERT((conditions_ & closing) == 0, "a closed stream takes no codec");
-  codec_ = std::move(made);
+  coded_ = std::make_unique<coded_state>();
+  coded_->coder = std::move(made);
   // What the set-up counted is nobody's.
   count_from_here();
   clear(wrote_last);
   clear(more_data);
   if (early.empty()) return;
-  codec_->spill_ = std::make_unique<std::byte[]>(early.size());
-  std::memcpy(codec_->spill_.get(), early.data(), early.size());
-  data_ = codec_->spill_.get();
-  size_ = static_cast<std::uint32_t>(early.size());
-  held_buffer_ = spilled;
+  coded_->spill = std::make_unique<std::byte[]>(early.size());
+  std::memcpy(coded_->spill.get(), early.data(), early.size());
+  held_.hold(held_bytes::own_memory, {coded_->spill.get(), early.size()});
   mark(has_data);
 }
 
 void stream::note_codec_failure() noexcept {
-  if (codec_->failure() == nullptr) return;
+  if (coded_->coder->failure() == nullptr) return;
   fail_with(-EPROTO);
   read_failed_ = true;
 }
 
 error stream::codec_failure(const stream* failed, phase where) {
   if (failed == nullptr) return error(errc::connection_closed, where);
-  if (!failed->codec_) return failed->describe(errc::connection_closed, where, 0);
-  const error* const why = failed->codec_->failure();
+  if (!failed->coded_) return failed->describe(errc::connection_closed, where, 0);
+  const error* const why = failed->coded_->coder->failure();
   // One that cannot work and has not failed had no memory.
   return why != nullptr ? *why : failed->describe(errc::out_of_memory, where, 0);
 }
 
 void stream::say_farewell() noexcept {
-  const std::span<const std::byte> last = codec_->farewell();
+  const std::span<const std::byte> last = coded_->coder->farewell();
   // Best effort: a peer that takes nothing more is not waited for.
   if (!last.empty()) home_->ring().send_now(fd_, last);
 }
@@ -58,21 +57,20 @@ void stream::say_farewell() noexcept {
 // --- read
 
 std::size_t stream::decode_held(std::span<std::byte> into) noexcept {
-  std::span<const std::byte> input(data_, size_);
-  const std::size_t count = codec_->decode(input, into);
+  std::span<const std::byte> input = held_.bytes();
+  const std::size_t count = coded_->coder->decode(input, into);
   bytes_received_ += count;
   if (count > 0) clear(wrote_last);
-  if (codec_->ended()) mark(ended);
-  if (codec_->retire_due()) mark(codec_spent);
+  if (coded_->coder->ended()) mark(ended);
+  if (coded_->coder->retire_due()) mark(codec_spent);
   note_codec_failure();
-  if (input.empty() || codec_->ended() || codec_->failure() != nullptr) {
+  if (input.empty() || coded_->coder->ended() || coded_->coder->failure() != nullptr) {
     release_held();
   } else {
-    data_ = input.data();
-    size_ = static_cast<std::uint32_t>(input.size());
+    held_.shorten(input);
   }
   // Half of something may be half of data: then it waits to be read.
-  if (size_ > 0 || codec_->has_plain() || !codec_->at_rest()) {
+  if (!held_.empty() || coded_->coder->has_plain() || !coded_->coder->at_rest()) {
     mark(has_data);
   } else {
     clear(has_data);
@@ -87,13 +85,13 @@ bool stream::read_awaiter::decode() noexcept {
     filled_ += source.decode_held(into_.subspan(filled_));
   }
   if (filled_ >= minimum_ || filled_ == into_.size()) return true;
-  if ((source.conditions_ & ended) != 0 && source.codec_->failure() == nullptr) {
-    source.codec_->end_of_input();
+  if ((source.conditions_ & ended) != 0 && source.coded_->coder->failure() == nullptr) {
+    source.coded_->coder->end_of_input();
     source.note_codec_failure();
-    at_end_ = source.codec_->failure() == nullptr;
+    at_end_ = source.coded_->coder->failure() == nullptr;
     if (at_end_) return true;
   }
-  if (source.codec_->failure() != nullptr) {
+  if (source.coded_->coder->failure() != nullptr) {
     code_ = codec_failed;
     return true;
   }
@@ -129,20 +127,18 @@ void stream::serve_coded_reader(int code) noexcept {
 
 // Fetches what found no receive buffer; as recv(2).
 int stream::receive_spilled() noexcept {
-  codec_->spill_.reset(new (std::nothrow) std::byte[spill_bytes]);
+  coded_->spill.reset(new (std::nothrow) std::byte[spill_bytes]);
   int code = -ENOMEM;
-  if (codec_->spill_) {
-    code = home_->ring().receive_now(fd_, std::span(codec_->spill_.get(), spill_bytes));
+  if (coded_->spill) {
+    code = home_->ring().receive_now(fd_, std::span(coded_->spill.get(), spill_bytes));
   }
   if (code > 0) {
-    data_ = codec_->spill_.get();
-    size_ = static_cast<std::uint32_t>(code);
-    held_buffer_ = spilled;
+    held_.hold(held_bytes::own_memory, {coded_->spill.get(), static_cast<std::size_t>(code)});
     mark(has_data);
     mark(more_data);  // nobody said that this was all
     return code;
   }
-  codec_->spill_.reset();
+  coded_->spill.reset();
   if (code == 0) mark(ended);
   if (code < 0 && code != -EAGAIN) {
     fail_with(code);
@@ -151,33 +147,32 @@ int stream::receive_spilled() noexcept {
   return code;
 }
 
-idle_verdict stream::check_idle(bool data_is_welcome) noexcept {
-  CONPOOL_ASSERT(codec_ != nullptr && (conditions_ & (reading | closing)) == 0, "not idle");
-  if (codec_->has_plain()) return idle_verdict::data;
-  idle_verdict verdict = idle_verdict::keep;
+idle_input stream::take_idle_input(bool data_is_welcome) noexcept {
+  CONPOOL_ASSERT(coded_ != nullptr && (conditions_ & (reading | closing)) == 0, "not idle");
+  if (coded_->coder->has_plain()) return idle_input::data;
+  idle_input taken = idle_input::nothing;
   // Bounded by what the codec puts up with.
   for (;;) {
-    if (size_ > 0) {
-      std::span<const std::byte> input(data_, size_);
-      verdict = codec_->idle(input, data_is_welcome);
-      if (verdict == idle_verdict::data && !input.empty()) {
-        data_ = input.data();
-        size_ = static_cast<std::uint32_t>(input.size());
+    if (!held_.empty()) {
+      std::span<const std::byte> input = held_.bytes();
+      taken = coded_->coder->idle(input, data_is_welcome);
+      if (taken == idle_input::data && !input.empty()) {
+        held_.shorten(input);
       } else {
         release_held();
       }
       clear(has_data);
     }
-    if (verdict != idle_verdict::keep || (conditions_ & more_data) == 0) break;
+    if (taken != idle_input::nothing || (conditions_ & more_data) == 0) break;
     clear(more_data);
     if (receive_spilled() <= 0) break;
   }
   note_codec_failure();
-  if (verdict == idle_verdict::data) mark(has_data);
-  if (verdict == idle_verdict::closed) mark(ended);
-  if (verdict != idle_verdict::keep) return verdict;
-  if ((conditions_ & ended) != 0) return idle_verdict::closed;
-  return (conditions_ & failed) != 0 ? idle_verdict::refused : idle_verdict::keep;
+  if (taken == idle_input::data) mark(has_data);
+  if (taken == idle_input::end) mark(ended);
+  if (taken != idle_input::nothing) return taken;
+  if ((conditions_ & ended) != 0) return idle_input::end;
+  return (conditions_ & failed) != 0 ? idle_input::refused : idle_input::nothing;
 }
 
 // --- write
@@ -185,10 +180,10 @@ idle_verdict stream::check_idle(bool data_is_welcome) noexcept {
 // Sends what is encoded, or encodes what comes next.
 void stream::write_awaiter::send_encoded() noexcept {
   stream& sink = *source_;
-  codec& coder = *sink.codec_;
+  codec& coder = *sink.coded_->coder;
   if (coder.wire().empty()) {
-    coder.encoded_ = coder.encode(from_.subspan(done_));
-    if (coder.encoded_ == 0) {
+    sink.coded_->encoded = coder.encode(from_.subspan(done_));
+    if (sink.coded_->encoded == 0) {
       sink.note_codec_failure();
       finish(codec_failed);
       sink.operation_ended();
@@ -200,12 +195,12 @@ void stream::write_awaiter::send_encoded() noexcept {
 
 void stream::write_awaiter::encoded_sent(int code) noexcept {
   stream& sink = *source_;
-  codec& coder = *sink.codec_;
+  codec& coder = *sink.coded_->coder;
   if (code > 0) {
     coder.wire_sent(static_cast<std::size_t>(code));
     if (coder.retire_due()) sink.mark(codec_spent);
     // Counted as soon as the peer may have some of it.
-    const std::size_t taken = std::exchange(coder.encoded_, 0);
+    const std::size_t taken = std::exchange(sink.coded_->encoded, 0);
     done_ += taken;
     sink.bytes_sent_ += taken;
     const bool over = coder.wire().empty() && done_ == from_.size();

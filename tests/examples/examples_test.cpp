@@ -104,7 +104,7 @@ TEST(examples, operations_warms_pauses_shrinks_and_drains) {
   EXPECT_TRUE(operations.prints("the pool is paused")) << operations.printed();
   EXPECT_TRUE(operations.prints("connection 2 closed: over limit\n")) << operations.printed();
   EXPECT_TRUE(operations.prints("connection 3 closed: cleared\n")) << operations.printed();
-  EXPECT_TRUE(operations.prints("1 taken from who had it\n")) << operations.printed();
+  EXPECT_TRUE(operations.prints("1 taken back by force\n")) << operations.printed();
 }
 
 TEST(examples, own_loop_has_every_request_answered) {

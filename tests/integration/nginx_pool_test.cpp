@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::int64_t long_ago_s = 1'577'836'800;  // 2020
+constexpr std::int64_t root_from_s = 1'577'836'800;  // 2020
 
 class nginx_pool : public pool_fixture {
  protected:
@@ -28,7 +28,7 @@ class nginx_pool : public pool_fixture {
   }
 
   static const authority& root() {
-    static const authority made("nginx's root", long_ago_s);
+    static const authority made("nginx's root", root_from_s);
     return made;
   }
   static tls::profile_options options(std::string name = nginx_server::a) {
@@ -66,7 +66,7 @@ class nginx_pool : public pool_fixture {
     return run_on(home(), get(from, end)).value_or("no answer");
   }
 
-  const nginx_server server_{root(), long_ago_s};
+  const nginx_server server_{root(), root_from_s};
 };
 
 bool has(const std::string& text, const std::string& part) {
@@ -116,7 +116,7 @@ TEST_F(nginx_pool, a_refusal_in_http_is_an_answer_and_its_connection_is_not_lent
   }
   EXPECT_EQ(totals().connect_failures + totals().handshakes_failed, 0U);
 
-  const certificate own = root().issue({.common_name = "client.example", .from_s = long_ago_s});
+  const certificate own = root().issue({.common_name = "client.example", .from_s = root_from_s});
   tls::profile_options known = options();
   known.certificate_chain_pem = own.chain_pem();
   known.private_key_pem = own.key_pem;

@@ -18,7 +18,7 @@ MUTANTS = [
     ("T70_", "pool/detail/protocol_tasks.cpp",
      "const duration within = facts_->config().release_timeout;",
      "const duration within = std::chrono::hours(9);"),
-    ("T72_", "runtime/stream.cpp",
+    ("T72_", "runtime/detail/stream_read.cpp",
      "    if (self.filled_ < self.minimum_ && !self.wait_point::interrupted() &&",
      "    if (self.filled_ == 0 && !self.wait_point::interrupted() &&"),
     ("T72_out_of_descriptors_an_idle_connection_goes", "pool/detail/dialer.cpp",

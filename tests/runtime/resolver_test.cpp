@@ -463,9 +463,9 @@ TEST_F(resolvers, closes_its_sockets_when_nothing_is_asked_any_more) {
 }
 
 // A coroutine without a context: what stops it is the resolver, not its scope.
-struct detached {
+struct free_running {
   struct promise_type {
-    detached get_return_object() const noexcept { return {}; }
+    free_running get_return_object() const noexcept { return {}; }
     std::suspend_never initial_suspend() const noexcept { return {}; }
     std::suspend_never final_suspend() const noexcept { return {}; }
     void return_void() const noexcept {}
@@ -473,7 +473,7 @@ struct detached {
   };
 };
 
-detached ask_detached(resolver& names, std::string host, time_point deadline, pending into) {
+free_running ask_detached(resolver& names, std::string host, time_point deadline, pending into) {
   auto got = co_await names.resolve(host, 80, deadline);
   into->emplace(std::move(got));
 }

@@ -249,7 +249,7 @@ TEST_F(stream_codec, without_a_free_buffer_a_read_gets_its_bytes_all_the_same) {
   EXPECT_TRUE((*got)->value() == text);
   EXPECT_GT(home().ring().statistics().buffer_misses, 0U);
   give_the_buffers_back();
-  EXPECT_EQ(near()->check_idle(false), idle_verdict::keep);
+  EXPECT_EQ(near()->take_idle_input(false), idle_input::nothing);
   EXPECT_EQ(near()->conditions(), 0U);
 }
 
@@ -270,7 +270,7 @@ TEST_F(stream_codec, without_a_free_buffer_what_is_idle_is_looked_at) {
   send_all(far(), toy_codec::frame('N', "ticket"));
   ASSERT_TRUE(until([&] { return !near()->receive_posted(); }));
   EXPECT_NE(near()->conditions() & stream::more_data, 0U);
-  EXPECT_EQ(near()->check_idle(false), idle_verdict::keep);
+  EXPECT_EQ(near()->take_idle_input(false), idle_input::nothing);
   EXPECT_EQ(near()->conditions(), 0U);
   give_the_buffers_back();
 }
@@ -280,17 +280,17 @@ TEST_F(stream_codec, idle_noise_is_kept_data_is_not_and_welcome_data_waits) {
     near()->post_receive();
     send_all(far(), bytes);
     EXPECT_TRUE(until([&] { return !near()->receive_posted(); }));
-    return near()->check_idle(welcome);
+    return near()->take_idle_input(welcome);
   };
-  EXPECT_EQ(arrive(toy_codec::frame('N', "ticket"), false), idle_verdict::keep);
-  EXPECT_EQ(arrive(toy_codec::frame('N', "ticket").substr(0, 4), false), idle_verdict::keep);
+  EXPECT_EQ(arrive(toy_codec::frame('N', "ticket"), false), idle_input::nothing);
+  EXPECT_EQ(arrive(toy_codec::frame('N', "ticket").substr(0, 4), false), idle_input::nothing);
   EXPECT_EQ(arrive(toy_codec::frame('N', "ticket").substr(4) + toy_codec::frames("hi") +
                        toy_codec::frames(" there"),
                    true),
-            idle_verdict::data);
-  EXPECT_EQ(near()->check_idle(true), idle_verdict::data);
+            idle_input::data);
+  EXPECT_EQ(near()->take_idle_input(true), idle_input::data);
   EXPECT_EQ(read().value(), "hi there");
-  EXPECT_EQ(arrive(toy_codec::frames("stray"), false), idle_verdict::refused);
+  EXPECT_EQ(arrive(toy_codec::frames("stray"), false), idle_input::refused);
   EXPECT_NE(near()->conditions() & stream::failed, 0U);
 }
 
@@ -298,19 +298,19 @@ TEST_F(stream_codec, idle_ends_are_told_apart_from_data) {
   near()->post_receive();
   send_all(far(), toy_codec::frame('E', ""));
   ASSERT_TRUE(until([&] { return !near()->receive_posted(); }));
-  EXPECT_EQ(near()->check_idle(false), idle_verdict::closed);
+  EXPECT_EQ(near()->take_idle_input(false), idle_input::end);
   connect();
   near()->post_receive();
   far().reset();
   ASSERT_TRUE(until([&] { return !near()->receive_posted(); }));
-  EXPECT_EQ(near()->check_idle(false), idle_verdict::closed);
+  EXPECT_EQ(near()->take_idle_input(false), idle_input::end);
 }
 
 TEST_F(stream_codec, noise_behind_the_last_byte_read_does_not_make_it_dirty) {
   send_all(far(), toy_codec::frames("answer") + toy_codec::frame('N', "ticket"));
   EXPECT_EQ(read(6).value(), "answer");
   EXPECT_NE(near()->conditions() & stream::has_data, 0U);
-  EXPECT_EQ(near()->check_idle(false), idle_verdict::keep);
+  EXPECT_EQ(near()->take_idle_input(false), idle_input::nothing);
   EXPECT_EQ(near()->conditions(), 0U);
 }
 

@@ -1,10 +1,10 @@
-// A TLS client over a blocking socket: tls::channel driven in the simplest way there is.
+// A TLS client over a blocking socket: it drives a tls::channel in the simplest way there is.
 //
 //   blocking_tls client(config, port);
 //   if (auto open = client.shake(); open) client.write("hello\n");
 //   client.read_until("\n")
 //
-// Waits for its peer, for silence_s_max at most; then the error is deadline_exceeded.
+// It waits for its peer for silence_s_max at most, and then fails with deadline_exceeded.
 #pragma once
 
 #include <cstddef>
@@ -28,12 +28,11 @@ class blocking_tls {
 
   result<void> shake();
   result<void> write(std::string_view text);
-  // What is there or comes next; empty at the end.
+  // Returns what is there or comes next; empty at the end of the stream.
   result<std::string> read();
-  // Up to and with `text`, or to the end.
+  // Reads up to and including `text`, or to the end of the stream.
   result<std::string> read_until(std::string_view text);
-  // Receives once, as a pool does for a connection that nobody uses. An end without close_notify
-  // is `refused`.
+  // Receives once, as a pool does for an idle connection. An end without close_notify is `refused`.
   tls::idle_outcome idle();
   void close();
 
@@ -41,7 +40,7 @@ class blocking_tls {
 
  private:
   result<void> send();
-  // False at the peer's end of the TCP stream.
+  // Returns false at the end of the peer's stream.
   result<bool> receive();
 
   int fd_ = -1;

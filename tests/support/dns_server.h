@@ -1,8 +1,8 @@
 // A DNS server on loopback, UDP and TCP, for tests of the resolver.
 //
-// It has no thread: it answers what has arrived when the test calls serve(), so a test that does
-// not call it has a silent server, and nothing depends on timing. Knows A and AAAA records; a name
-// it does not know does not exist (NXDOMAIN).
+// It has no thread: it answers what has arrived when the test calls serve(). A test that does not
+// call serve() thus has a silent server, and nothing depends on timing. The server knows A and AAAA
+// records; a name that it does not know does not exist (NXDOMAIN).
 #pragma once
 
 #include <cstddef>
@@ -30,21 +30,21 @@ class dns_server {
   // "127.0.0.1:port", as resolver_options::servers takes it.
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
-  // Adds an address (a literal of either family) to `name`, in lower case.
+  // Adds an address (a literal of either family) to `name`, which is in lower case.
   void add(const std::string& name, std::string_view literal, std::uint32_t ttl_seconds = 60);
-  // A name without addresses: "no data".
+  // Adds a name without addresses, for which the answer is "no data".
   void add_empty(const std::string& name) { records_[name]; }
-  // From now on answers over UDP are cut short: the client has to come back over TCP.
+  // From now on answers over UDP are cut short, so that the client has to come back over TCP.
   void truncate() { truncate_ = true; }
   // From now on every question is answered with this code and nothing else.
   void answer_with(unsigned rcode) { rcode_ = rcode; }
 
-  // Answers all that has arrived; returns how many questions.
+  // Answers all questions that have arrived; returns how many there were.
   unsigned serve();
-  // Answers the first question that has arrived over UDP; returns how many, 0 or 1.
+  // Answers the first question that has arrived over UDP; returns how many there were, 0 or 1.
   unsigned serve_one() { return serve_one_datagram() ? 1 : 0; }
 
-  // How often serve() met a question for this name and type; over TCP.
+  // How often serve() has met a question for this name and type, and how often one over TCP.
   unsigned asked(const std::string& name, std::uint16_t type) const;
   unsigned asked_over_tcp() const { return asked_over_tcp_; }
 

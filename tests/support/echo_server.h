@@ -1,7 +1,7 @@
-// A server on a shard of the test's own thread: echoes, and misbehaves when told to.
+// A server on a shard of the test's own thread: it echoes, and misbehaves when told to.
 //
-// It runs on the same shard as the pool under test, so a test is one thread and turns by hand; the
-// sockets between them are real.
+// It runs on the same shard as the pool under test, so a test has one thread and turns the shard by
+// hand. The sockets between server and pool are real.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,8 @@ namespace conpool::test {
 class echo_server {
  public:
   explicit echo_server(shard& home);
-  // At an address of the test's choice: an abstract Unix socket, or an IP address with its port.
+  // Listens at an address of the test's choice: an abstract Unix socket, or an IP address with its
+  // port.
   echo_server(shard& home, const endpoint& at);
   // To be destroyed after its tasks have ended: call stop() and turn until stopped().
   ~echo_server();
@@ -29,14 +30,14 @@ class echo_server {
 
   const endpoint& at() const noexcept { return at_; }
 
-  // Sent to each client as soon as it is accepted.
+  // Sends `greeting` to each client as soon as it is accepted.
   void greet_with(std::string greeting) { greeting_ = std::move(greeting); }
-  // False: what clients send is read and not answered.
+  // If `on` is false, the server reads what clients send and does not answer.
   void echo(bool on) noexcept { echo_ = on; }
 
   std::size_t accepted() const noexcept { return accepted_; }
   std::size_t open() const noexcept { return sessions_.size(); }
-  // On every open session: a FIN; a RST (linger 0); or bytes that nobody asked for.
+  // These send on every open session: a FIN; a RST (linger 0); bytes that nobody asked for.
   void close_all() noexcept;
   void reset_all() noexcept;
   void send_to_all(std::string bytes);

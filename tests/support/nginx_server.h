@@ -1,8 +1,8 @@
-// nginx over TLS, with certificates of the test's: two names on one port, which are kept alive for
-// a second; one that wants client certificates; and one that speaks TLS 1.2 only.
+// nginx over TLS, with certificates of the test's own. One port has two names and keeps connections
+// alive for a second; one port wants client certificates; and one speaks TLS 1.2 only.
 //
-// What it answers to any request: "NAME saw SERVER-NAME CLIENT SESSION-REUSED. end\n", with "r" for
-// a session that was resumed and "." for one that was not.
+// It answers any request with "NAME saw SERVER-NAME CLIENT SESSION-REUSED. end\n", where
+// SESSION-REUSED is "r" for a session that was resumed and "." for one that was not.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@
 
 namespace conpool::test {
 
-// Serves `servers`, server blocks of its configuration, one of which listens on `port`.
+// Runs nginx with `servers`, the server blocks of its configuration, one of which listens on
+// `port`.
 std::unique_ptr<server_process> run_nginx(const temporary_folder& files, const std::string& servers,
                                           std::uint16_t port);
 
@@ -23,7 +24,7 @@ class nginx_server {
   static constexpr const char* a = "a.example";
   static constexpr const char* b = "b.example";
 
-  // With certificates of `root`, valid since `from_s`.
+  // Its certificates are issued by `root` and valid from `from_s` on.
   nginx_server(const authority& root, std::int64_t from_s);
 
   std::uint16_t port() const noexcept { return port_; }
@@ -31,7 +32,7 @@ class nginx_server {
   std::uint16_t old_port() const noexcept { return old_port_; }
 
  private:
-  // "ssl_certificate ...;" of a new one.
+  // Makes a new certificate and returns its "ssl_certificate ...;".
   std::string certified(const authority& root, const std::string& name, std::int64_t from_s) const;
 
   const std::uint16_t port_ = free_port();

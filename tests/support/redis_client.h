@@ -1,9 +1,10 @@
-// One Redis command over a pooled connection: written, and its one reply read.
+// Sends one Redis command over a pooled connection and reads its one reply.
 //
 //   auto reply = co_await redis_command(backends, server.at(), words("SET", key, value));
 //
 // Errors: those of acquire, write and read, each about the endpoint; connection_closed if the
-// server closed instead of answering; io_failed for what is no reply, and for an error reply.
+// server closed instead of answering; io_failed for bytes that are not a reply, and for an error
+// reply.
 #pragma once
 
 #include <optional>
@@ -20,7 +21,7 @@ using redis_words = std::vector<std::string>;
 // The reply's line or bytes; nothing for the null reply ("no such key").
 using redis_reply = std::optional<std::string>;
 
-// A function, as g++ 12 must not see braces in a statement that awaits.
+// This is a function because g++ 12 must not see braces in a statement that awaits.
 template <typename... Words>
 redis_words words(const Words&... each) {
   redis_words made;

@@ -1,15 +1,15 @@
-// A Redis server of the test's own: Debian's redis-server, on a free port of the loopback.
+// A Redis server of the test's own: Debian's redis-server, on a free loopback port.
 //
-// It keeps nothing on disk. Started by the constructor, which returns once the server has answered
-// a PING; stopped and waited for by the destructor, or by the kernel if the thread that started it
-// ends before: so start it on a thread that lives as long, as the test's own.
+// It keeps nothing on disk. The constructor starts it and returns once it has answered a PING. The
+// destructor stops it and waits for its end. The kernel stops it if the thread that started it ends
+// before, so start it on a thread that lives as long, such as the test's own.
 //
 //   redis_server server;
 //   ... server.at() ...
 //   server.kill();       // SIGKILL: its sockets end as the kernel sees fit
 //   server.restart();    // on the same port, empty
 //
-// Throws std::runtime_error, with the reason, when there is no server to be had.
+// Throws std::runtime_error, with the reason, if there is no server to be had.
 #pragma once
 
 #include <sys/types.h>
@@ -30,9 +30,9 @@ class redis_server {
   std::uint16_t port() const noexcept { return port_; }
   endpoint at() const;
 
-  // Ends it without any warning to it or its clients, and waits for its end.
+  // Kills it without any warning to it or its clients, and waits for its end.
   void kill();
-  // Starts it again where it was. Precondition: killed.
+  // Starts it again on the same port. Precondition: it was killed.
   void restart();
 
  private:
@@ -40,7 +40,7 @@ class redis_server {
   void end(int signal) noexcept;
 
   pid_t child_ = -1;
-  int log_ = -1;  // what it prints; kept open, as it goes on printing
+  int log_ = -1;  // its output; kept open because it goes on printing
   std::uint16_t port_ = 0;
 };
 

@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 constexpr io_timeouts patient{1000h, 1000h};
 
-listener open_door(shard& home) {
+listener open_relay(shard& home) {
   listen_options options;
   options.accepted.timeouts = patient;
   auto door = listener::open(home, socket_address::ip("127.0.0.1", 0).value(), options);
@@ -34,7 +34,7 @@ struct relay::pair {
 relay::relay(shard& home, const endpoint& server)
     : home_(&home),
       server_(server),
-      door_(open_door(home)),
+      door_(open_relay(home)),
       at_(endpoint::parse(std::string(to_string(server.transport())) + "://" +
                           door_.address().to_string())
               .value()),

@@ -1,8 +1,8 @@
-// A TCP relay between a client and a server, on a shard of the test's own thread: passes on what
+// A TCP relay between a client and a server, on a shard of the test's own thread. It passes on what
 // both say, and is slow or deaf when told to.
 //
-// An end of the stream is passed on when all that came before it is. What passes is counted by the
-// shard's clock, which the test sets.
+// It passes on the end of a stream after everything that came before it. The pace of what passes
+// follows the shard's clock, which the test sets.
 #pragma once
 
 #include <cstddef>
@@ -20,17 +20,17 @@ namespace conpool::test {
 class relay {
  public:
   relay(shard& home, const endpoint& server);
-  // After its tasks have ended: call stop() and turn until stopped().
+  // To be destroyed after its tasks have ended: call stop() and turn until stopped().
   ~relay();
   relay(const relay&) = delete;
   relay& operator=(const relay&) = delete;
 
-  // The server's scheme at 127.0.0.1 and a port of its own.
+  // The server's scheme, at 127.0.0.1 and a port of the relay's own.
   const endpoint& at() const noexcept { return at_; }
 
-  // So many of the server's bytes pass at once, and then one each second.
+  // Lets `bytes` of the server's bytes pass at once, and then one byte each second.
   void slow_after(std::size_t bytes) noexcept { at_once_ = bytes; }
-  // True: takes nothing more from clients, until it is false again.
+  // While `on`, the relay takes nothing more from clients.
   void deaf(bool on) noexcept { deaf_ = on; }
 
   std::size_t open() const noexcept { return open_; }

@@ -1,7 +1,8 @@
-// Turning a shard from a test, until something has happened.
+// Turns a shard from a test until something has happened.
 //
-// Never waits for time to pass: the bound is a number of turns, far above what any test needs, and
-// a turn sleeps only as long as the kernel has nothing to say, at most turn_wait.
+// Nothing here waits for time to pass. The bound is a number of turns, far above what any test
+// needs, and a turn sleeps only as long as the kernel has nothing to say, and for turn_wait at
+// most.
 #pragma once
 
 #include <chrono>
@@ -17,8 +18,8 @@ namespace conpool::test {
 inline constexpr unsigned turns_max = 20'000;
 inline constexpr duration turn_wait = std::chrono::milliseconds(1);
 
-// Turns `home` until done() is true; between() is called before each turn, for a peer that lives
-// on this thread. False if it never was.
+// Turns `home` until done() is true; between() is called before each turn, for a peer that lives on
+// this thread. Returns false if done() never was true.
 template <typename Done, typename Between>
 bool run_until(shard& home, Done done, Between between) {
   for (unsigned turns = 0; turns < turns_max; ++turns) {
@@ -33,7 +34,7 @@ bool run_until(shard& home, Done done) {
   return run_until(home, std::move(done), [] {});
 }
 
-// Turns `home` a few times, without sleeping: everything that can happen now, happens.
+// Turns `home` a few times without sleeping, so that everything happens that can happen now.
 inline void settle(shard& home) {
   for (unsigned turns = 0; turns < 8; ++turns) home.run_once(duration::zero());
 }
@@ -50,7 +51,7 @@ inline task<void> note_end(task<void> body, std::shared_ptr<bool> ended) {
 }
 }  // namespace detail
 
-// Spawns `body` on `home`; its result is in the pointer once it has ended.
+// Spawns `body` on `home`; the pointer holds its result once it has ended.
 template <typename T>
 std::shared_ptr<std::optional<T>> start_on(shard& home, task<T> body) {
   auto into = std::make_shared<std::optional<T>>();
@@ -58,7 +59,7 @@ std::shared_ptr<std::optional<T>> start_on(shard& home, task<T> body) {
   return into;
 }
 
-// Turns `home` until `body` has ended; its result, or nothing if it never ended.
+// Turns `home` until `body` has ended. Returns its result, or nothing if it never ended.
 template <typename T>
 std::optional<T> run_on(shard& home, task<T> body) {
   const auto into = start_on(home, std::move(body));

@@ -4,8 +4,9 @@
 //   const auto port = server.wait_for("ACCEPT 127.0.0.1:");   // and the number that follows
 //   server.say("K\n");
 //
-// Killed and waited for by the destructor, or by the kernel if the thread that started it ends
-// before. Throws std::runtime_error, with what the program printed, when it does not do its part.
+// The destructor kills the program and waits for its end; the kernel kills it if the thread that
+// started it ends before. If the program does not do its part, std::runtime_error is thrown, with
+// what the program printed.
 #pragma once
 
 #include <sys/types.h>
@@ -25,10 +26,10 @@ class server_process {
   server_process(const server_process&) = delete;
   server_process& operator=(const server_process&) = delete;
 
-  // Reads what it prints until `text` is there behind all that was waited for before; the number
-  // that follows on the line, 0 for none.
+  // Reads what the program prints until `text` is there, behind everything that was waited for
+  // before. Returns the number that follows on the line, or 0 if there is none.
   std::uint16_t wait_for(std::string_view text);
-  // Until somebody listens on the port.
+  // Waits until somebody listens on the port.
   void wait_for_port(std::uint16_t port);
   void say(std::string_view text);
   const std::string& printed() const noexcept { return printed_; }
@@ -43,10 +44,10 @@ class server_process {
   std::size_t seen_ = 0;
 };
 
-// A port of the loopback that nobody has, for a server that cannot choose one itself.
+// Returns a loopback port that nobody has, for a server that cannot choose one itself.
 std::uint16_t free_port();
 
-// Files for a server, gone with the object.
+// A folder for a server's files, which is gone with the object.
 class temporary_folder {
  public:
   temporary_folder();
@@ -55,7 +56,7 @@ class temporary_folder {
   temporary_folder& operator=(const temporary_folder&) = delete;
 
   const std::filesystem::path& path() const noexcept { return path_; }
-  // The path of a new file.
+  // Writes a new file and returns its path.
   std::string file(std::string_view name, std::string_view content) const;
 
  private:

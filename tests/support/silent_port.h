@@ -1,5 +1,5 @@
-// A loopback port where nothing listens: bound, so that nobody else takes it, and never listened
-// on. With a backlog it can be filled, and then is a black hole.
+// A loopback port where nothing listens. It is bound, so that nobody else takes it. With a backlog
+// it listens but never accepts, and once it is filled it is a black hole.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,7 +1,8 @@
-// A TLS server on a shard of the test's own thread, over conpool's own sockets: echoes, says
-// whom it saw, and misbehaves when told to.
+// A TLS server on a shard of the test's own thread, over the library's own sockets. It echoes, says
+// which client it saw, and misbehaves when told to.
 //
-// Its certificates are of `authority`; the time of day is test_epoch_s (tests/tls/certificates.h).
+// Its certificates are issued by an `authority`; the time of day is test_epoch_s
+// (tests/tls/certificates.h).
 #pragma once
 
 #include <cstddef>
@@ -23,18 +24,18 @@ class tls_server {
   struct session {
     explicit session(socket accepted) : peer(std::move(accepted)) {}
     socket peer;
-    std::string name;         // that the client asked for
-    std::string protocol;     // agreed on
+    std::string name;         // the name that the client asked for
+    std::string protocol;     // the protocol that was agreed on
     std::string certificate;  // the client's own, DER
     bool resumed = false;
     bool open = false;         // its handshake is done
     std::size_t received = 0;  // plain bytes
-    // How it ended for the server: errc{} with the client's close_notify.
+    // How the session ended for the server: with errc{} after the client's close_notify.
     std::optional<errc> ended{};
   };
 
   tls_server(shard& home, tls::server_options options);
-  // After its tasks have ended: call stop() and turn until stopped().
+  // To be destroyed after its tasks have ended: call stop() and turn until stopped().
   ~tls_server();
   tls_server(const tls_server&) = delete;
   tls_server& operator=(const tls_server&) = delete;
@@ -42,13 +43,14 @@ class tls_server {
   // tls://127.0.0.1:port
   const endpoint& at() const noexcept { return at_; }
 
-  // True: accepts and then says nothing.
+  // While `on`, the server accepts and then says nothing.
   void stall(bool on) noexcept { stalls_ = on; }
-  // Instead of an echo: whom it saw, as "name protocol certificate-size resumed".
+  // While `on`, the answer is not an echo but which client it saw: "name protocol certificate-size
+  // resumed".
   void tell_whom(bool on) noexcept { tells_whom_ = on; }
-  // Sent as soon as the handshake is done.
+  // Sends `greeting` as soon as the handshake is done.
   void greet_with(std::string greeting) { greeting_ = std::move(greeting); }
-  // Sent behind each answer, in the same record.
+  // Sends `stray` behind each answer, in the same record.
   void append(std::string stray) { stray_ = std::move(stray); }
 
   std::size_t accepted() const noexcept { return accepted_; }
@@ -56,10 +58,10 @@ class tls_server {
   std::vector<std::shared_ptr<session>>& sessions() noexcept { return sessions_; }
   static std::string whom(const session& one);
 
-  // On every session: close_notify and FIN; a FIN alone; bytes; a key update. All but the bytes,
-  // which wait, need the handshake to be done.
+  // These act on every session and send close_notify and a FIN, a FIN alone, bytes, or a key
+  // update. All need the handshake to be done, except for the bytes, which wait for it.
   void close_all() noexcept;
-  // close_notify and then a FIN, after which the server still listens.
+  // Sends close_notify and then a FIN, after which the server still reads.
   void end_all();
   void cut_all() noexcept;
   void send_to_all(std::string bytes);

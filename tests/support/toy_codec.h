@@ -1,9 +1,9 @@
-// A codec small enough to see through: frames of a kind, a length and a masked body.
+// A codec that is small enough to see through. Its frames have a kind, a length and a masked body.
 //
 //   'D' data   'N' noise, which no reader sees (TLS: tickets)   'E' the end (TLS: close_notify)
 //
-// Anything else breaks it. Both ends may be streams with it, or the test speaks it by hand with
-// frame().
+// Any other kind breaks it. Both ends may be streams with this codec, or the test speaks it by hand
+// with frame().
 #pragma once
 
 #include <algorithm>
@@ -80,19 +80,19 @@ class toy_codec final : public codec {
     return std::as_bytes(std::span(last_));
   }
 
-  idle_verdict idle(const_bytes& input, bool welcome) noexcept override {
+  idle_input idle(const_bytes& input, bool welcome) noexcept override {
     while (!ended_ && !failure_ && plain_.empty() && take_frame(input)) {
     }
     if (!plain_.empty() && !welcome) failure_.emplace(errc::unsolicited_data, phase::none);
-    if (failure_) return idle_verdict::refused;
-    if (ended_) return idle_verdict::closed;
-    return plain_.empty() ? idle_verdict::keep : idle_verdict::data;
+    if (failure_) return idle_input::refused;
+    if (ended_) return idle_input::end;
+    return plain_.empty() ? idle_input::nothing : idle_input::data;
   }
 
   bool refuses_to_write = false;
 
  private:
-  // False if the input is used up before the end of a frame.
+  // Returns false if the input is used up before the end of a frame.
   bool take_frame(const_bytes& input) {
     while (!input.empty() && partial_.size() < wanted()) {
       const std::size_t count = std::min(input.size(), wanted() - partial_.size());

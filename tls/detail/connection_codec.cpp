@@ -62,24 +62,24 @@ codec::const_bytes connection_codec::farewell() noexcept {
   return out.filled();
 }
 
-conpool::idle_verdict connection_codec::idle(const_bytes& input, bool welcome) noexcept {
+conpool::idle_input connection_codec::idle(const_bytes& input, bool welcome) noexcept {
   if (!welcome) {
     const idle_outcome verdict = channel_.idle(std::exchange(input, {}));
-    if (verdict == idle_outcome::keep) return conpool::idle_verdict::keep;
-    return verdict == idle_outcome::closed ? conpool::idle_verdict::closed
-                                           : conpool::idle_verdict::refused;
+    if (verdict == idle_outcome::keep) return conpool::idle_input::nothing;
+    return verdict == idle_outcome::closed ? conpool::idle_input::end
+                                           : conpool::idle_input::refused;
   }
   welcome_bytes_ += static_cast<std::uint32_t>(input.size());
   const auto count = channel_.read(input, std::span(&first_, 1));
   has_first_ = count && *count > 0;
   if (has_first_) {
     welcome_bytes_ = 0;
-    return conpool::idle_verdict::data;
+    return conpool::idle_input::data;
   }
-  if (failure() != nullptr) return conpool::idle_verdict::refused;
-  if (ended()) return conpool::idle_verdict::closed;
+  if (failure() != nullptr) return conpool::idle_input::refused;
+  if (ended()) return conpool::idle_input::end;
   const bool too_much = welcome_bytes_ > home_->resources().limits().idle_bytes_max;
-  return too_much ? conpool::idle_verdict::refused : conpool::idle_verdict::keep;
+  return too_much ? conpool::idle_input::refused : conpool::idle_input::nothing;
 }
 
 }  // namespace conpool::tls

@@ -49,7 +49,7 @@ class connection_codec final : public codec {
   }
   void wire_sent(std::size_t count) noexcept override;
   const_bytes farewell() noexcept override;
-  conpool::idle_verdict idle(const_bytes& input, bool welcome) noexcept override;
+  conpool::idle_input idle(const_bytes& input, bool welcome) noexcept override;
   bool retire_due() const noexcept override { return channel_.retire_due(); }
 
  private:

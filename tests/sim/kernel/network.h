@@ -1,7 +1,7 @@
 // A simulated network in virtual time, for running the library without a kernel.
 //
-// Programs that link tests/sim instead of the library's ring.cpp, ring_sockets.cpp and
-// kernel.cpp run the same pool and runtime code on it. Make a network before a shard: it is the
+// Programs that link tests/sim instead of the library's ring.cpp, socket_calls.cpp
+// and kernel.cpp run the same pool and runtime code on it. Make a network before a shard: it is the
 // current one of its thread until it is destroyed, and rings made meanwhile belong to it. It must
 // outlive them, and everything stays on that one thread (several shards may share it).
 //

@@ -1,6 +1,7 @@
-// The socket calls of conpool::ring on the simulated network, in place of
-// runtime/detail/ring_sockets.cpp and runtime/kernel.cpp.
-#include <conpool/runtime/detail/ring.h>
+// conpool::socket_calls and check_kernel() on the simulated network, in place of
+// runtime/detail/socket_calls.cpp and runtime/kernel.cpp.
+#include <conpool/runtime/detail/socket_calls.h>
+#include <conpool/runtime/kernel.h>
 
 #include <tests/sim/kernel/network.h>
 
@@ -16,64 +17,64 @@ sim::socket_table& sockets() {
 
 }  // namespace
 
-int ring::open_socket(int family) noexcept {
+int socket_calls::open_socket(int family) noexcept {
   return sockets().open_socket(family);
 }
 
-int ring::set_option(int fd, int level, int name, int value) noexcept {
+int socket_calls::set_option(int fd, int level, int name, int value) noexcept {
   return sockets().set_option(fd, level, name, value);
 }
 
-int ring::bind(int fd, const sockaddr* address, socklen_t length) noexcept {
+int socket_calls::bind(int fd, const sockaddr* address, socklen_t length) noexcept {
   return sockets().bind(fd, address, length);
 }
 
-int ring::listen(int fd, int backlog) noexcept {
+int socket_calls::listen(int fd, int backlog) noexcept {
   return sockets().listen(fd, backlog);
 }
 
-int ring::local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept {
+int socket_calls::local_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept {
   return sockets().local_address(fd, address, length);
 }
 
-int ring::peer_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept {
+int socket_calls::peer_address(int fd, sockaddr_storage& address, socklen_t& length) noexcept {
   return sockets().peer_address(fd, address, length);
 }
 
-int ring::set_blocking(int fd) noexcept {
+int socket_calls::set_blocking(int fd) noexcept {
   if (!sockets().is_open(fd)) sim::misuse("fcntl on a descriptor that is not open");
   return 0;
 }
 
-int ring::shutdown(int fd) noexcept {
+int socket_calls::shutdown(int fd) noexcept {
   return sockets().shutdown(fd);
 }
 
-int ring::reset_on_close(int fd) noexcept {
+int socket_calls::reset_on_close(int fd) noexcept {
   return sockets().reset_on_close(fd);
 }
 
-int ring::peek(int fd) noexcept {
+int socket_calls::peek(int fd) noexcept {
   return sockets().peek(fd);
 }
 
-int ring::send_now(int fd, std::span<const std::byte> bytes) noexcept {
+int socket_calls::send_now(int fd, std::span<const std::byte> bytes) noexcept {
   return sockets().send(fd, bytes);
 }
 
-int ring::receive_now(int fd, std::span<std::byte> memory) noexcept {
+int socket_calls::receive_now(int fd, std::span<std::byte> memory) noexcept {
   return sockets().receive(fd, memory);
 }
 
-void ring::close(int fd) noexcept {
+void socket_calls::close(int fd) noexcept {
   sockets().close(fd);
 }
 
-int ring::open_event() noexcept {
+int socket_calls::open_event() noexcept {
   return sockets().open_event();
 }
 
-void ring::signal_event(int event_fd) noexcept {
+void socket_calls::signal_event(int event_fd) noexcept {
   sockets().signal(event_fd);
 }
 
