@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,7 +20,6 @@ namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
-
 using what = idle_finding::kind;
 
 ::testing::AssertionResult is(const idle_finding& found, what kind, close_reason why) {
@@ -150,6 +148,16 @@ TEST_F(idle_stack, each_of_them_is_counted_as_idle_and_not_as_active) {
   idle().take(a);
   EXPECT_EQ(counts().idle, 1U);
   EXPECT_EQ(counts().active, 1U);
+}
+
+TEST_F(idle_stack, a_push_notes_when_it_was_used) {
+  pooled_connection& one = connect_used(1s);
+  const time_point used = one.last_used + 4s;
+  idle().push(one, used, counts());
+  EXPECT_EQ(one.last_used, used);
+  idle().take(one);
+  idle().push(one);
+  EXPECT_EQ(one.last_used, used) << "unless it was only checked";
 }
 
 // --- The watch

@@ -18,18 +18,17 @@ namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
-
 using kind = pool_event_kind;
 
-struct told {
+struct lease_event {
   kind what;
   std::uint64_t connection;
   duration held;
   unsigned line;
-  bool operator==(const told&) const = default;
+  bool operator==(const lease_event&) const = default;
 };
 
-std::ostream& operator<<(std::ostream& out, const told& one) {
+std::ostream& operator<<(std::ostream& out, const lease_event& one) {
   return out << to_string(one.what) << " of " << one.connection << ", " << one.held.count()
              << " ns, line " << one.line;
 }
@@ -57,7 +56,7 @@ class leak_detector : public parts_fixture {
   bool lend(pooled_connection& one, bool listed = true) {
     return detector().lent(one, here, listed);
   }
-  std::vector<told> heard() {
+  std::vector<lease_event> heard() {
     settle();
     return std::exchange(events_, {});
   }
@@ -68,7 +67,7 @@ class leak_detector : public parts_fixture {
 
  private:
   std::optional<conpool::leak_detector> detector_;
-  std::vector<told> events_;
+  std::vector<lease_event> events_;
 };
 
 TEST_F(leak_detector, the_longest_lease_is_due_first) {
@@ -97,18 +96,19 @@ TEST_F(leak_detector, a_lease_is_reported_once_and_not_before_it_is_due) {
   pass(threshold - 1s - 1ns);
   heard();
   report();
-  EXPECT_EQ(heard(), std::vector<told>{});
+  EXPECT_EQ(heard(), std::vector<lease_event>{});
   pass(1ns);
   report();
-  EXPECT_EQ(heard(), (std::vector<told>{{kind::leak_suspected, a.serial, threshold, line}}));
+  EXPECT_EQ(heard(), (std::vector<lease_event>{{kind::leak_suspected, a.serial, threshold, line}}));
   EXPECT_EQ(counts().leaks, 1U);
   EXPECT_TRUE(a.leak_reported);
   report();
-  EXPECT_EQ(heard(), std::vector<told>{});
+  EXPECT_EQ(heard(), std::vector<lease_event>{});
   pass(1h);
   report();
-  EXPECT_EQ(heard(),
-            (std::vector<told>{{kind::leak_suspected, b.serial, threshold - 1s + 1h, line}}));
+  EXPECT_EQ(
+      heard(),
+      (std::vector<lease_event>{{kind::leak_suspected, b.serial, threshold - 1s + 1h, line}}));
   EXPECT_EQ(counts().leaks, 2U);
   EXPECT_EQ(detector().next_due(), std::nullopt);
 }
@@ -123,8 +123,8 @@ TEST_F(leak_detector, all_that_are_due_are_reported_at_once) {
   pass(threshold - 1s);
   heard();
   report();
-  EXPECT_EQ(heard(), (std::vector<told>{{kind::leak_suspected, a.serial, threshold, line},
-                                        {kind::leak_suspected, b.serial, threshold, line}}));
+  EXPECT_EQ(heard(), (std::vector<lease_event>{{kind::leak_suspected, a.serial, threshold, line},
+                                               {kind::leak_suspected, b.serial, threshold, line}}));
   EXPECT_EQ(counts().leaks, 2U);
 }
 
@@ -134,10 +134,10 @@ TEST_F(leak_detector, a_lease_that_came_back_is_not_suspected) {
   pass(3s);
   heard();
   detector().returned(one, true);
-  EXPECT_EQ(heard(), (std::vector<told>{{kind::returned, one.serial, 3s, line}}));
+  EXPECT_EQ(heard(), (std::vector<lease_event>{{kind::returned, one.serial, 3s, line}}));
   pass(threshold);
   report();
-  EXPECT_EQ(heard(), std::vector<told>{});
+  EXPECT_EQ(heard(), std::vector<lease_event>{});
   EXPECT_EQ(counts().leaks, 0U);
 }
 
@@ -149,25 +149,27 @@ TEST_F(leak_detector, a_suspect_that_comes_back_is_told_and_suspected_anew_in_it
   heard();
   pass(1s);
   detector().returned(one, true);
-  EXPECT_EQ(heard(), (std::vector<told>{{kind::leak_returned, one.serial, threshold + 1s, line},
-                                        {kind::returned, one.serial, threshold + 1s, line}}));
+  EXPECT_EQ(heard(),
+            (std::vector<lease_event>{{kind::leak_returned, one.serial, threshold + 1s, line},
+                                      {kind::returned, one.serial, threshold + 1s, line}}));
   lend(one);
   EXPECT_FALSE(one.leak_reported);
   pass(threshold);
   report();
-  EXPECT_EQ(heard(), (std::vector<told>{{kind::lent, one.serial, 0s, line},
-                                        {kind::leak_suspected, one.serial, threshold, line}}));
+  EXPECT_EQ(heard(),
+            (std::vector<lease_event>{{kind::lent, one.serial, 0s, line},
+                                      {kind::leak_suspected, one.serial, threshold, line}}));
 }
 
 TEST_F(leak_detector, what_is_not_listed_is_told_and_never_suspected) {
   pooled_connection& one = connect();
   EXPECT_FALSE(lend(one, false));
-  EXPECT_EQ(heard(), (std::vector<told>{{kind::lent, one.serial, 0s, line}}));
+  EXPECT_EQ(heard(), (std::vector<lease_event>{{kind::lent, one.serial, 0s, line}}));
   EXPECT_EQ(detector().next_due(), std::nullopt);
   pass(threshold);
   report();
   detector().returned(one, false);
-  EXPECT_EQ(heard(), (std::vector<told>{{kind::returned, one.serial, 0s, 0U}}))
+  EXPECT_EQ(heard(), (std::vector<lease_event>{{kind::returned, one.serial, 0s, 0U}}))
       << "nobody knows since when, and from where";
   EXPECT_EQ(counts().leaks, 0U);
 }
@@ -196,8 +198,8 @@ TEST_F(leak_detector, nothing_is_known_of_what_was_lent_before_it_was_switched_o
   EXPECT_EQ(detector().next_due(), std::nullopt);
   detector().returned(suspect, true);
   detector().returned(lease, true);
-  EXPECT_EQ(heard(), (std::vector<told>{{kind::returned, suspect.serial, 0s, 0U},
-                                        {kind::returned, lease.serial, 0s, 0U}}));
+  EXPECT_EQ(heard(), (std::vector<lease_event>{{kind::returned, suspect.serial, 0s, 0U},
+                                               {kind::returned, lease.serial, 0s, 0U}}));
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -19,7 +18,6 @@ namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
-
 using look = conpool::lend_rules::look;
 
 class lend_rules : public parts_fixture {

@@ -19,6 +19,7 @@
 #include <conpool/pool/detail/pool_facts.h>
 #include <conpool/pool/protocol.h>
 
+#include <tests/support/raw_sockets.h>
 #include <tests/support/shard_fixture.h>
 
 namespace conpool::test {

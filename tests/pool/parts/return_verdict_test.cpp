@@ -2,9 +2,8 @@
 // is told.
 #include <gtest/gtest.h>
 
-#include <chrono>
-
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,7 +21,6 @@ namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
-
 namespace verdict = conpool::return_verdict;
 
 struct telling {
