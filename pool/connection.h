@@ -1,4 +1,4 @@
-// A pooled connection: a stream with a place in its endpoint's pool.
+// A pooled connection: a stream that belongs to its endpoint's pool.
 //
 // Users reach it through a lease and use what stream offers: read, read_exactly, write.
 //

@@ -37,14 +37,14 @@ enum class close_reason : std::uint8_t {
   over_idle_limit,  // max_idle_per_endpoint were idle already
   over_limit,       // max_connections_per_endpoint was lowered below what was open
   trimmed,          // more were idle than the smoothed peak of need
-  evicted,      // its place or descriptor was needed for another endpoint, or a fresh connection
-  ping_failed,  // the protocol's ping failed or took too long
-  vetoed,       // the protocol did not want it: is_healthy, on_acquire or on_release
-  retired,      // the protocol took it out of service, or its run() ended
-  detached,     // handed over: the descriptor lives on outside of the pool
-  cleared,      // clear()
-  forced,       // it was still leased at the deadline of drain()
-  pool_closed,  // close(), or the pool or its shard ended
+  evicted,          // its slot or descriptor was needed for another endpoint, or a fresh connection
+  ping_failed,      // the protocol's ping failed or took too long
+  vetoed,           // the protocol did not want it: is_healthy, on_acquire or on_release
+  retired,          // the protocol took it out of service, or its run() ended
+  detached,         // handed over: the descriptor lives on outside of the pool
+  cleared,          // clear()
+  forced,           // it was still leased at the deadline of drain()
+  pool_closed,      // close(), or the pool or its shard ended
 };
 inline constexpr std::size_t close_reasons = 24;
 

@@ -21,7 +21,7 @@ class leak_detector {
   // `listed`: the detector is on, and the connection is not shared. True if it is the one that
   // will be due first.
   bool lent(pooled_connection& taken, const std::source_location& where, bool listed) noexcept;
-  // `is_in_list_of_its_own`: a shared connection stays in the list where it is.
+  // `may_be_listed`: it is not shared; a shared connection stays in the list where it is.
   void returned(pooled_connection& back, bool may_be_listed) noexcept;
   // It was switched off: nothing is known of what is leased.
   void forget_all() noexcept;

@@ -35,7 +35,7 @@ class lender {
         leaks_(&leaks),
         maintenance_(&timed) {}
 
-  // The connection that a caller or waiter gets next, in the place where it is: idle, or shared
+  // The connection that a caller or waiter gets next, where it is: on the idle stack, or shared
   // with room. Null if there is none, or if it has to be checked first.
   pooled_connection* next() noexcept;
   // Looks at an idle connection, and takes it off the stack if it is of no use.

@@ -65,10 +65,7 @@ class stream_state {
   ~stream_state() = default;
 
   // `code` is a negative errno value; the first one stays.
-  void fail_with(int code) noexcept {
-    mark(failed);
-    if (failure_ == 0) failure_ = -code;
-  }
+  void fail_with(int code) noexcept;
   // What a positive errno value of a read or a write means to its caller.
   static errc classify(int system_errno) noexcept;
   // An error about this stream.

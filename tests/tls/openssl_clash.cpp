@@ -1,7 +1,7 @@
 // A program that links OpenSSL in front of BoringSSL, as one may that uses a library built on it:
 // functions with the same names are OpenSSL's then, all others BoringSSL's.
 //
-// Prints what each way to begin with TLS answers. self_check_test.cpp runs it.
+// Prints what each way to begin with TLS answers. symbol_check_test.cpp runs it.
 #include <cstdio>
 #include <memory>
 
