@@ -1,13 +1,14 @@
-// A socket address: IPv4, IPv6 or a Unix-domain path, as the kernel takes it.
+// A socket address as the kernel takes it: IPv4, IPv6 or a Unix-domain path.
 //
-// A value of 116 bytes that owns its memory and allocates nothing; copy it freely and on any
-// thread. A connect in flight refers to data(): keep the address in place until it ended.
+// It is a value of 116 bytes that owns its memory and allocates nothing. You may copy it freely and
+// use it on any thread. A connect in flight reads data() in place, so keep the address alive and
+// unmoved until the connect has ended.
 //
 //   auto address = socket_address::ip("127.0.0.1", 6379);
-//   if (!address) return fail(address.error());
-//   co_await socket.connect(address->data(), address->size(), deadline);
+//   if (!address) co_return fail(address.error());
+//   auto peer = co_await connect_socket(home, *address, {}, 3s);
 //
-// It parses literals only; names are for the resolver.
+// It parses literal addresses only; a name needs a look-up first (resolver.h).
 #pragma once
 
 #include <netinet/in.h>
@@ -24,36 +25,36 @@ namespace conpool {
 
 class socket_address {
  public:
-  // No address: family AF_UNSPEC, size 0.
+  // No address: the family is AF_UNSPEC and the size 0.
   socket_address() noexcept : length_(0) { as_.generic.sa_family = AF_UNSPEC; }
 
-  // From "127.0.0.1", "::1" or "fe80::1%eth0", without brackets; `port` in host byte order. Errors:
-  // errc::invalid_argument.
+  // Parses "127.0.0.1", "::1" or "fe80::1%eth0", without brackets; `port` is in host byte order.
+  // Errors: errc::invalid_argument.
   static result<socket_address> ip(std::string_view literal, std::uint16_t port);
 
-  // From a path of 1 to 107 bytes; a leading '@' makes a name of the abstract namespace, which
+  // Takes a path of 1 to 107 bytes. A leading '@' makes it a name in the abstract namespace, which
   // needs no file. Errors: errc::invalid_argument.
   static result<socket_address> unix_path(std::string_view path);
 
-  // A copy of what the kernel or a resolver returned: AF_INET, AF_INET6 or AF_UNIX. Errors:
-  // errc::invalid_argument for another family, or a length that cannot be right.
+  // Copies an address that the kernel or a resolver returned: AF_INET, AF_INET6 or AF_UNIX. Errors:
+  // errc::invalid_argument if the family is another one or the length cannot be right.
   static result<socket_address> from(const sockaddr* address, socklen_t length);
 
-  // Valid as long as this object, at its present place.
+  // The pointer is valid until this object is destroyed, moved or assigned to.
   const sockaddr* data() const noexcept { return &as_.generic; }
   socklen_t size() const noexcept { return length_; }
   int family() const noexcept { return as_.generic.sa_family; }
 
-  // In host byte order; 0 for what has none (a Unix-domain socket).
+  // The port in host byte order; 0 if the address has none, as a Unix-domain socket.
   std::uint16_t port() const noexcept;
-  // Precondition: an IPv4 or IPv6 address.
+  // Precondition: this is an IPv4 or IPv6 address.
   void set_port(std::uint16_t port) noexcept;
 
-  // "127.0.0.1:80", "[::1]:80", "[fe80::1%2]:80", "unix:/path", "unix:@name"; "unix:" for a socket
-  // without a name, "none" for no address.
+  // The text for a person: "127.0.0.1:80", "[::1]:80", "[fe80::1%2]:80", "unix:/path" or
+  // "unix:@name"; "unix:" for a socket without a name and "none" for no address.
   std::string to_string() const;
 
-  // The same place to connect to: IPv6 flow labels are not compared.
+  // Equal if both lead to the same place: IPv6 flow labels are not compared.
   friend bool operator==(const socket_address& left, const socket_address& right) noexcept;
 
  private:

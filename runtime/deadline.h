@@ -1,10 +1,12 @@
-// with_timeout: a task under a deadline of its own.
+// with_timeout(): runs a task under a deadline of its own.
 //
 //   auto work = fetch(lease);
 //   auto page = co_await with_timeout(home, 250ms, std::move(work));
 //
-// When the time is over, everything the task waits for ends with errc::deadline_exceeded; the task
-// itself runs on to its end, as cancellation is a request. The result is the task's own.
+// When the time is over, everything that the task waits for ends with errc::deadline_exceeded. The
+// task itself still runs to its end, because cancelling is a request; what comes out of the
+// co_await is whatever the task returned or threw. The deadline starts with the co_await. It
+// allocates nothing, and it is used on the shard's thread only.
 #pragma once
 
 #include <conpool/runtime/detail/context.h>

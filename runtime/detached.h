@@ -1,12 +1,14 @@
-// A connection that left the library: its descriptor, and what had been received on it already.
+// A connection that left the library: its descriptor, and the bytes that were received on it but
+// not read.
 //
 //   auto out = co_await lease.detach();
 //   if (!out) co_return;
 //   consume(out->unread());                    // comes before whatever recv(2) returns next
-//   hand_to_another_library(out->release());   // theirs from here
+//   hand_to_another_library(out->release());   // the descriptor is theirs from here
 //
-// Move-only; closes the descriptor unless it was released. A blocking socket with the pool's
-// options; no operation is in flight on it. May travel to any thread.
+// The object is move-only and closes the descriptor unless it was released. The socket is a
+// blocking one with the pool's options, and no operation is in flight on it. It may be used on any
+// thread, by one thread at a time.
 #pragma once
 
 #include <unistd.h>
@@ -27,13 +29,13 @@ class detached {
     std::swap(unread_, other.unread_);
     return *this;
   }
-  // Not through a ring: it belongs to none any more.
+  // The close goes through no ring, because the descriptor belongs to none any more.
   ~detached() {
     if (fd_ >= 0) ::close(fd_);
   }
 
   int fd() const noexcept { return fd_; }
-  // The descriptor, no longer this object's.
+  // Returns the descriptor, which the caller owns from here; -1 if it was released before.
   int release() noexcept { return std::exchange(fd_, -1); }
   std::span<const std::byte> unread() const noexcept { return unread_; }
 

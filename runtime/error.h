@@ -8,11 +8,11 @@
 //     log(lease.error().message());   // "connect tcp://10.0.0.7:6379: connect failed after
 //     co_return;                      //  1 attempt: Connection refused (ECONNREFUSED)"
 //   }
-//   if (lease.error() == conpool::errc::acquire_timeout) ...
 //
-// An error is 40 bytes; its text is built only when message() is asked for. It may be copied and
-// moved to other threads. `errc` is a std::error_code enumeration, so error::code() also compares
-// against std::error_condition and travels through code that knows only <system_error>.
+// An error is 32 bytes, and its text is built only when message() is called. Compare it with an
+// errc: `lease.error() == errc::acquire_timeout`. It may be copied and moved to other threads.
+// `errc` is a std::error_code enumeration, so error::code() also compares equal to the
+// std::error_condition that fits, and travels through code that knows only <system_error>.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@
 
 namespace conpool {
 
-// The kinds of failure, each a distinct value of error_category().
+// The kinds of failure. Each is a distinct value of error_category().
 enum class errc : int {
   invalid_config = 1,  // a configuration field is out of its range
   invalid_endpoint,    // an endpoint's text cannot be parsed
@@ -41,7 +41,7 @@ enum class errc : int {
   queue_full,          // max_waiters_per_endpoint callers wait already
   pool_closed,         // the pool was closed or destroyed
   pool_paused,         // the pool is paused and the policy is to fail
-  breaker_open,        // the endpoint failed too often; a probe is under way
+  breaker_open,        // the endpoint failed too often; a trial connect is under way
   none_idle,           // no connection is idle, and the caller did not want to wait (try_only)
   read_timeout,        // no bytes within the read timeout
   write_timeout,       // the peer took no bytes within the write timeout
@@ -49,7 +49,7 @@ enum class errc : int {
   connection_reset,    // the peer reset the connection, or the network lost it
   io_failed,           // any other error of a read or a write
   cancelled,           // the task was cancelled
-  deadline_exceeded,   // the task's own deadline passed (with_deadline)
+  deadline_exceeded,   // the task's own deadline passed (with_timeout)
   shard_stopped,       // the shard or the runtime was stopped
   unsupported,         // asked for something that this build or kernel does not have
 
@@ -57,7 +57,7 @@ enum class errc : int {
   trust_unavailable,           // no root certificates were found, or the bundle cannot be read
   handshake_timeout,           // the TLS handshake did not end in time
   not_tls,                     // the peer answered with something that is not TLS
-  tls_protocol,                // the peer broke the protocol; the detail has the engine's reason
+  tls_protocol,                // the peer broke the protocol; the detail has BoringSSL's reason
   alert_received,              // the peer ended it with a fatal alert; the detail names it
   certificate_expired,         // a certificate of the chain, or a revocation list, is too old
   certificate_not_yet_valid,   // its validity begins in the future
@@ -76,7 +76,7 @@ enum class errc : int {
   record_limit,                // too many records or bytes for one key or one handshake
 };
 
-// Where in its life the operation was.
+// What the operation was doing when it failed.
 enum class phase : std::uint8_t {
   none,
   configure,
@@ -100,8 +100,9 @@ class [[nodiscard]] error {
   explicit error(errc code, conpool::phase where = conpool::phase::none,
                  int system_errno = 0) noexcept;
 
-  // Adds what the error was about: an endpoint or a field, and a sentence that says more. Each
-  // returns the error, so that it can be built in one expression; each may allocate.
+  // These add to a new error: what it is about (an endpoint or a field), a sentence that says more,
+  // and the number of attempts. Each returns the error, so that one expression builds it. about()
+  // and with_detail() allocate.
   error&& about(std::string_view subject) &&;
   error&& with_detail(std::string_view detail) &&;
   error&& after_attempts(std::uint32_t attempts) && noexcept;
@@ -109,11 +110,12 @@ class [[nodiscard]] error {
   errc kind() const noexcept { return code_; }
   std::error_code code() const noexcept { return make_error_code(code_); }
   conpool::phase where() const noexcept { return phase_; }
-  // The errno value behind it, positive, 0 if there was none.
+  // The errno value behind the error, which is positive; 0 if there was none.
   int system_errno() const noexcept { return errno_; }
-  // How often it was tried, 0 where trying again has no meaning.
+  // How often the operation was tried; 0 where trying again has no meaning.
   std::uint32_t attempts() const noexcept { return attempts_; }
-  // The endpoint, name or field, empty if unknown. Valid as long as this error or a copy lives.
+  // The endpoint, name or field that the error is about, and the sentence that says more; empty if
+  // there is none. Both are valid as long as this error or a copy of it lives.
   std::string_view subject() const noexcept;
   std::string_view detail() const noexcept;
 
@@ -136,6 +138,8 @@ class [[nodiscard]] error {
   std::shared_ptr<text> text_;
 };
 
+static_assert(sizeof(error) <= 32);
+
 template <typename T>
 using result = std::expected<T, error>;
 
@@ -144,7 +148,7 @@ using result = std::expected<T, error>;
   return std::unexpected<error>(std::move(why));
 }
 
-// The name of an errno value as errno(3) spells it ("ECONNREFUSED"), or "errno 999".
+// Returns the name of an errno value as errno(3) spells it ("ECONNREFUSED"), or "errno 999".
 std::string errno_name(int system_errno);
 
 }  // namespace conpool

@@ -1,11 +1,12 @@
-// A one-shot event on a shard: tasks wait for it, somebody sets it.
+// A one-shot event on a shard: tasks wait for it until somebody sets it.
 //
 //   event ready(home);
-//   ... auto woken = co_await ready.wait();   // result<void>: ok, or why the wait was ended
-//   ready.set();                              // wakes all, in the order they came
+//   auto woken = co_await ready.wait();   // result<void>: set, or why the wait ended early
+//   ready.set();                          // elsewhere: wakes all waiters, in the order they came
 //
-// Owned by whoever outlives the waits; used on its shard's thread only; allocates nothing. Waits
-// end with the caller's context; they have no deadline of their own (use with_timeout).
+// An event must outlive the waits for it. It is used on its shard's thread only and allocates
+// nothing. A wait ends early when the caller's context is cancelled: errc::cancelled,
+// deadline_exceeded or shard_stopped. It has no deadline of its own; use with_timeout() for one.
 #pragma once
 
 #include <conpool/runtime/detail/intrusive_list.h>
@@ -21,6 +22,7 @@ class event {
   event& operator=(const event&) = delete;
 
   bool is_set() const noexcept { return set_; }
+  // Stays set: later waits do not suspend.
   void set() noexcept {
     set_ = true;
     while (!waiting_.empty()) waiting_.pop_front().wake_from_event();

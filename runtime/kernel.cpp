@@ -28,15 +28,16 @@ std::string explain(int system_errno, const std::string& kernel) {
     case EPERM: {
       const std::string disabled = read_sysctl();
       if (disabled == "1" || disabled == "2") {
-        return "forbidden by the sysctl kernel.io_uring_disabled=" + disabled +
-               "; set it to 0 (sysctl -w kernel.io_uring_disabled=0)";
+        return "the sysctl kernel.io_uring_disabled=" + disabled +
+               " forbids io_uring; set it to 0 (sysctl -w kernel.io_uring_disabled=0)";
       }
-      return "forbidden, most likely by a container's seccomp profile; allow io_uring_setup, "
-             "io_uring_enter and io_uring_register (Docker: --security-opt seccomp=PROFILE)";
+      return "io_uring is forbidden, most likely by a container's seccomp profile; allow "
+             "io_uring_setup, io_uring_enter and io_uring_register (Docker: --security-opt "
+             "seccomp=PROFILE)";
     }
     case ENOMEM:
-      return "not enough memory that may be locked, or a cgroup's limit; raise RLIMIT_MEMLOCK "
-             "(ulimit -l) or the memory limit";
+      return "there is not enough memory that may be locked, or a cgroup limits it; raise "
+             "RLIMIT_MEMLOCK (ulimit -l) or the memory limit of the cgroup";
     case EINVAL:
       return "the kernel (" + kernel +
              ") is older than 6.1 and lacks IORING_SETUP_DEFER_TASKRUN; "

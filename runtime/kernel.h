@@ -1,12 +1,11 @@
-// What conpool asks of the kernel: the sizes of a shard's io_uring, what it counted, and whether
-// io_uring can be used here at all.
+// What conpool asks of the kernel: the sizes of a shard's io_uring, what the ring counts, and
+// whether io_uring can be used here at all.
 //
-//   if (const kernel_report report = check_kernel(); !report.usable) {
-//     std::cerr << "conpool cannot run here: " << report.cause << "\n";
-//   }
+//   const kernel_report report = check_kernel();
+//   if (!report.usable) std::cerr << "conpool cannot run here: " << report.cause << '\n';
 //
-// Linux 6.1 is the oldest kernel that will do. Containers often forbid io_uring even on a newer
-// one; the report says which of the two it is.
+// conpool needs Linux 6.1 or newer. Containers often forbid io_uring even there; the report says
+// which of the two is in the way, and what to do about it.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +13,23 @@
 
 namespace conpool {
 
+// The sizes of one shard's ring. They cannot be changed later.
 struct ring_options {
-  // Submissions prepared before a flush; rounded up to a power of two, 1 to 32768.
+  // How many submissions can be prepared before they have to be flushed: 1 to 32768, rounded up to
+  // a power of two.
   unsigned sq_entries = 1024;
-  // Completions the kernel can post before it has to keep them aside; at least sq_entries.
+  // How many completions the kernel can post before it has to keep them aside. A number below
+  // sq_entries counts as sq_entries.
   unsigned cq_entries = 8192;
-  // Buffers for posted receives, shared by all connections of the shard: a power of two, 1 to
-  // 32768. A buffer is in use only while received bytes wait to be read.
+  // How many buffers there are for posted receives, shared by all connections of the shard: a power
+  // of two from 1 to 32768. A buffer is in use only while received bytes wait to be read.
   unsigned receive_buffers = 256;
+  // The size of each of them: 64 bytes to 1 MiB.
   unsigned receive_buffer_bytes = 4096;
 };
 
-// Counted from the ring's creation; read on the owner's thread.
+// What a ring has counted since it was created (shard::statistics()). Read it on the shard's
+// thread.
 struct ring_statistics {
   std::uint64_t enters = 0;             // io_uring_enter calls, all kinds
   std::uint64_t submitting_enters = 0;  // of these, calls that handed over entries
@@ -37,16 +41,17 @@ struct ring_statistics {
   std::uint64_t buffer_misses = 0;      // posted receives that completed without a buffer
 };
 
-// What this kernel and container offer, for a person to read.
+// What this kernel and container offer, in words for a person.
 struct kernel_report {
   bool usable = false;
   std::string kernel;    // "6.1.0-18-amd64"
-  int system_errno = 0;  // what io_uring_setup failed with, 0 if it did not
-  std::string missing;   // what is missing, empty if nothing
+  int system_errno = 0;  // the positive errno of io_uring_setup, 0 if it succeeded
+  std::string missing;   // the name of what is missing, empty if nothing is
   std::string cause;     // the likely cause and what to do about it
 };
 
-// Tries whether io_uring can be used here. Any thread; opens and closes one small ring.
+// Tries whether io_uring can be used here, by opening and closing one small ring. Any thread may
+// call it.
 kernel_report check_kernel();
 
 }  // namespace conpool

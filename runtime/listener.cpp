@@ -36,7 +36,7 @@ void listener::close() noexcept {
 }
 
 result<socket> listener::accept_awaiter::await_resume() {
-  // A connection that came in together with the cancellation is delivered: it is not lost.
+  // A connection that came in together with the cancellation is delivered, not lost.
   const int fd = started_ ? returned() : -ECANCELED;
   if (fd >= 0) {
     socket made(home(), fd, door_->address_.to_string(), door_->options_.accepted.timeouts);

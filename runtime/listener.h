@@ -1,14 +1,16 @@
 // A listening socket on a shard, for servers and for tests of clients.
 //
-//   auto door = listener::open(home, socket_address::ip("127.0.0.1", 0).value());
+//   auto address = socket_address::ip("127.0.0.1", 0).value();
+//   auto door = listener::open(home, address);
+//   if (!door) co_return;
 //   for (;;) {
 //     auto peer = co_await door->accept();
 //     if (!peer) break;                       // cancelled, or out of descriptors
 //     sessions.spawn(serve, std::move(*peer));
 //   }
 //
-// Move-only; used on its shard's thread only. Close it (or destroy it) when no accept is waiting
-// and before its shard is destroyed.
+// It is move-only and used on its shard's thread only. Close or destroy it while no accept is
+// waiting, and before its shard is destroyed.
 #pragma once
 
 #include <utility>
@@ -21,16 +23,16 @@
 namespace conpool {
 
 struct listen_options {
-  int backlog = 1024;
+  int backlog = 1024;         // as listen(2): connections that wait to be accepted
   bool reuse_address = true;  // SO_REUSEADDR
   bool reuse_port = false;    // SO_REUSEPORT: several shards share one port
-  socket_options accepted{};  // for each accepted socket
+  socket_options accepted{};  // set on each accepted socket
 };
 
 class listener {
  public:
-  // Binds and listens; port 0 picks a free one. Errors: io_failed with the address and errno,
-  // too_many_files.
+  // Binds and listens; with port 0 the kernel picks a free one. Errors: io_failed with the address
+  // and errno, too_many_files.
   static result<listener> open(shard& home, const socket_address& at,
                                const listen_options& options = {});
   listener(listener&& other) noexcept
@@ -41,13 +43,14 @@ class listener {
   listener& operator=(listener&&) = delete;
   ~listener() { close(); }
 
-  // Where it listens, with the port that was picked.
+  // The address it listens on, with the port that the kernel picked.
   const socket_address& address() const noexcept { return address_; }
   void close() noexcept;
 
   class accept_awaiter;
-  // The next connection. result<socket>: cancelled and the like, too_many_files (accept again
-  // later), io_failed. Waits without a deadline, until its context is cancelled.
+  // Awaits result<socket>: the next connection. It has no deadline and waits until one comes or the
+  // context is cancelled. Errors: cancelled, deadline_exceeded or shard_stopped; too_many_files,
+  // after which a later accept may succeed; io_failed.
   accept_awaiter accept() noexcept;
 
  private:

@@ -19,14 +19,15 @@ std::string key_of(std::string_view host) {
   return key;
 }
 
-// False spares a name the attempt: an IPv6 address has a colon, an IPv4 address ends in a digit.
+// Spares most names the attempt to parse them: an IPv6 address has a colon, an IPv4 address ends in
+// a digit.
 bool may_be_numeric(std::string_view host) noexcept {
   return host.find(':') != host.npos || (host.back() >= '0' && host.back() <= '9');
 }
 
 }  // namespace
 
-// A question under way and those who wait for its answer; maybe nobody any more.
+// A question under way, and the tasks that wait for its answer; there may be none any more.
 struct resolver::look_up : detail::resolver_question {
   look_up(resolver& owner, const std::string& name) noexcept
       : detail::resolver_question(&resolver::answered), home(&owner), key(&name) {}
@@ -72,7 +73,7 @@ void resolver::join(resolve_awaiter& waiter) {
   channel_->ask(at->first.c_str(), joined);  // the answer may come, and end it, before this returns
 }
 
-// Called from within c-ares: wakes tasks, runs none.
+// c-ares calls this from within its own work, so it wakes tasks but runs none.
 void resolver::answered(detail::resolver_question& question,
                         detail::resolver_answer&& answer) noexcept {
   look_up& ended = static_cast<look_up&>(question);
@@ -115,7 +116,7 @@ bool resolver::resolve_awaiter::await_ready() {
     answer_.emplace(*cached);
   }
   if (!answer_) return false;
-  // Now and then give the others their turn all the same.
+  // The answer is there; when the inline budget is spent, other tasks go first all the same.
   ready_queue* const queue = ready_queue::current();
   return queue == nullptr || queue->spend_inline_budget();
 }

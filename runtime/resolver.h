@@ -1,19 +1,22 @@
-// Names to addresses, without blocking the shard: /etc/hosts and name servers, through c-ares.
+// Turns names into addresses without blocking the shard, through /etc/hosts and name servers. The
+// work is done by c-ares.
 //
-// One for each shard, resolver::of(home); used on its shard's thread only. It honours /etc/hosts,
+// Each shard has one, resolver::of(home), used on the shard's thread only. It honours /etc/hosts,
 // /etc/nsswitch.conf and /etc/resolv.conf as they were at the shard's first look-up.
 //
 //   auto addresses = co_await resolver::of(home).resolve(host, 443, home.now() + 5s);
 //   if (!addresses) co_return fail(addresses.error());
 //   // at least one, in the order in which to try them (RFC 6724)
 //
-// Numeric addresses and cached names are answered without suspending, and cost no system call.
-// Look-ups of the same name at the same time share one question, which does not die with the one
-// who asked first: a waiter that gives up leaves the others, and the cache, their answer. Answers
-// are cached for the least time to live among their records, within 1 s to 300 s; failures are not.
+// Numeric addresses and cached names are answered without suspending and cost no system call.
+// Look-ups of the same name at the same time share one question. The question does not die with the
+// task that asked first: when one waiter gives up, the others still get the answer, and so does the
+// cache. An answer is cached for the shortest time to live among its records, but for at least 1 s
+// and at most 300 s; failures are not cached.
 //
-// Deadlines are the shard's time; c-ares's own attempts (by default 5 s, 4 times) run on
-// CLOCK_MONOTONIC. Running out of memory here ends the program: c-ares's callbacks cannot throw.
+// Deadlines run on the shard's clock. The attempts of c-ares (by default 5 s each, 4 of them) run
+// on CLOCK_MONOTONIC. Hazard: running out of memory here ends the program, because the callbacks of
+// c-ares cannot throw.
 #pragma once
 
 #include <chrono>
@@ -44,11 +47,12 @@ class resolver_question;
 }  // namespace detail
 
 struct resolver_options {
-  // Name servers, "127.0.0.1:5353,[::1]:53"; empty: those of /etc/resolv.conf.
+  // The name servers to ask, as "127.0.0.1:5353,[::1]:53"; if empty, those of /etc/resolv.conf.
   std::string servers;
-  // How long c-ares waits for a server before it asks again or the next; 0: the system's setting.
+  // How long c-ares waits for a server before it asks again, or the next one. 0 takes the system's
+  // setting.
   std::chrono::milliseconds attempt_timeout{0};
-  // How often it asks each server; 0: the system's setting.
+  // How often c-ares asks each server. 0 takes the system's setting.
   unsigned attempts = 0;
 };
 
@@ -65,23 +69,24 @@ class resolver final : public shard_extension, private stop_hook {
   static constexpr duration cached_at_most = std::chrono::seconds(300);
   static constexpr std::size_t host_bytes_max = 255;
 
-  // The shard's resolver, made at the first use with the system's configuration.
+  // Returns the shard's resolver; the first use makes it, with the system's configuration.
   static resolver& of(shard& home) { return home.extension<resolver>(); }
-  // Makes the shard's resolver with these options. Precondition: of() was not called before.
+  // Makes the shard's resolver with these options. Precondition: the shard has none yet.
   static resolver& use(shard& home, const resolver_options& options);
 
-  // On the shard's thread, or before it has one.
+  // A resolver of your own, beside the shard's. Call it on the shard's thread, or before the shard
+  // has one.
   explicit resolver(shard& home, const resolver_options& options = {});
-  // Once the shard has stopped, or was never turned.
+  // Call it once the shard has stopped, or if it was never turned.
   ~resolver() override;
 
   class resolve_awaiter;
   // Awaits result<std::vector<socket_address>>: the addresses of `host`, at least one, each with
   // `port`. `host` is a name or a numeric address without brackets, and must stay valid until the
-  // co_await ends. Errors, with `host` as subject: resolve_failed (no such name, no address, no
-  // server to ask), resolve_timeout (at `deadline`, or when the servers did not answer),
-  // invalid_argument (`host` is empty, too long or has a zero byte), too_many_files, and the
-  // context's: cancelled, deadline_exceeded, shard_stopped.
+  // co_await ends. All errors have `host` as their subject: resolve_failed (there is no such name,
+  // it has no address, or no server can be asked), resolve_timeout (the deadline passed, or the
+  // servers did not answer), invalid_argument (`host` is empty, longer than host_bytes_max or has a
+  // zero byte), too_many_files, and the context's: cancelled, deadline_exceeded, shard_stopped.
   resolve_awaiter resolve(std::string_view host, std::uint16_t port, time_point deadline) noexcept;
 
   const resolver_statistics& statistics() const noexcept { return statistics_; }
@@ -96,13 +101,14 @@ class resolver final : public shard_extension, private stop_hook {
 
   shard* home_;
   resolver_options options_;
-  std::unique_ptr<detail::resolver_channel> channel_;  // since the first question
+  std::unique_ptr<detail::resolver_channel> channel_;  // null before the first question
   std::unordered_map<std::string, std::unique_ptr<look_up>> under_way_;
   detail::resolver_cache cache_;
   resolver_statistics statistics_;
 };
 
-// Suspends until the name's addresses are known, its look-up failed, or the waiter gave up.
+// Suspends until the addresses are known, the look-up has failed, or the waiter gives up. The
+// shard's turn resumes it.
 class resolver::resolve_awaiter : public wait_point, private list_hook<resolver> {
  public:
   bool await_ready();

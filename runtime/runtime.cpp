@@ -20,7 +20,7 @@ std::vector<int> usable_cpus() {
   return cpus;
 }
 
-// Sent by stop(), to be delivered on the shard's own thread.
+// end() sends it, so that the shard is stopped on its own thread.
 struct stop_mail : mail {
   explicit stop_mail(shard& home) noexcept : mail(&stop_mail::deliver), target(&home) {}
   static void deliver(mail& item) noexcept { static_cast<stop_mail&>(item).target->stop(); }
@@ -59,7 +59,7 @@ result<std::unique_ptr<runtime>> runtime::create(const runtime_options& options)
   return made;
 }
 
-// What left a task that nobody awaited is lost here; stop() is for those who want to know.
+// An exception that left a task nobody awaited is lost here. To get it, call stop() first.
 runtime::~runtime() {
   end();
 }
@@ -76,7 +76,7 @@ void runtime::thread_main(unsigned index, bool pin) {
     }
   }
   shard& home = *shards_[index];
-  // The first failure is what create() reports; it comes back when all threads have tried.
+  // create() returns when all threads have tried, and reports the first failure.
   if (result<void> attached = home.attach(); !attached) {
     const std::lock_guard hold(failure_mutex_);
     if (!failure_) failure_ = std::move(attached.error());
@@ -87,9 +87,9 @@ void runtime::thread_main(unsigned index, bool pin) {
     return;
   }
   home.run();
-  // Others may still be waiting for an answer from this shard: it goes on answering (that it has
-  // stopped) until all have come this far, and end() has sent what it sends: a shard that a task of
-  // its own stopped may be here long before.
+  // Other shards may still wait for an answer from this one. It goes on answering (that it has
+  // stopped) until all have come this far and end() has sent its mails; a shard that was stopped by
+  // a task of its own may be here long before that.
   quiescent_.fetch_add(1);
   while (quiescent_.load() <= size()) home.run_once(std::chrono::milliseconds(1));
   home.run_once(duration::zero());
@@ -97,7 +97,7 @@ void runtime::thread_main(unsigned index, bool pin) {
 
 void runtime::post_job(unsigned index, mail& item) {
   CONPOOL_ASSERT(shard::current() == nullptr, "run() blocks: use submit_to() on a shard's thread");
-  // Counted, so that end() knows when nobody can be between this look and the post any more.
+  // The count tells end() when no thread can be between this look at ended_ and its post any more.
   posting_.fetch_add(1);
   const bool refused = ended_;
   if (!refused) shards_[index]->post(item);
@@ -121,7 +121,7 @@ void runtime::end() {
   }
   quiescent_.fetch_add(1);
   for (std::thread& thread : threads_) thread.join();
-  // A shard may have ended before its mail came: a call from outside is told so.
+  // A shard may have ended before its mail came; then a call from outside is told so here.
   while (posting_.load() != 0) std::this_thread::yield();
   for (auto& home : shards_) home->deliver_leftovers();
   stopped_flag_->store(true, std::memory_order_release);

@@ -1,12 +1,12 @@
-// Shards with threads of their own: one ring a thread, sharing nothing.
+// A set of shards that have threads of their own: one ring for each thread, nothing shared.
 //
 //   auto rt = runtime::create({.shards = 2}).value();
-//   int code = rt->run(service, std::ref(settings));       // a task, on shard 0; blocks
-//   rt->run_on_all(warm_up);                               // warm_up(shard&), on each; blocks
+//   int code = rt->run(serve, std::ref(settings));   // serve() is a task; runs on shard 0; blocks
+//   rt->run_on_all(warm_up);                         // warm_up(shard&) is a task; on each; blocks
 //
-// Created, run and destroyed from a thread that is not one of its shards. stop() (and the
-// destructor) cancels all tasks, waits until nothing runs and the kernel has nothing in flight,
-// and joins the threads.
+// Create, use and destroy a runtime on a thread that is none of its shards'. stop() and the
+// destructor cancel all tasks, wait until nothing runs and the kernel has nothing in flight, and
+// join the threads.
 #pragma once
 
 #include <atomic>
@@ -29,18 +29,19 @@
 namespace conpool {
 
 struct runtime_options {
-  // 0: one for each core this process may use.
+  // How many shards there are, at most 1024; 0 makes one for each core that this process may use.
   unsigned shards = 0;
-  // Pin shard i to the i-th core this process may use. Off by default: a library lives inside other
-  // people's processes.
+  // Pins shard i to the i-th core that this process may use, and starts over when there are more
+  // shards than cores. Off by default, because a library lives inside other people's processes.
   bool pin = false;
-  // For every shard; its id is set by the runtime.
+  // The options of every shard; the runtime sets each id.
   shard_options shard{};
 };
 
 class runtime {
  public:
-  // Starts the threads. Errors: those of shard::create, invalid_config.
+  // Starts the threads, and returns when each of them owns its shard. Errors: those of
+  // shard::create and shard::attach, invalid_config.
   static result<std::unique_ptr<runtime>> create(const runtime_options& options = {});
   ~runtime();
   runtime(const runtime&) = delete;
@@ -49,8 +50,9 @@ class runtime {
   unsigned size() const noexcept { return static_cast<unsigned>(shards_.size()); }
   shard& at(unsigned index) noexcept { return *shards_[index]; }
 
-  // Runs function(arguments...), a task<T>, on shard 0 and waits for it. Returns its value, or
-  // throws what left it. After stop() it throws std::system_error(errc::shard_stopped).
+  // Runs function(arguments...), which returns a task<T>, on shard 0 (or on shard `index`) and
+  // blocks until it has ended. Returns the task's value, or throws the exception that left it.
+  // After stop() it throws std::system_error(errc::shard_stopped).
   template <typename F, typename... Args>
   auto run(F function, Args... arguments) {
     return run_on(0, std::move(function), std::move(arguments)...);
@@ -58,15 +60,17 @@ class runtime {
   template <typename F, typename... Args>
   auto run_on(unsigned index, F function, Args... arguments);
 
-  // Runs function(shard&), a task<void>, once on each shard, all at the same time, and waits for
-  // all. The function is copied to each.
+  // Runs function(shard&), which returns a task<void>, once on each shard, on all at the same time,
+  // and blocks until all have ended. Each shard gets a copy of the function. Throws the first
+  // exception that left one of the tasks.
   template <typename F>
   void run_on_all(F function);
 
-  // Ends everything. Idempotent; rethrows the first exception that left a task nobody awaited.
+  // Ends everything. A second call does nothing. Throws the first exception that left a task which
+  // nobody awaited; the destructor drops it.
   void stop();
   bool stopped() const noexcept { return stopped_flag_->load(std::memory_order_acquire); }
-  // True from the moment the threads have ended; outlives the runtime.
+  // Becomes true when the threads have ended. The flag outlives the runtime.
   std::shared_ptr<const std::atomic<bool>> stopped_flag() const noexcept { return stopped_flag_; }
 
  private:
@@ -91,7 +95,7 @@ class runtime {
   std::exception_ptr exception_;
 };
 
-// A call from outside: lives on the caller's stack until the shard is done with it.
+// A call from outside. It lives on the caller's stack until the shard is done with it.
 template <typename T>
 class runtime::job : public mail {
  public:

@@ -4,13 +4,14 @@
 //   for (int i = 0; i < 10; ++i) clients.spawn(run_client, std::ref(pool), i);
 //   co_await clients.join();          // or close(): cancel, then join
 //
-// Owned by the task (or object) that spawns; used on its shard only. A spawned task starts from the
-// ready queue, inherits the scope's context, and is over before join() or close() returns. The
-// destructor asserts that nothing runs any more. If the task that joins is cancelled, the scope is
-// cancelled with it, and still waits for its tasks to end.
+// A scope belongs to the task or object that spawns, and is used on its shard's thread only. A
+// spawned task starts from the ready queue, inherits the scope's context, and has ended before
+// join() or close() returns. The destructor asserts that nothing runs any more. If the task that
+// joins is cancelled, the scope is cancelled with it, and the join still waits for the scope's
+// tasks to end.
 //
 // The callable and its arguments are kept until the task ends, so a lambda with captures is safe
-// here; pass references with std::ref.
+// here. Pass references with std::ref. Each spawned task costs one coroutine frame besides its own.
 #pragma once
 
 #include <coroutine>
@@ -29,29 +30,30 @@ namespace conpool {
 
 class scope {
  public:
-  // Cancelled with the shard when that stops.
+  // The scope is cancelled when the shard stops.
   explicit scope(shard& home) noexcept;
   ~scope() { CONPOOL_ASSERT(running_ == 0, "a scope was destroyed before its tasks were joined"); }
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;
 
   // Runs function(arguments...), which returns a task. An exception that leaves the task comes out
-  // of join(); a value it returns is dropped. May throw std::bad_alloc, and then runs nothing.
+  // of join(); a value that it returns is dropped. May throw std::bad_alloc; then nothing runs.
   template <typename F, typename... Args>
   void spawn(F function, Args... arguments);
 
-  // Asks all running tasks to end; tasks spawned later find themselves cancelled.
+  // Asks all running tasks to end. Tasks that are spawned later find themselves cancelled.
   void cancel(errc why = errc::cancelled) noexcept { context_.cancel(why); }
   bool cancelled() const noexcept { return context_.cancelled(); }
   std::size_t running() const noexcept { return running_; }
 
-  // The first exception that left a task, taken out; for owners that never join.
+  // Takes out the first exception that left a task, for owners that never join; null for none.
   std::exception_ptr take_exception() noexcept { return std::exchange(exception_, nullptr); }
 
   class join_awaiter;
-  // Waits until nothing runs, then rethrows the first exception that left a task. One at a time.
+  // Waits until nothing runs, then throws the first exception that left a task. One task at a time
+  // may join.
   join_awaiter join() noexcept;
-  // Cancels, then joins.
+  // Cancels the scope, then joins it.
   join_awaiter close() noexcept;
 
  private:
@@ -145,8 +147,8 @@ struct scope::child {
     }
 
     scope* parent_;
-    // One a task, below the scope's: what the task waits for is linked here, beside its frame, and
-    // not between the waits of all its siblings, whose memory is cold.
+    // Each task has a context of its own below the scope's. What the task waits for is linked here,
+    // beside its frame, and not among the waits of all its siblings, whose memory is cold.
     context own_;
   };
 

@@ -5,15 +5,15 @@
 namespace conpool {
 namespace {
 
-// The budgets of a turn: after them the loop submits and looks at the kernel again.
-// Generous beside what a submission costs: the kernel takes 31 us for a connect, 5 for a send, so a
-// burst of 256 connects that is prepared in 2 ms keeps it busy for 8.
+// The budgets of a turn: when they are spent, the loop submits and looks at the kernel again. They
+// are generous beside what a submission costs: the kernel takes 31 us for a connect and 5 us for a
+// send, so a burst of 256 connects that is prepared in 2 ms keeps it busy for 8 ms.
 constexpr unsigned ready_nodes_max = 1024;
 constexpr auto ready_time_max = std::chrono::milliseconds(2);
 constexpr unsigned clock_every_nodes = 32;
 constexpr std::size_t mails_max = 64;
 
-// Leaves the core's resources to its other thread while spinning.
+// Leaves the core's resources to its other hardware thread while this one spins.
 void relax_cpu() noexcept {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -87,7 +87,8 @@ void shard::post(mail& item) noexcept {
     return;
   }
   ring::signal_event(wake_fd_);
-  // The kernel does not pass a signal on from one eventfd to another: a foreign loop gets its own.
+  // The kernel does not pass a signal on from one eventfd to another, so a foreign loop gets its
+  // own.
   if (const int foreign = foreign_fd_.load(std::memory_order_acquire); foreign >= 0) {
     ring::signal_event(foreign);
   }
@@ -101,7 +102,8 @@ int shard::fd() noexcept {
 
 bool shard::run_once(duration max_wait) {
   if (!attach()) return false;
-  // The turn's thread-local marks; put back at the end, so that one thread may turn several shards.
+  // These thread-local marks say whose turn this is. They are put back at the end, so that one
+  // thread may turn several shards, even one within another's turn.
   shard* const outer_shard = std::exchange(current_, this);
   ready_queue* const outer_queue = std::exchange(ready_queue::current_, &ready_);
 
@@ -114,12 +116,13 @@ bool shard::run_once(duration max_wait) {
   ready_.take_all(next_turn_);
   run_ready();
   if (stopping_) {
-    extensions_.close_all();  // tasks that end may have opened more, for somebody who keeps it
+    extensions_.close_all();  // a task that ended may have opened more
     if (only_wake_read_left()) ring_->cancel(wake_read_);
   }
-  const bool over = stopped();  // nothing to wait for any more
+  const bool over = stopped();  // then there is nothing to wait for any more
 
-  // What ends a turn: submit everything that was prepared, and wait if nothing is to be done.
+  // A turn ends by submitting everything that was prepared, and by waiting if there is nothing to
+  // do.
   duration wait = duration::zero();
   bool more = !ready_.empty() || !next_turn_.empty() || !inbox_.prepare_to_sleep();
   if (!more && !over && !ring_->completions_pending()) {

@@ -1,21 +1,23 @@
 // A shard: one thread's ring, clock, timers, ready queue and inbox, and the turn that drives them.
 //
 //   auto home = shard::create({}).value();
-//   home->spawn(serve);                                     // runs in the turns that follow
-//   while (!done) home->run_once(100ms);                    // the user's thread is the loop
+//   home->spawn(serve);                     // serve() is a task; it runs in the turns that follow
+//   while (!done) home->run_once(100ms);    // this thread is the loop
 //
-// Any thread may create a shard. The first thread that turns it, or calls attach(), owns it for its
-// life; everything but post(), wake-ups and id() is for that thread, and asserted in debug builds.
-// Three ways to run it: the library's own thread (runtime.h), run_once() as above, or a foreign
-// loop that watches fd() level-triggered and next_deadline():
+// Any thread may create a shard. The first thread that turns it or calls attach() owns it from then
+// on. Only post() and id() may be used on other threads; debug builds assert the owner.
 //
-//   epoll_wait(..., timeout until home->next_deadline());
-//   while (home->run_once(0ms)) {}                          // true: there is more to do now
+// There are three ways to run a shard: on the library's own thread (runtime.h), with run_once() as
+// above, or from a foreign loop that watches fd() level-triggered and wakes at next_deadline():
+//
+//   pollfd watched{.fd = home->fd(), .events = POLLIN, .revents = 0};
+//   while (home->run_once(0ms)) {}                     // true: there is more to do now
+//   poll(&watched, 1, ms_until(home->next_deadline()));
 //
 // A turn reads the clock once, harvests completions into the ready queue, fires timers, takes mail,
-// runs ready tasks within a budget, and ends with one enter that submits all that was prepared and
-// waits. The destructor stops the shard: tasks are cancelled and joined, sockets closed, and
-// nothing is freed that the kernel still uses.
+// runs ready tasks within a budget, and ends with one enter, which submits all that was prepared
+// and waits. The destructor stops the shard: it cancels and joins the tasks and closes the sockets,
+// and it frees nothing that the kernel still uses.
 #pragma once
 
 #include <atomic>
@@ -40,90 +42,96 @@ namespace conpool {
 
 struct shard_options {
   ring_options ring{};
-  // Position among the shards of a runtime; 0 for one that stands alone.
+  // The shard's position among the shards of a runtime; 0 if it stands alone.
   unsigned id = 0;
-  // Where time comes from; null is CLOCK_MONOTONIC. Not owned, must outlive the shard.
+  // The source of the shard's time, which must outlive the shard; null means CLOCK_MONOTONIC.
   clock_source* clock = nullptr;
-  // How long to spin on the completion queue before sleeping; costs a core, saves the wake-up.
+  // How long to spin on the completion queue before sleeping. It costs a core and saves the
+  // wake-up.
   std::chrono::microseconds busy_poll{0};
-  // What the shard's random numbers start from; 0 takes a seed from the system. With a seed, a
-  // clock set by hand and a simulated ring every run is the same.
+  // The seed of the shard's random numbers; 0 takes one from the system. With a seed, a clock that
+  // is set by hand and a simulated ring, every run is the same.
   std::uint64_t seed = 0;
 };
 
 class shard : public shard_core {
  public:
-  // Any thread. Errors: those of ring::create.
+  // Any thread may call it. Errors: ring_unavailable with the likely cause as detail,
+  // invalid_config for ring options out of their range, too_many_files, out_of_memory.
   static result<std::unique_ptr<shard>> create(const shard_options& options = {});
-  // On the owner's thread, outside of its turns; turns until everything has ended.
+  // Call it on the owner's thread, outside of a turn. It turns until everything has ended.
   ~shard();
   shard(const shard&) = delete;
   shard& operator=(const shard&) = delete;
 
-  // The shard whose turn runs on this thread, null outside of a turn.
+  // Returns the shard whose turn runs on this thread; null outside of a turn.
   static shard* current() noexcept { return current_; }
 
-  // Makes the calling thread the owner, as the first run_once would. Errors: ring_unavailable.
+  // Makes the calling thread the owner, as the first run_once() would. Errors: ring_unavailable.
   result<void> attach();
 
-  // One turn: runs what is ready, then waits at most `max_wait` for something to do if nothing is.
-  // Returns true if there is more to do at once. A task that sets a flag for the caller does not
-  // cut that wait short; to be told at once, wait with a small max_wait or post() a mail.
+  // Runs one turn: it runs what is ready, and if nothing more is, waits at most `max_wait` for
+  // something to do. Returns true if there is more to do at once. A task that sets a flag for the
+  // caller does not cut the wait short; to be told at once, use a small `max_wait` or post() a
+  // mail.
   bool run_once(duration max_wait);
-  // Turns until stop() was called and everything has ended.
+  // Turns until stop() has been called and everything has ended.
   void run();
 
-  // For foreign loops: the descriptor that becomes readable when a turn has something to do, and
-  // the moment at which a turn is due even if it does not. Valid after a turn returned false. The
-  // descriptor is an eventfd, opened by the first call and closed with the shard; -errno if none
-  // can be opened.
+  // For foreign loops: fd() becomes readable when a turn has something to do, and a turn is due at
+  // next_deadline() even if it does not. Both hold after a turn has returned false. The descriptor
+  // is an eventfd, which the first call opens and the shard closes; -errno if none can be opened.
   int fd() noexcept;
   std::optional<time_point> next_deadline() const noexcept { return timers_.next_deadline(); }
 
-  // Runs function(arguments...), a task, in the turns that follow. It belongs to the shard, and is
-  // cancelled when the shard stops. Makes the calling thread the owner, as the first turn would.
+  // Runs function(arguments...), which returns a task, in the turns that follow. The task belongs
+  // to the shard and is cancelled when the shard stops. The call makes the calling thread the
+  // owner, as the first turn would.
   template <typename F, typename... Args>
   void spawn(F function, Args... arguments) {
     if (!attached()) {
-      // If it fails here it fails in the first turn, too, and is reported there.
+      // What fails here fails in the first turn, too, and is reported there.
       [[maybe_unused]] const result<void> attached = attach();
     }
     tasks_.spawn(std::move(function), std::move(arguments)...);
   }
 
-  // Any thread: delivers `item` on this shard in one of its next turns, and wakes it if it sleeps.
+  // Any thread may call it: delivers `item` in one of the shard's next turns, and wakes the shard
+  // if it sleeps.
   void post(mail& item) noexcept;
 
-  // Begins to stop: cancels all tasks, closes what is open. The turns that follow complete it.
+  // Begins to stop: cancels all tasks and closes what is open. The turns that follow complete it.
   void stop() noexcept;
-  // True once nothing runs and the kernel has nothing of this shard's any more.
+  // Becomes true when nothing runs and the kernel has nothing of this shard's any more.
   bool stopped() const noexcept;
 
-  // The first exception that left a spawned task, taken out; null if there is none.
+  // Takes out the first exception that left a spawned task; null if there is none.
   std::exception_ptr take_exception() noexcept { return tasks_.take_exception(); }
 
   unsigned id() const noexcept { return options_.id; }
-  // What the shard's ring counted since it was created.
+  // What the shard's ring has counted.
   const ring_statistics& statistics() const noexcept { return ring_->statistics(); }
 
   class sleep_awaiter;
-  // Waits; result<void>: errc::cancelled, deadline_exceeded or shard_stopped if it ended early.
+  // Awaits result<void>: nothing when the time has come, and if the wait ended early the context's
+  // reason: cancelled, deadline_exceeded or shard_stopped.
   sleep_awaiter sleep_for(duration time) noexcept;
   sleep_awaiter sleep_until(time_point moment) noexcept;
   class yield_awaiter;
-  // Lets all other ready tasks run first.
+  // Lets all other ready tasks run first. The awaiter returns nothing and is not cancelled.
   yield_awaiter yield() noexcept;
 
   // --- For the parts of the library; see shard_core for what else they use.
-  // After the owner's thread has ended: delivers the mail that came too late for it.
+  // Delivers the mail that came too late. Call it when the owner's thread has ended.
   void deliver_leftovers() noexcept;
-  // The shard's only T (a shard_extension), made at its first use as T(*this, arguments...).
+  // Returns the shard's only T, a shard_extension; the first use makes it as T(*this,
+  // arguments...).
   template <typename T, typename... Args>
   T& extension(Args&&... arguments) {
     if (T* const found = extensions_.find<T>()) return *found;
     return extensions_.make<T>(*this, std::forward<Args>(arguments)...);
   }
-  // The shard's only T; null before its first use.
+  // Returns the shard's only T; null before its first use.
   template <typename T>
   T* find_extension() const noexcept {
     return extensions_.find<T>();

@@ -26,14 +26,15 @@ int apply_socket_options(ring& kernel, int fd, int family, const socket_options&
   return code;
 }
 
-// Shared by the handle and the kernel: freed when the handle is gone and the descriptor closed.
+// The handle and the kernel share it: it is freed when the handle is gone and the descriptor
+// closed.
 struct socket::body final : stream {
   body(shard& home, int fd, std::string label, const io_timeouts& limits)
       : stream(home, fd, &name, &timeouts, &body::arrived, &body::ended_for_good),
         name(std::move(label)),
         timeouts(limits) {}
 
-  // Nothing to do: what arrived waits for the next read.
+  // There is nothing to do: what arrived waits for the next read.
   static void arrived(stream&) noexcept {}
   static void ended_for_good(stream& closed) noexcept {
     auto& self = static_cast<body&>(closed);

@@ -1,11 +1,13 @@
-// A stream socket that a task owns: what servers accept, and clients without a pool connect.
+// A stream socket that a task owns: what a server accepts, and what a client without a pool
+// connects.
 //
 //   auto peer = co_await connect_socket(home, address, {}, 3s);
 //   if (!peer) co_return;
 //   auto sent = co_await (*peer)->write("PING\r\n");
 //
-// Move-only; the destructor begins to close and returns at once, without waiting for the kernel.
-// Used on its shard's thread only; it may outlive its shard, and is closed then.
+// It is move-only. The destructor begins to close and returns at once, without waiting for the
+// kernel. A socket is used on its shard's thread only. It may outlive its shard, which closes it
+// when it stops.
 #pragma once
 
 #include <chrono>
@@ -18,24 +20,27 @@
 
 namespace conpool {
 
-// Options of a TCP socket; without effect on Unix sockets. A trivial struct: safe in a co_await.
+// The options of a TCP socket; they have no effect on Unix sockets. The struct is trivial, so it is
+// safe to write in a co_await.
 struct socket_options {
   bool nodelay = true;     // TCP_NODELAY
   bool keepalive = false;  // SO_KEEPALIVE, with the three below
   std::chrono::seconds keepalive_idle{30};
   std::chrono::seconds keepalive_interval{5};
   unsigned keepalive_probes = 3;
-  // TCP_USER_TIMEOUT: unacknowledged bytes fail the connection after this; 0 leaves the default.
+  // TCP_USER_TIMEOUT: the connection fails when bytes stay unacknowledged for this long. 0 leaves
+  // the system's default.
   std::chrono::milliseconds user_timeout{0};
   io_timeouts timeouts{};
 };
 
-// Sets them on a socket of `family`. Returns 0 or the first negative errno.
+// For the parts of the library: sets the options on a socket of `family`. Returns 0, or the
+// negative errno of the first that failed.
 int apply_socket_options(ring& kernel, int fd, int family, const socket_options& options) noexcept;
 
 class socket {
  public:
-  // Takes over a connected descriptor. `name` is what errors say it is about.
+  // Takes over a connected descriptor, and closes it in the end. `name` is the subject of errors.
   socket(shard& home, int fd, std::string name, const io_timeouts& timeouts = {});
   socket(socket&& other) noexcept : body_(std::exchange(other.body_, nullptr)) {}
   socket& operator=(socket&& other) noexcept {
@@ -50,9 +55,10 @@ class socket {
   stream* operator->() const noexcept;
   stream& operator*() const noexcept { return *operator->(); }
   explicit operator bool() const noexcept { return body_ != nullptr; }
-  // Begins to close; whatever waits on it ends with connection_closed. Idempotent.
+  // Begins to close; whatever waits on the socket ends with connection_closed. A second call does
+  // nothing. The socket is empty afterwards.
   void close() noexcept;
-  // The same with a reset instead of an orderly end.
+  // Does the same with a reset instead of an orderly end.
   void reset() noexcept;
 
  private:
@@ -62,7 +68,8 @@ class socket {
 };
 
 // Connects to one address. Errors: connect_failed, connect_timeout after `timeout`, too_many_files,
-// cancelled and the like, each about the address.
+// and the context's (cancelled, deadline_exceeded, shard_stopped). The address is the subject of
+// each.
 task<result<socket>> connect_socket(shard& home, socket_address to, socket_options options,
                                     duration timeout);
 

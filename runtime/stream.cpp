@@ -78,7 +78,8 @@ void stream::posted_receive_done(operation& op) noexcept {
   if (self.coded_ != nullptr && self.reader_ != nullptr) [[unlikely]] {
     self.serve_coded_reader(code);
   } else if (read_awaiter* const reader = self.reader_) {
-    // Straight into the reader's memory; only what it has no room for keeps the buffer.
+    // The bytes go straight into the reader's memory; only what it has no room for keeps the
+    // buffer.
     if (code > 0) reader->filled_ += self.take_unread(reader->into_.subspan(reader->filled_));
     if (code == 0 && (self.conditions_ & closing) == 0) reader->at_end_ = true;
     if ((self.conditions_ & closing) != 0) {
@@ -89,8 +90,9 @@ void stream::posted_receive_done(operation& op) noexcept {
       reader->receive_more();
     }
   } else if ((self.conditions_ & closing) == 0) {
-    // -ENOBUFS without a reader: something arrived, the owner has to look what it is. It may close
-    // this, which frees it: the operation no longer counts, and nothing is touched afterwards.
+    // After -ENOBUFS without a reader something has arrived, and the owner has to look at what it
+    // is. The owner may close the stream, which frees it: so the operation no longer counts, and
+    // nothing is touched afterwards.
     if (code == -ENOBUFS && self.coded_) self.mark(more_data);
     --self.operations_;
     self.on_unread_(self);

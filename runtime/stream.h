@@ -1,24 +1,30 @@
-// A connected (or connecting) stream socket on a shard: reads, writes, the posted receive, close.
+// A stream socket on a shard, connected or connecting: reads, writes, the posted receive, close.
 //
-// The base of the pool's connections and of `socket`; users meet it through those. Lives on the
-// heap, because the kernel may use it after its owner let go: begin_close() returns at once, and
-// on_closed is called when the descriptor is closed and nothing is in flight any more; only then
-// may the memory be freed. Used on its shard's thread only.
+// It is the base of the pool's connections and of `socket`, through which users meet it:
 //
-// The posted receive: post_receive() asks for bytes without offering memory. It is the idle watch
-// (the end of the stream, a reset or a stray byte completes it) and the first receive of whoever
-// reads next; the bytes are copied once, from the shard's buffer into the reader's memory. Further
-// receives of the same response go straight into the reader's memory.
+//   auto sent = co_await peer->write("GET / HTTP/1.0\r\n\r\n");
+//   if (!sent) co_return fail(sent.error());
+//   auto count = co_await peer->read(buffer);         // result<size_t>; 0 at the end of the stream
 //
-// With a codec (codec.h) reads and writes carry plain bytes and the wire has something else. Then
-// every receive is a posted one: what arrives must pass through the codec first.
+// A stream lives on the heap, because the kernel may use it after its owner has let go:
+// begin_close() returns at once, and `on_closed` is called when the descriptor is closed and
+// nothing is in flight any more. Only then may the memory be freed. A stream is used on its shard's
+// thread only.
+//
+// At most one read and one write may be under way at a time. Each ends by its deadline, with an
+// error. One timer serves both and stays armed when they end: an exchange arms and cancels nothing,
+// and the timer looks once every read timeout or so and finds a later deadline or none.
+//
+// The posted receive: post_receive() asks for bytes without offering memory. It watches an idle
+// connection, because the end of the stream, a reset or a stray byte completes it, and it is the
+// first receive of whoever reads next. Those bytes are copied once, from the shard's buffer into
+// the reader's memory; further receives of the same response go straight into the reader's memory.
 //
 // A probe asks the socket whether anything has come, without taking it, for streams that have no
 // receive posted. detach() ends the watch and hands the plain descriptor over.
 //
-// At most one read and one write at a time. Both end by their deadline, with an error. One timer
-// serves all of them and is left armed when they end: an exchange costs no arming and cancelling,
-// only a look every read_timeout or so, which finds a later deadline or none.
+// With a codec (detail/codec.h), reads and writes carry plain bytes and the wire carries something
+// else. Every receive is then a posted one, because what arrives must pass through the codec first.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +48,7 @@
 
 namespace conpool {
 
-// How long one read or write may take. Each wait has an end; 30 s unless said otherwise.
+// How long one read and one write may take. Every wait has an end; the default is 30 s.
 struct io_timeouts {
   duration read = std::chrono::seconds(30);
   duration write = std::chrono::seconds(30);
@@ -57,66 +63,76 @@ class stream : public stream_state,
   class write_awaiter;
   class connect_awaiter;
 
-  // Connects; the address must stay valid until it returns. result<void>: connect_failed,
-  // connect_timeout at `deadline`, cancelled and the like. After an error only close is left.
+  // Awaits result<void>: connects. The address must stay valid until the co_await ends. Errors:
+  // connect_failed, connect_timeout at `deadline`, connection_closed (on this side), and the
+  // context's: cancelled, deadline_exceeded, shard_stopped. After an error only a close is left.
   connect_awaiter connect(const sockaddr* address, socklen_t length, time_point deadline) noexcept;
 
-  // Reads what is there, at least one byte. result<size_t>: the count, 0 at the end of the stream;
-  // connection_reset, connection_closed (closed on this side), read_timeout, cancelled and the
-  // like. `into` must stay valid until it returns.
+  // Awaits result<size_t>: reads what is there, at least one byte, and returns how many; 0 at the
+  // end of the stream. `into` must stay valid until the co_await ends. Errors: connection_reset,
+  // connection_closed (on this side), read_timeout, io_failed, out_of_memory, invalid_argument
+  // (another read is under way), the codec's failure, and the context's.
   read_awaiter read(std::span<std::byte> into) noexcept;
   read_awaiter read(std::span<char> into) noexcept;
-  // Fills all of `into`; the end of the stream before that is connection_closed.
+  // Does the same but fills all of `into`; the end of the stream before that is an error,
+  // connection_closed.
   read_awaiter read_exactly(std::span<std::byte> into) noexcept;
   read_awaiter read_exactly(std::span<char> into) noexcept;
-  // Writes all of `from`. result<void>: connection_reset, write_timeout, cancelled and the like.
-  // After an error some of it may have been sent. `from` must stay valid until it returns.
+  // Awaits result<void>: writes all of `from`, which must stay valid until the co_await ends. After
+  // an error some of it may have been sent. Errors: connection_reset, connection_closed (on this
+  // side), write_timeout, io_failed, out_of_memory, invalid_argument (another write is under way),
+  // the codec's failure, and the context's.
   write_awaiter write(std::span<const std::byte> from) noexcept;
   write_awaiter write(std::string_view from) noexcept;
 
-  // For parsers that know best: at least `minimum` bytes, within `timeout`.
+  // For parsers that know best: reads at least `minimum` bytes, within `timeout`. The errors are
+  // those of read().
   read_awaiter read_some(std::span<std::byte> into, std::size_t minimum, duration timeout) noexcept;
 
-  // Puts a codec between its user and the wire, for good. `early` was received behind whatever set
-  // it up. Precondition: connected, no read or write is under way, no receive posted, none held.
+  // Puts a codec between the user and the wire, for good. `early` are the bytes that were received
+  // behind whatever set the codec up; they are copied. Precondition: the stream is connected, no
+  // read or write is under way, no receive is posted, and no received bytes wait.
   void use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early = {});
   bool has_codec() const noexcept { return coded_ != nullptr; }
-  // Null without one, and once the stream is closed.
+  // The codec; null without one, and once the stream is closed.
   const codec* current_codec() const noexcept { return coded_ ? coded_->coder.get() : nullptr; }
   // Lets the codec take all that has arrived while nobody reads; see codec::idle(). After `nothing`
-  // a receive may be posted. Precondition: a codec, not closing, no read is under way.
+  // a receive may be posted. Precondition: the stream has a codec and is not closing, and no read
+  // is under way.
   idle_input take_idle_input(bool data_is_welcome) noexcept;
 
-  // Not to be asked while a probe is in flight.
+  // Do not ask while a probe is in flight.
   bool receive_posted() const noexcept { return operation::in_flight(); }
-  // Precondition: connected, no bytes wait, no read is under way, none posted.
+  // Precondition: the stream is connected, no received bytes wait, no read is under way, and no
+  // receive is posted.
   void post_receive() noexcept;
-  // Asks whether bytes, the end or an error wait in the socket, and takes nothing of it. The answer
-  // is in conditions() when on_unread is called: more_data, ended or failed; none of them if
-  // nothing waits. The same precondition as post_receive().
+  // Asks whether bytes, the end or an error wait in the socket, and takes nothing of them. When
+  // `on_unread` is called, conditions() has the answer: more_data, ended or failed, or none of
+  // these if nothing waits. The precondition is that of post_receive().
   void begin_probe() noexcept;
 
   class detach_awaiter;
-  // Ends the posted receive and hands over the descriptor, with the bytes that were received and
-  // not read. result<detached>: invalid_argument with a read or write under way, unsupported with a
-  // codec, whose state no descriptor carries, connection_reset
-  // and the like if it has failed, connection_closed if it is or gets closed meanwhile. Then the
-  // stream is closed, and on_closed was called. Not cut short by cancellation: the kernel answers
-  // the cancel of a receive at once.
+  // Awaits result<detached>: ends the posted receive and hands over the descriptor, with the bytes
+  // that were received and not read. Afterwards the stream is closed, and `on_closed` has been
+  // called. Cancellation does not cut it short, because the kernel answers the cancel of a receive
+  // at once. Errors: invalid_argument (a read, a write, a probe or another detach is under
+  // way), unsupported (a codec has state that no descriptor carries), connection_reset and the like
+  // (the stream has failed), connection_closed (it is closed, or was closed meanwhile).
   detach_awaiter detach() noexcept;
 
-  // Ends all that is in flight, then closes the descriptor. Idempotent.
+  // Ends all that is in flight, then closes the descriptor. A second call does nothing.
   void begin_close() noexcept;
-  // The same with a reset instead of an orderly end (SO_LINGER 0): the peer sees ECONNRESET, and
-  // nothing stays in TIME_WAIT.
+  // Does the same with a reset instead of an orderly end (SO_LINGER 0): the peer sees ECONNRESET,
+  // and nothing stays in TIME_WAIT.
   void begin_reset() noexcept;
 
  protected:
   using event_fn = void (*)(stream&) noexcept;
-  // `name` is what errors say it is about; null or valid as long as the stream.
-  // `timeouts` must be valid as long as the stream, too. `on_unread`: the posted receive, or
-  // a probe, completed and nobody was reading. `on_closed`: see above. Both are called from within
-  // a harvest, or from begin_close().
+  // `name` is the subject of the stream's errors: null, or valid as long as the stream. `timeouts`
+  // must be valid as long as the stream, too. `on_unread` is called when the posted receive or a
+  // probe has completed and nobody was reading, `on_closed` as said above. Both are called from
+  // within a harvest, `on_closed` also from begin_close() and at the end of detach(). Each may free
+  // the stream.
   stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
          event_fn on_unread, event_fn on_closed);
   ~stream();
@@ -165,7 +181,7 @@ class stream : public stream_state,
   time_point looks_at_{};  // when the timer fires, if it is armed
 };
 
-// Suspends unless the bytes are there; resumed by the turn that harvested the last of them.
+// Suspends unless the bytes are there. The turn that harvested the last of them resumes it.
 class stream::read_awaiter : public wait_point, private operation {
  public:
   bool await_ready() noexcept;
@@ -208,7 +224,7 @@ class stream::read_awaiter : public wait_point, private operation {
   bool misused_ = false;
 };
 
-// Suspends unless there is nothing to write; resumed when the kernel has taken all bytes.
+// Suspends unless there is nothing to write. It is resumed when the kernel has taken all bytes.
 class stream::write_awaiter : public wait_point, private operation {
  public:
   bool await_ready() noexcept {
@@ -260,11 +276,11 @@ class stream::detach_awaiter : public wait_point {
   static void interrupt(wait_point&, errc) noexcept {}
   void lost() noexcept;
 
-  stream* source_;  // null once it may be gone
+  stream* source_;  // null once the stream may be gone
   errc refused_{};
 };
 
-// Suspends until the connection stands or has failed.
+// Suspends until the connection stands or the attempt has failed.
 class stream::connect_awaiter : public wait_point, private operation {
  public:
   bool await_ready() const noexcept { return false; }

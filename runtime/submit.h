@@ -1,12 +1,13 @@
-// submit_to: run a task on another shard and await its result on this one.
+// submit_to(): runs a task on another shard and awaits its result on this one.
 //
 //   auto count = co_await submit_to(rt.at(1), count_idle, std::ref(pools));   // result<size_t>
 //
-// For control only (statistics, drain, hand-over): each call costs two mails and perhaps two
-// wake-ups. The function and its arguments move to the other shard and are destroyed there before
-// the result comes back. A task that returns result<T> gives result<T>, one that returns T gives
-// result<T>, too. Error: shard_stopped if the other shard is stopping. The wait is not cut short by
-// cancellation: what runs elsewhere may use what the caller owns.
+// It is meant for control (statistics, drain, hand-over), because each call costs two mails and
+// perhaps two wake-ups. Call it on a shard's thread. The function runs on the other shard; its
+// arguments move there, and are destroyed there before the result comes back. A task that returns T
+// or result<T> gives result<T>; an exception that leaves it comes out of the co_await. Error:
+// shard_stopped, if the other shard is stopping. Cancellation does not cut the wait short, because
+// what runs on the other shard may use what the caller owns.
 #pragma once
 
 #include <functional>

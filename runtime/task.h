@@ -1,19 +1,19 @@
-// task<T>: a lazy coroutine, run by the one that awaits it.
+// task<T>: a lazy coroutine, which is run by the task that awaits it.
 //
-//   task<result<int>> read_answer(connection& peer);
+//   task<result<int>> read_answer(stream& peer);
 //
-//   task<void> client(pool& backends) {
+//   task<void> client(stream& peer) {
 //     auto answer = co_await read_answer(peer);   // starts it here, resumes here
 //   }
 //
-// Nothing runs until the task is awaited or spawned (scope::spawn). It is awaited at most once, on
-// the shard that runs the awaiting task, whose context (cancellation, deadline) it inherits. A task
-// that was started runs to its end: destroying it before that is a programmer's error. Exceptions
-// that leave the body come out of the co_await.
+// Nothing runs until a task is awaited or spawned (scope::spawn, shard::spawn). A task is awaited
+// at most once, on the shard that runs the awaiting task, and inherits the context of that task,
+// its cancellation and its deadline. A task that was started runs to its end; destroying it earlier
+// is a programmer's error. An exception that leaves the body comes out of the co_await.
 //
-// Frames come from the thread's frame pool. Transfer between tasks is symmetric, and bounded by the
-// shard's inline budget. g++ 12 has silent bugs with co_await inside larger expressions: write one
-// co_await a statement (docs/COROUTINES.md).
+// Frames come from the thread's frame pool. Control passes between tasks by symmetric transfer, at
+// most as often in a row as the shard's inline budget allows. Hazard: g++ 12 silently miscompiles
+// co_await inside larger expressions; write one co_await a statement (docs/COROUTINES.md).
 #pragma once
 
 #include <coroutine>
@@ -144,7 +144,8 @@ class [[nodiscard]] task {
    private:
     handle_type handle_;
   };
-  // The task owns the frame while it is awaited: await a named task or a call's result.
+  // The task owns its frame while it is awaited, so it must live that long: await a named task, or
+  // the result of a call.
   awaiter operator co_await() const noexcept {
     CONPOOL_ASSERT(handle_ && !handle_.done(), "a task is awaited once");
     return awaiter(handle_);

@@ -1,7 +1,8 @@
 // Assertions for programmers' errors: a wrong thread, a broken invariant, a misuse of the API.
 //
-// On in builds without NDEBUG, compiled out otherwise. Never reachable by a peer's or a user's
-// input: those get an error value. A failed assertion prints where and why, and aborts.
+// They are on in builds without NDEBUG and compiled out otherwise. What a peer or a user can cause
+// never reaches one; it gives an error value instead. A failed assertion prints where and why it
+// failed, and aborts.
 //
 //   CONPOOL_ASSERT(in_flight_ == 0, "a socket was freed while the kernel still used it");
 #pragma once

@@ -1,13 +1,14 @@
-// Cancellation and deadline of a tree of tasks, carried from caller to callee.
+// The cancellation and the deadline of a tree of tasks, carried from caller to callee.
 //
 // A task inherits the context of the task that awaits it. What suspends (a read, a timer, an
-// acquire) subscribes a node for as long as it waits; cancelling runs every node once, and those of
-// all contexts below. Everything is intrusive and belongs to one shard: no atomics, no allocation.
+// acquire) subscribes a node for as long as it waits. Cancelling a context runs every node once,
+// and those of all contexts below it. Everything is intrusive, belongs to one shard and is used on
+// its thread only: no atomics, no allocation.
 //
-// Cancelling is a request. Whoever waits still waits until its operation has ended, and then learns
-// what really happened; the next wait in a cancelled context ends at once with the reason.
+// Cancelling is a request. Whoever waits goes on waiting until its operation has ended, and then
+// learns what really happened. The next wait in a cancelled context ends at once with the reason.
 //
-// Users meet it as `with_timeout`, `scope::cancel` and `co_await this_context()`.
+// Users meet contexts through with_timeout() (deadline.h), scope::cancel() and shard::stop().
 #pragma once
 
 #include <conpool/runtime/detail/intrusive_list.h>
@@ -36,8 +37,8 @@ class context : private cancel_node {
   context(const context&) = delete;
   context& operator=(const context&) = delete;
 
-  // From now on a cancelled parent cancels this context too; at once if it is cancelled already.
-  // `parent` may be null, and must outlive the attachment.
+  // From now on cancelling `parent` cancels this context, too; if the parent is cancelled already,
+  // this context is cancelled at once. `parent` may be null, and must outlive the attachment.
   void attach(context* parent) noexcept {
     CONPOOL_ASSERT(!is_linked(), "a context has one parent");
     if (parent == nullptr) return;
@@ -52,10 +53,10 @@ class context : private cancel_node {
   }
 
   bool cancelled() const noexcept { return why_ != errc{}; }
-  // errc::cancelled, deadline_exceeded or shard_stopped; errc{} while not cancelled.
+  // The reason: errc::cancelled, deadline_exceeded or shard_stopped; errc{} while not cancelled.
   errc why() const noexcept { return why_; }
 
-  // Runs every subscribed node once. The first reason stays. Safe from within a node.
+  // Runs every subscribed node once. The first reason stays. A node may call it.
   void cancel(errc why) noexcept {
     if (cancelled()) return;
     why_ = why;
@@ -65,7 +66,8 @@ class context : private cancel_node {
     }
   }
 
-  // Precondition: not cancelled. The node unlinks itself with unsubscribe, or is run once.
+  // Precondition: the context is not cancelled. The node leaves with unsubscribe(), or when it is
+  // run.
   void subscribe(cancel_node& node) noexcept {
     CONPOOL_ASSERT(!cancelled(), "nothing waits in a cancelled context");
     waiting_.push_back(node);

@@ -1,21 +1,22 @@
-// Memory for coroutine frames: a free list for each size class, one set for each thread.
+// Memory for coroutine frames: each thread has a free list for each size class.
 //
-// GCC puts every coroutine's frame on the heap and never elides it, so a call of a task costs an
-// allocation. Frames of a program have few sizes and short lives: a list for each 64-byte class up
-// to 1 KiB turns nearly all allocations into a handful of instructions. What is larger goes to
-// ::operator new and back.
+// GCC puts every coroutine's frame on the heap and never elides it, so calling a task costs an
+// allocation. The frames of a program have few sizes and short lives. A list for each 64-byte class
+// up to 1 KiB turns nearly all of these allocations into a handful of instructions; larger frames
+// come from ::operator new and go back there.
 //
 //   void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
 //   void operator delete(void* frame, std::size_t bytes) { deallocate_frame(frame, bytes); }
 //
-// Threads: each block comes from ::operator new by itself and so may be freed on any thread; it
-// joins the list of the thread that frees it. No locks, no atomics. A list keeps at most
-// `frame_cache_bytes_max` bytes, a thread at most 16 times that; a thread gives all back when it
-// ends. Frames freed even later, by destructors of thread_local objects, are not cached.
+// Threads: each block comes from ::operator new by itself, so it may be freed on any thread, and
+// joins the list of the thread that frees it. There are no locks and no atomics. A list keeps at
+// most `frame_cache_bytes_max` bytes, and a thread at most 16 times that, which it gives back when
+// it ends. Frames that are freed even later, by destructors of thread_local objects, are not
+// cached.
 //
-// Under AddressSanitizer nothing is cached, so that it sees the use of a frame after its end.
+// Under AddressSanitizer nothing is cached, so that it sees a frame that is used after its end.
 //
-// Hazard: the size given back must be the size asked for; the compiler sees to that for frames.
+// Hazard: the size given back must be the size asked for. The compiler sees to that for frames.
 #pragma once
 
 #include <array>
@@ -41,20 +42,21 @@ inline constexpr bool frames_are_cached = true;
 
 // Frames of up to this many bytes have a list.
 inline constexpr std::size_t pooled_frame_bytes_max = 1024;
-// How many bytes one list may hold.
+// One list holds at most this many bytes.
 inline constexpr std::size_t frame_cache_bytes_max = 256 * 1024;
 
-// What one thread's lists did so far.
+// What one thread's lists have done so far.
 struct frame_stats {
   std::uint64_t from_system = 0;  // frames taken from ::operator new
   std::uint64_t reused = 0;       // frames taken from a list
   std::size_t cached_bytes = 0;   // held in lists now
 };
 
-// The calling thread's counters.
+// Returns the calling thread's counters.
 frame_stats thread_frame_stats() noexcept;
 
-// Gives the calling thread's cached blocks back to the system; it may cache again afterwards.
+// Gives the calling thread's cached blocks back to the system. The thread may cache again
+// afterwards.
 void release_cached_frames() noexcept;
 
 namespace detail {
@@ -66,8 +68,8 @@ struct free_frame {
   free_frame* next;
 };
 
-// All of a thread's lists. Constant-initialised and trivially destructible, so the fast paths reach
-// it without a guard; frame_pool.cpp registers the clean-up at the first block that is kept.
+// All of a thread's lists. They are constant-initialised and trivially destructible, so the fast
+// paths reach them without a guard. frame_pool.cpp registers the clean-up at the first block kept.
 struct frame_cache {
   std::array<free_frame*, frame_classes> lists{};
   // How many more blocks each list may take. 0 also before the clean-up is registered and after
@@ -90,7 +92,7 @@ void deallocate_frame_slow(void* frame, std::size_t bytes) noexcept;
 
 }  // namespace detail
 
-// Memory for a frame of `bytes`, aligned as ::operator new aligns. Throws std::bad_alloc.
+// Returns memory for a frame of `bytes`, aligned as ::operator new aligns. Throws std::bad_alloc.
 [[nodiscard]] inline void* allocate_frame(std::size_t bytes) {
   const std::size_t index = detail::frame_class(bytes);
   if (frames_are_cached && index < detail::frame_classes) [[likely]] {
@@ -105,7 +107,7 @@ void deallocate_frame_slow(void* frame, std::size_t bytes) noexcept;
   return detail::allocate_frame_slow(bytes);
 }
 
-// Takes back what allocate_frame(bytes) returned on this or another thread.
+// Takes back what allocate_frame(bytes) returned, on this thread or another.
 inline void deallocate_frame(void* memory, std::size_t bytes) noexcept {
   CONPOOL_ASSERT(memory != nullptr, "no frame to free");
   const std::size_t index = detail::frame_class(bytes);

@@ -1,9 +1,10 @@
 // Intrusive containers: a doubly linked list and a singly linked queue.
 //
 // The links live in the element, as a base class, so linking allocates nothing and removing from
-// the middle takes O(1) without a search. A container owns nothing: whoever owns an element must
-// remove it before it dies, and must empty a container before that dies (both are asserted).
-// There is no size counter; count where the count means something. Used on one thread at a time.
+// the middle takes O(1) without a search. A container owns nothing. Whoever owns an element must
+// remove it before it dies, and must empty a container before that dies; both are asserted. There
+// is no size counter: count where the count means something. A container is used on one thread at a
+// time.
 //
 // An element that is in several lists at once has a base for each, told apart by a tag:
 //
@@ -14,9 +15,9 @@
 //   idle.push_back(c);
 //   idle.remove(c);
 //
-// A list is circular around a sentinel, so no operation has a special case for its ends; its
-// elements know its address, hence it cannot move. A queue is a circle known by its last element:
-// one pointer, joined to another in O(1); it can move.
+// A list is circular around a sentinel, so no operation has a special case for the ends. Its
+// elements know the sentinel's address, hence a list cannot move. A queue is a circle known by its
+// last element: it is one pointer, can be joined to another in O(1), and can move.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +29,7 @@
 
 namespace conpool {
 
-// The links of an element of an intrusive_list: a base class, one for each list it may be in.
+// The links of an element of an intrusive_list: one base class for each list it may be in.
 template <typename Tag = void>
 class list_hook {
  public:
@@ -37,7 +38,7 @@ class list_hook {
   list_hook& operator=(const list_hook&) = delete;
   ~list_hook() { CONPOOL_ASSERT(!is_linked(), "an element died while still in its list"); }
 
-  // Whether the element is in a list, whichever it is.
+  // Whether the element is in a list, whichever that is.
   bool is_linked() const noexcept { return next_ != nullptr; }
 
  private:
@@ -69,7 +70,7 @@ class intrusive_list {
 
   bool empty() const noexcept { return root_.next_ == &root_; }
 
-  // The ends of a list that is not empty.
+  // Precondition for both ends: the list is not empty.
   T& front() noexcept {
     CONPOOL_ASSERT(!empty(), "front() of an empty list");
     return element(root_.next_);
@@ -104,7 +105,7 @@ class intrusive_list {
     unlink(item);
   }
 
-  // Unlinks an element from the list that it is in, for those who do not know which it is.
+  // Unlinks an element from the list that it is in, for callers that do not know which that is.
   static void unlink(T& item) noexcept {
     Hook& hook = item;
     CONPOOL_ASSERT(hook.is_linked(), "an element is in no list");
@@ -113,7 +114,7 @@ class intrusive_list {
     hook.next_ = hook.prev_ = nullptr;
   }
 
-  // Moves all elements of `other` to the back, in their order; `other` is empty then. O(1).
+  // Moves all elements of `other` to the back in their order, in O(1). `other` is empty then.
   void splice_back(intrusive_list& other) noexcept {
     CONPOOL_ASSERT(this != &other, "a list spliced into itself");
     if (other.empty()) return;
@@ -195,7 +196,7 @@ class intrusive_list {
   Hook root_;
 };
 
-// The link of an element of an intrusive_queue: a base class, one for each queue it may be in.
+// The link of an element of an intrusive_queue: one base class for each queue it may be in.
 template <typename Tag = void>
 class queue_hook {
  public:
@@ -204,7 +205,7 @@ class queue_hook {
   queue_hook& operator=(const queue_hook&) = delete;
   ~queue_hook() { CONPOOL_ASSERT(!is_linked(), "an element died while still in its queue"); }
 
-  // Whether the element is in a queue, whichever it is.
+  // Whether the element is in a queue, whichever that is.
   bool is_linked() const noexcept { return next_ != nullptr; }
 
  private:

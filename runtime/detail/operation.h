@@ -1,18 +1,18 @@
-// One request in the kernel: the memory that a completion comes back to.
+// One request in the kernel: the memory that its completion comes back to.
 //
-// An operation is embedded in whatever waits for it (an awaiter, a connection): starting one
-// allocates nothing. From the moment the ring filled its submission it belongs to the kernel, until
-// its own final completion has been harvested. Cancelling is a request: the operation stays in
-// flight until the kernel has answered both the cancel and the operation, in whichever order, and
-// its result is what really happened (success and a partial count included).
+// An operation is embedded in whatever waits for it (an awaiter, a stream), so starting one
+// allocates nothing. From the moment the ring has filled its submission it belongs to the kernel,
+// until its own final completion has been harvested. Cancelling is a request: the operation stays
+// in flight until the kernel has answered both the cancel and the operation, in whichever order,
+// and its result is what really happened, be it success or a partial count.
 //
 //   operation receive_{&on_received};        // a member
 //   ring.receive(receive_, fd, memory);      // in flight from here
 //   ...                                      // harvest() calls on_received(receive_)
 //
-// The handler runs inside the harvest: it records what happened and may put work on the shard's
-// ready queue, but resumes nothing and calls no user's code. It may start the operation again.
-// Used on its shard's thread only.
+// The handler runs inside the harvest. It records what happened and may put work on the shard's
+// ready queue, but it resumes nothing and calls no user's code. It may start the operation again.
+// An operation is used on its shard's thread only.
 #pragma once
 
 #include <cstdint>
@@ -30,13 +30,14 @@ class operation {
   operation(const operation&) = delete;
   operation& operator=(const operation&) = delete;
 
-  // True until the kernel has given back everything it owes for this operation.
+  // True until the kernel has returned every completion that it owes for this operation.
   bool in_flight() const noexcept { return owed_ != 0; }
   bool cancel_requested() const noexcept { return cancel_requested_; }
-  // What the kernel returned: a count or a negative errno. Valid in and after the handler.
+  // What the kernel returned: a count or a negative errno value. Valid in the handler and after it.
   int returned() const noexcept { return result_; }
 
-  // From the completion's flags.
+  // From the completion's flags: whether a receive buffer holds the bytes, which one does, and
+  // whether the socket had more to read.
   bool has_buffer() const noexcept { return has_buffer_; }
   std::uint16_t buffer_id() const noexcept { return buffer_id_; }
   bool socket_nonempty() const noexcept { return socket_nonempty_; }
@@ -53,7 +54,8 @@ class operation {
   handler on_complete_;
   int result_ = 0;
   std::uint16_t buffer_id_ = 0;
-  // Completions the kernel still owes: the operation's own, and its cancel's if there is one.
+  // How many completions the kernel still owes: the operation's own, and its cancel's if there is
+  // one.
   std::uint8_t owed_ = 0;
   bool cancel_requested_ : 1 = false;
   bool has_buffer_ : 1 = false;

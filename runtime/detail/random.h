@@ -1,11 +1,12 @@
-// Pseudo-random numbers of one shard: for jitter, so that what began together does not end
-// together.
+// The pseudo-random numbers of one shard. They are for jitter, so that what began together does not
+// end together.
 //
 //   const duration wait = home.random().up_to(100ms);
 //
-// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014): eight
-// bytes of state and three multiplications; not for secrets. From one seed it gives the same
-// numbers, which is how a simulation replays. Used on its shard's thread only.
+// The generator is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+// Generators", 2014): eight bytes of state and three multiplications. It is not for secrets. From
+// one seed it gives the same numbers again, which is how a simulation replays. It is used on its
+// shard's thread only.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +27,12 @@ class random_source {
     mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
     return mixed ^ (mixed >> 31);
   }
-  // 0 to bound - 1. Precondition: bound > 0. The bias is below bound / 2^64.
+  // Returns 0 to bound - 1, with a bias below bound / 2^64. Precondition: bound > 0.
   std::uint64_t below(std::uint64_t bound) noexcept {
     CONPOOL_ASSERT(bound > 0, "there is no number below 0");
     return next() % bound;
   }
-  // 0 to `most`, both included. Precondition: not negative.
+  // Returns 0 to `most`, both included. Precondition: `most` is not negative.
   duration up_to(duration most) noexcept {
     CONPOOL_ASSERT(most >= duration::zero(), "jitter is not negative");
     return duration(

@@ -1,13 +1,13 @@
-// What runs next on a shard: a FIFO of nodes, each embedded in what will run.
+// What runs next on a shard: a first-in first-out queue of nodes, each embedded in what will run.
 //
-// Owned by the shard, used on its thread only. A completion, a timer or a mail puts work here and
-// returns; the turn runs it later. So nothing is ever resumed from within a harvest, the stack
-// stays flat, and the order is the order of arrival.
+// The shard owns it and uses it on its thread only. A completion, a timer or a mail puts work here
+// and returns, and the turn runs it later. So nothing is ever resumed from within a harvest, the
+// stack stays flat, and work runs in the order of its arrival.
 //
-// The inline budget bounds how much runs without going through this queue: a task that finds its
-// bytes already there, or returns to a task that awaited it, goes on at once, at most
-// `inline_budget_max` times for each node run. It keeps one busy connection from starving the
-// others, and the stack bounded where the compiler makes no tail calls (sanitizers).
+// The inline budget bounds how much runs without passing through this queue. A task that finds its
+// bytes already there, or returns to a task that awaited it, goes on at once, but at most
+// `inline_budget_max` times for each node that is run. The budget keeps one busy connection from
+// starving the others, and bounds the stack where the compiler makes no tail calls (sanitizers).
 #pragma once
 
 #include <cstddef>
@@ -30,14 +30,14 @@ class ready_queue {
 
   bool empty() const noexcept { return head_ == nullptr; }
 
-  // A node may be queued once; it may be queued again from the moment it runs.
+  // Precondition: the node is not queued. It may be queued again from the moment it runs.
   void push(ready_node& node) noexcept {
     node.next_ready = nullptr;
     *tail_ = &node;
     tail_ = &node.next_ready;
   }
 
-  // Appends all of another queue, which is empty then.
+  // Appends all nodes of another queue, which is empty then.
   void take_all(ready_queue& other) noexcept {
     if (other.empty()) [[likely]]
       return;
@@ -47,7 +47,7 @@ class ready_queue {
     other.tail_ = &other.head_;
   }
 
-  // Runs the first node. Precondition: not empty.
+  // Runs the first node. Precondition: the queue is not empty.
   void run_one() noexcept {
     ready_node& node = *head_;
     head_ = node.next_ready;
@@ -56,14 +56,14 @@ class ready_queue {
     node.run(node);
   }
 
-  // True if the running task may go on inline; false if it should pass through the queue.
+  // Returns true if the running task may go on inline, false if it should pass through the queue.
   bool spend_inline_budget() noexcept {
     if (inline_budget_ == 0) return false;
     --inline_budget_;
     return true;
   }
 
-  // The queue of the shard whose turn runs on this thread, null outside of a turn.
+  // Returns the queue of the shard whose turn runs on this thread; null outside of a turn.
   static ready_queue* current() noexcept { return current_; }
 
  private:

@@ -1,7 +1,9 @@
-// The addresses of names asked for lately: at most names_max of them, each until it expires.
+// The addresses of names that were asked for lately: at most `names_max` names, each until it
+// expires.
 //
-// Owned by a resolver, used on its shard's thread. A look-up is one hash; storing allocates. When
-// it is full, the name that was stored longest ago goes. It reads no clock: time is passed in.
+// A resolver owns it and uses it on its shard's thread. A look-up costs one hash; storing
+// allocates. When the cache is full, the name that was stored longest ago goes. It reads no clock:
+// the caller passes the time in.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +25,8 @@ class resolver_cache {
   resolver_cache() = default;
   ~resolver_cache() { clear(); }
 
-  // The addresses of `name`, null if it is not known or has expired. Valid until the next change.
+  // Returns the addresses of `name`, valid until the next change; null if the name is not known or
+  // has expired.
   const std::vector<socket_address>* find(const std::string& name, time_point now) {
     const auto at = names_.find(name);
     if (at == names_.end()) return nullptr;
@@ -53,7 +56,7 @@ class resolver_cache {
 
  private:
   struct entry : list_hook<resolver_cache> {
-    const std::string* name = nullptr;  // the key, which stays where it is
+    const std::string* name = nullptr;  // the key in names_, which stays in place
     std::vector<socket_address> addresses;
     time_point expires;
   };

@@ -20,7 +20,7 @@
 namespace conpool::detail {
 namespace {
 
-// Once for the process, and never undone: other code in it may use c-ares too.
+// Done once for the process and never undone, because other code in it may use c-ares, too.
 int initialize_library() {
   static const int status = ares_library_init(ARES_LIB_INIT_ALL);
   return status;
@@ -35,16 +35,16 @@ ares_ssize_t receive_from(int fd, void* memory, std::size_t bytes, int flags, so
   return ::recvfrom(fd, memory, bytes, flags, from, from_length);
 }
 
-// sendmsg(2) and not writev(2): a server that closed its side must not raise SIGPIPE.
+// It uses sendmsg(2), not writev(2), because a server that closed its side must not raise SIGPIPE.
 ares_ssize_t send_vector(int fd, const iovec* parts, int count, void*) noexcept {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = static_cast<std::size_t>(count);
   const ssize_t sent = ::sendmsg(fd, &message, MSG_NOSIGNAL);
   if (sent >= 0 || errno != ECONNREFUSED) return sent;
-  // The server's host refused an earlier datagram, and the kernel says so once: to c-ares it would
-  // be the failure of this question alone, and leave the earlier one to its timeout. Sent again,
-  // it is refused again, and the poll tells of it in the name of all.
+  // The server's host refused an earlier datagram, and the kernel reports that once, here. c-ares
+  // would take it for the failure of this question alone and leave the earlier one to its timeout.
+  // Sent again, the datagram is refused again, and the poll then reports it for all questions.
   return ::sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
@@ -69,7 +69,7 @@ resolver_answer copy_answer(const ares_addrinfo& found) {
 
 }  // namespace
 
-// A socket of c-ares's: at most one poll, re-armed after c-ares has looked at it.
+// A socket of c-ares. It has at most one poll, which is armed again after c-ares has looked.
 //
 //   idle --wanted--> polled --ready--> queued --turn--> ares_process_fd --> idle or polled
 //   closing: c-ares has closed it; it dies as soon as it is neither polled nor queued nor in use
@@ -208,7 +208,7 @@ void resolver_channel::ask(const char* name, resolver_question& question) noexce
   question.asked_ = this;
   ares_addrinfo_hints hints{};
   hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;  // one entry an address, not one for each kind of socket
+  hints.ai_socktype = SOCK_STREAM;  // one entry for each address, not one for each kind of socket
   ares_getaddrinfo(channel_, name, nullptr, &hints, &resolver_channel::answered, &question);
   arm_timer();
 }
@@ -251,7 +251,7 @@ error resolver_channel::describe(int status) const {
       why = errc::shard_stopped;
       break;
     case ARES_ECONNREFUSED:
-      // c-ares says "refused" too when it got no socket to ask with.
+      // c-ares also says "refused" when it got no socket to ask with.
       system_errno = open_errno_;
       if (open_errno_ == EMFILE || open_errno_ == ENFILE) why = errc::too_many_files;
       break;
@@ -272,7 +272,7 @@ void resolver_channel::arm_timer() noexcept {
     home_->timers().cancel(*this);
     return;
   }
-  // At least a tick: if the shard's clock runs ahead of c-ares's, there is nothing to do yet.
+  // Wait at least a tick: if the shard's clock runs ahead of c-ares's, there is nothing to do yet.
   const duration wait = std::chrono::seconds(left.tv_sec) + std::chrono::microseconds(left.tv_usec);
   home_->timers().arm(*this, home_->now() + std::max(wait, timer_wheel::tick_length));
 }
@@ -281,7 +281,7 @@ void resolver_channel::time_has_come(timer_node& node) noexcept {
   static_cast<resolver_channel&>(node).process(ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 }
 
-// --- What c-ares calls.
+// --- The functions that c-ares calls.
 
 const ares_socket_functions& resolver_channel::socket_functions() noexcept {
   static constexpr ares_socket_functions functions = {&resolver_channel::open_socket,
@@ -302,7 +302,7 @@ int resolver_channel::open_socket(int family, int type, int protocol, void* self
     return ARES_SOCKET_BAD;
   }
   channel.sockets_.push_back(*watched);
-  // A failure costs a delay, nothing else.
+  // A failure costs a delay and nothing else.
   const int on = 1;
   if (type == SOCK_STREAM) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   return fd;
@@ -321,7 +321,8 @@ void resolver_channel::socket_wants(void* self, int fd, int readable, int writab
   watched->want((readable != 0 ? POLLIN : 0U) | (writable != 0 ? POLLOUT : 0U));
 }
 
-// A handful at most. One that is closing keeps its number until close(2): numbers are unique.
+// There are a handful at most. A socket that is closing keeps its number until close(2), so numbers
+// are unique.
 resolver_channel::watched_socket* resolver_channel::find(int fd) noexcept {
   for (watched_socket& watched : sockets_) {
     if (watched.fd() == fd && !watched.closing()) return &watched;

@@ -1,14 +1,13 @@
-// c-ares on a shard: questions to hosts files and name servers, with every socket polled by the
-// ring.
+// c-ares on a shard: it asks hosts files and name servers, and the ring polls each of its sockets.
 //
-// Owned by a resolver, used on its shard's thread. c-ares decides what to ask whom and when to ask
-// again; this class gives it non-blocking sockets, tells it when they are ready, and when its time
-// has come. c-ares measures its own timeouts with CLOCK_MONOTONIC, so a shard in virtual time only
-// moves the moments at which it looks.
+// A resolver owns it and uses it on its shard's thread. c-ares decides what to ask whom and when to
+// ask again; this class gives it non-blocking sockets, tells it when they are ready, and tells it
+// when its time has come. c-ares measures its timeouts with CLOCK_MONOTONIC, so virtual time on the
+// shard moves only the moments at which c-ares looks.
 //
-// Closing a descriptor does not end a poll that the ring has armed on it: a socket that c-ares
-// closes has its poll cancelled, and close(2) follows when the kernel has answered. So each socket
-// is a node of its own, which may outlive c-ares's use of it by a turn or two.
+// Closing a descriptor does not end a poll that the ring has armed on it. When c-ares closes a
+// socket, its poll is cancelled first, and close(2) follows when the kernel has answered. So each
+// socket is a node of its own, which may outlive c-ares's use of it by a turn or two.
 //
 // Sources: ares_init_options(3), ares_set_socket_functions(3), ares_process(3).
 #pragma once
@@ -34,16 +33,16 @@ struct resolver_options;
 namespace conpool::detail {
 
 struct resolver_answer {
-  // In the order in which to try them, without a port. Errors: resolve_failed, resolve_timeout,
-  // too_many_files, out_of_memory; shard_stopped if it was cancelled.
+  // The addresses in the order in which to try them, without a port. Errors: resolve_failed,
+  // resolve_timeout, too_many_files, out_of_memory; shard_stopped if the question was cancelled.
   result<std::vector<socket_address>> addresses;
-  // How long it holds; 0 if it does not come from a name server.
+  // How long the answer holds; 0 if it does not come from a name server.
   duration time_to_live{};
 };
 
 class resolver_channel;
 
-// Whoever asked: the base of what waits for an answer.
+// One question: the base of what waits for the answer.
 class resolver_question {
  public:
   using answered_fn = void (*)(resolver_question&, resolver_answer&&) noexcept;
@@ -57,16 +56,16 @@ class resolver_question {
 
 class resolver_channel : private timer_node {
  public:
-  // Reads the system's configuration (files). `options` is needed only for the call.
+  // Reads the system's configuration files. `options` is needed only during the call.
   resolver_channel(shard& home, const resolver_options& options);
-  // Nothing may be in flight: after cancel_all(), once the shard has stopped.
+  // Precondition: nothing is in flight, as after cancel_all() once the shard has stopped.
   ~resolver_channel();
 
-  // Asks for all addresses of `name`. on_answer is called once, maybe before this returns, and
-  // never later than cancel_all(); `question` lives until then. on_answer must not ask again.
+  // Asks for all addresses of `name`. on_answer is called once, maybe before this returns, and no
+  // later than in cancel_all(); `question` must live until then. on_answer must not ask again.
   void ask(const char* name, resolver_question& question) noexcept;
 
-  // Answers every question now, and closes all sockets as soon as their polls have ended.
+  // Answers every question now, and closes each socket as soon as its poll has ended.
   void cancel_all() noexcept;
 
  private:
@@ -86,8 +85,8 @@ class resolver_channel : private timer_node {
 
   shard* home_;
   ares_channeldata* channel_ = nullptr;
-  int failed_ = 0;      // why there is no channel, a status of c-ares
-  int open_errno_ = 0;  // why the last socket(2) failed, 0 if it did not
+  int failed_ = 0;      // the status of c-ares that says why there is no channel
+  int open_errno_ = 0;  // the errno of the last socket(2), 0 if it succeeded
   intrusive_list<watched_socket, list_hook<resolver_channel>> sockets_;
 };
 

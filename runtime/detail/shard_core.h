@@ -7,8 +7,9 @@
 //   home.ring().receive(*this, fd, memory);
 //   home.ready().push(*this);                // runs within this turn
 //
-// Everything here belongs to the shard's owner, the thread that turns it. attached() and is_owner()
-// may be asked on any thread; debug builds assert the owner where a mistake is likely.
+// Everything here is for the shard's owner, the thread that turns it; debug builds assert it where
+// a mistake is likely. attached() and is_owner() may be asked on any thread once the shard has an
+// owner.
 #pragma once
 
 #include <cstddef>
@@ -48,7 +49,7 @@ class shard_core {
   bool stopping() const noexcept { return stopping_; }
   void add_stop_hook(stop_hook& hook) noexcept { stop_hooks_.push_back(hook); }
   void remove_stop_hook(stop_hook& hook) noexcept { stop_hooks_.remove(hook); }
-  // A shard has not stopped while tasks run that were started and have not ended.
+  // Counts the tasks that run: while there are any, the shard has not stopped.
   void task_started() noexcept { ++tasks_running_; }
   void task_ended() noexcept { --tasks_running_; }
 

@@ -16,7 +16,7 @@ int code(int returned) noexcept {
 
 }  // namespace
 
-// Blocking on purpose: on a non-blocking descriptor io_uring answers EAGAIN instead of waiting.
+// The socket blocks on purpose: on a non-blocking one io_uring answers EAGAIN instead of waiting.
 int socket_calls::open_socket(int family) noexcept {
   return code(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
@@ -72,7 +72,7 @@ int socket_calls::receive_now(int fd, std::span<std::byte> memory) noexcept {
   return code(static_cast<int>(::recv(fd, memory.data(), memory.size(), MSG_DONTWAIT)));
 }
 
-// Linux frees the descriptor even when close(2) reports EINTR: there is nothing to retry.
+// Linux frees the descriptor even when close(2) reports EINTR, so there is nothing to retry.
 void socket_calls::close(int fd) noexcept {
   ::close(fd);
 }

@@ -1,4 +1,4 @@
-// How a stream ends: by close or reset, and each read and write by its deadline.
+// How a stream ends, by close or reset, and how its reads and writes end by their deadlines.
 #include <conpool/runtime/stream.h>
 
 #include <utility>
@@ -9,9 +9,9 @@ void stream::begin_close() noexcept {
   if ((conditions_ & closing) != 0) return;
   if (coded_) [[unlikely]]
     say_farewell();
-  // Without the shutdown no FIN leaves while the kernel still holds an operation on the socket; and
-  // closing the descriptor would not end the operation. So: shut down, cancel, wait, close.
-  // A connect has no FIN to send, and a shutdown would only make the kernel start it anew.
+  // Without the shutdown no FIN leaves while the kernel still holds an operation on the socket, and
+  // closing the descriptor would not end the operation. So the order is: shut down, cancel, wait,
+  // close. A connect has no FIN to send, and a shutdown would only make the kernel start it anew.
   if (operations_ != 0 && connector_ == nullptr) home_->ring().shutdown(fd_);
   end_operations();
 }

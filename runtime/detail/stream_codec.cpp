@@ -1,8 +1,8 @@
-// Streams with a codec: what stream.cpp does otherwise when there is one.
+// What a stream does differently when it has a codec.
 //
-// The only receive is the posted one: it has no memory of the reader's, so a read that is ended
-// early just goes, and what arrives later waits. Without a free buffer the bytes are fetched at
-// once into memory of their own, the spill.
+// The only receive is the posted one. It has no memory of the reader's, so a read that ends early
+// just goes, and what arrives later waits. When no receive buffer is free, the bytes are fetched at
+// once into memory of the stream's own, the spill.
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -23,7 +23,7 @@ void stream::use_codec(std::unique_ptr<codec> made, std::span<const std::byte> e
   CONPOOL_ASSERT((conditions_ & closing) == 0, "a closed stream takes no codec");
   coded_ = std::make_unique<coded_state>();
   coded_->coder = std::move(made);
-  // What the set-up counted is nobody's.
+  // The bytes of the set-up are no user's, so the count starts over.
   count_from_here();
   clear(unanswered);
   clear(more_data);
@@ -44,13 +44,13 @@ error stream::codec_failure(const stream* failed, phase where) {
   if (failed == nullptr) return error(errc::connection_closed, where);
   if (!failed->coded_) return failed->describe(errc::connection_closed, where, 0);
   const error* const why = failed->coded_->coder->failure();
-  // One that cannot work and has not failed had no memory.
+  // A codec that cannot work and has not failed had no memory.
   return why != nullptr ? *why : failed->describe(errc::out_of_memory, where, 0);
 }
 
 void stream::say_farewell() noexcept {
   const std::span<const std::byte> last = coded_->coder->farewell();
-  // Best effort: a peer that takes nothing more is not waited for.
+  // This is best effort: nobody waits for a peer that takes nothing more.
   if (!last.empty()) home_->ring().send_now(fd_, last);
 }
 
@@ -69,7 +69,7 @@ std::size_t stream::decode_held(std::span<std::byte> into) noexcept {
   } else {
     held_.shorten(input);
   }
-  // Half of something may be half of data: then it waits to be read.
+  // Half of something may be half of data; then a reader has to see it.
   if (!held_.empty() || coded_->coder->has_plain() || !coded_->coder->at_rest()) {
     mark(has_data);
   } else {
@@ -78,7 +78,7 @@ std::size_t stream::decode_held(std::span<std::byte> into) noexcept {
   return count;
 }
 
-// True if there is nothing more to wait for: enough bytes, the end, or a failure.
+// Returns true if there is nothing more to wait for: enough bytes, the end, or a failure.
 bool stream::read_awaiter::decode() noexcept {
   stream& source = *source_;
   if ((source.conditions_ & has_data) != 0 && filled_ < into_.size()) {
@@ -109,7 +109,7 @@ bool stream::read_awaiter::decode_ready() noexcept {
   return queue == nullptr || queue->spend_inline_budget();
 }
 
-// From within the posted receive's completion.
+// Called from within the posted receive's completion.
 void stream::serve_coded_reader(int code) noexcept {
   read_awaiter& reader = *reader_;
   if ((conditions_ & closing) != 0) {
@@ -117,7 +117,7 @@ void stream::serve_coded_reader(int code) noexcept {
     return;
   }
   if (code == -ENOBUFS) code = receive_spilled();
-  // What the kernel said may be gone again: then wait for the next.
+  // What the kernel announced may be gone again; then wait for what comes next.
   if (code == -EAGAIN || !reader.decode()) {
     post_again();
   } else {
@@ -125,7 +125,7 @@ void stream::serve_coded_reader(int code) noexcept {
   }
 }
 
-// Fetches what found no receive buffer; as recv(2).
+// Fetches the bytes that found no receive buffer. Returns what recv(2) would, or a negative errno.
 int stream::receive_spilled() noexcept {
   coded_->spill.reset(new (std::nothrow) std::byte[spill_bytes]);
   int code = -ENOMEM;
@@ -135,7 +135,7 @@ int stream::receive_spilled() noexcept {
   if (code > 0) {
     held_.hold(held_bytes::own_memory, {coded_->spill.get(), static_cast<std::size_t>(code)});
     mark(has_data);
-    mark(more_data);  // nobody said that this was all
+    mark(more_data);  // recv(2) does not say whether this was all
     return code;
   }
   coded_->spill.reset();
@@ -151,7 +151,7 @@ idle_input stream::take_idle_input(bool data_is_welcome) noexcept {
   CONPOOL_ASSERT(coded_ != nullptr && (conditions_ & (reading | closing)) == 0, "not idle");
   if (coded_->coder->has_plain()) return idle_input::data;
   idle_input taken = idle_input::nothing;
-  // Bounded by what the codec puts up with.
+  // The loop is bounded, because the codec refuses when too much comes.
   for (;;) {
     if (!held_.empty()) {
       std::span<const std::byte> input = held_.bytes();
@@ -199,7 +199,7 @@ void stream::write_awaiter::encoded_sent(int code) noexcept {
   if (code > 0) {
     coder.wire_sent(static_cast<std::size_t>(code));
     if (coder.retire_due()) sink.mark(worn_out);
-    // Counted as soon as the peer may have some of it.
+    // The plain bytes count as sent as soon as the peer may have some of them.
     const std::size_t taken = std::exchange(sink.coded_->encoded, 0);
     done_ += taken;
     sink.bytes_sent_ += taken;

@@ -39,10 +39,11 @@ void stream::connect_awaiter::interrupt(wait_point& waiting, errc) noexcept {
 result<void> stream::connect_awaiter::await_resume() {
   if (code_ == 0) return {};
   errc why = errc::connect_failed;
-  // The kernel may end what nobody asked it to end.
+  // The kernel may end an operation that nobody asked it to end.
   if (code_ == -ECANCELED && source_ == nullptr) why = errc::connection_closed;
   if (code_ == -ECANCELED && interrupted()) why = interrupted_by();
-  // The kernel's own give-up after its SYN retries reads the same to a caller as ours.
+  // When the kernel gives up after its SYN retries, the caller sees the same error as at a
+  // deadline.
   if (code_ == -ETIMEDOUT) why = errc::connect_timeout;
   const int system_errno = code_ == -ECANCELED ? 0 : -code_;
   if (source_ == nullptr) return fail(error(why, phase::connect, system_errno));

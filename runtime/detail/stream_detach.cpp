@@ -31,7 +31,7 @@ void stream::detach_awaiter::await_suspend(std::coroutine_handle<> handle) noexc
   source_->home_->ring().cancel(*source_);
 }
 
-// The stream was closed meanwhile, and may be freed before the task runs.
+// The stream was closed meanwhile and may be freed before the task runs.
 void stream::detach_awaiter::lost() noexcept {
   source_ = nullptr;
   refused_ = errc::connection_closed;
@@ -40,7 +40,7 @@ void stream::detach_awaiter::lost() noexcept {
 
 result<detached> stream::detach_awaiter::await_resume() {
   if (source_ == nullptr) return fail(error(refused_, phase::none));
-  // Between the receive's end and this somebody may have begun to close it.
+  // Since the receive ended, somebody may have begun to close the stream.
   if (refused_ == errc{} && (source_->conditions_ & closing) != 0) {
     refused_ = errc::connection_closed;
   }
@@ -60,7 +60,7 @@ detached stream::take_descriptor() {
   const std::span<const std::byte> held = held_.bytes();
   std::vector<std::byte> unread(held.begin(), held.end());
   drop_unread();
-  mark(closing);  // nothing can be done with it any more
+  mark(closing);  // from here on nothing can be done with the stream
   home_->timers().cancel(*this);
   detached out(std::exchange(fd_, -1), std::move(unread));
   open_streams::remove(*this);

@@ -1,4 +1,4 @@
-// Reads of a stream: from what the posted receive brought, then straight from the socket.
+// How a stream reads: first what the posted receive brought, then straight from the socket.
 #include <conpool/runtime/stream.h>
 
 #include <cerrno>
@@ -26,7 +26,7 @@ bool stream::read_awaiter::await_ready() noexcept {
     code_ = at_end_ ? 0 : -source.failure_;
     return true;
   }
-  // Bytes were there; now and then give the others their turn all the same.
+  // The bytes are there; when the inline budget is spent, other tasks go first all the same.
   ready_queue* const queue = ready_queue::current();
   return queue == nullptr || queue->spend_inline_budget();
 }
@@ -94,12 +94,12 @@ void stream::read_awaiter::received(operation& op) noexcept {
   source.operation_ended();
 }
 
-// The stream may be freed before the task runs: after this only the awaiter is looked at.
+// The stream may be freed before the task runs, so after this only the awaiter is looked at.
 void stream::read_awaiter::finish(int code) noexcept {
   code_ = code;
   source_->clear(reading);
   source_->reader_ = nullptr;
-  // The kernel may end an operation that nobody asked it to: the message is cut all the same.
+  // The kernel may end an operation that nobody asked it to end; the message is cut all the same.
   if (code == -ECANCELED || wait_point::interrupted()) source_->mark(stream::broken_off);
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;
   wake();

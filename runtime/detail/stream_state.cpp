@@ -5,6 +5,11 @@
 
 namespace conpool {
 
+void stream_state::fail_with(int code) noexcept {
+  mark(failed);
+  if (failure_ == 0) failure_ = -code;
+}
+
 errc stream_state::classify(int system_errno) noexcept {
   switch (system_errno) {
     case ECONNRESET:

@@ -17,7 +17,7 @@ class shard;
 
 class stream_state {
  public:
-  // Why a connection may not be lent again; a bit set, 0 for a clean one.
+  // Why a connection may not be lent again: a set of bits, 0 for a clean connection.
   enum condition : std::uint32_t {
     has_data = 1U << 0,     // received bytes wait to be read
     more_data = 1U << 1,    // the kernel said that bytes were left after the last receive
@@ -65,10 +65,7 @@ class stream_state {
   ~stream_state() = default;
 
   // `code` is a negative errno value; the first one stays.
-  void fail_with(int code) noexcept {
-    mark(failed);
-    if (failure_ == 0) failure_ = -code;
-  }
+  void fail_with(int code) noexcept;
   // What a positive errno value of a read or a write means to its caller.
   static errc classify(int system_errno) noexcept;
   // An error about this stream.

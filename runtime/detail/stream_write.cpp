@@ -1,4 +1,4 @@
-// Writes of a stream.
+// How a stream writes.
 #include <conpool/runtime/stream.h>
 
 #include <cerrno>

@@ -6,8 +6,8 @@ std::size_t timer_wheel::advance(time_point now) noexcept {
   CONPOOL_ASSERT(firing_.empty(), "advance() called from a timer's callback");
   const std::uint64_t target = ns_since_start(now) / tick_length.count();
 
-  // First all slots up to now, then the callbacks: what a callback arms is seen from the new time
-  // and so cannot end up among what fires now.
+  // All slots up to now come first, then the callbacks: what a callback arms is seen from the new
+  // time, and so cannot end up among the nodes that fire now.
   std::optional<occupied_slot> next = next_occupied();
   while (next && next->tick <= target) {
     enter(*next);

@@ -1,30 +1,31 @@
 // A hierarchical timing wheel: the deadlines of one shard.
 //
-// Owned by the shard; used on its thread only. Nodes are embedded in whatever waits (an operation,
-// a waiter, a lease), so arming and cancelling allocate nothing and take O(1): a few nanoseconds,
-// since both happen for each read. Time is the shard's clock, in 1 ms ticks from the wheel's
-// start: a timer fires in the first advance() at or after its deadline, never before.
+// The shard owns it and uses it on its thread only. Nodes are embedded in whatever waits (an
+// operation, a waiter, a lease), so arming and cancelling allocate nothing and take O(1): a few
+// nanoseconds, since both happen for each wait. Time is the shard's clock, in ticks of 1 ms from
+// the wheel's start. A timer fires in the first advance() at or after its deadline, never before.
 //
 //   struct waiter : timer_node {
-//     waiter() noexcept : timer_node(&expired) {}
+//     waiter() noexcept : timer_node(&waiter::expired) {}
 //     static void expired(timer_node& node) noexcept { static_cast<waiter&>(node).give_up(); }
 //   };
-//   wheel.arm(w, shard.now() + 250ms);
+//   wheel.arm(w, home.now() + 250ms);
 //   wheel.cancel(w);                    // also safe after it fired, or when it was never armed
 //
-// Six levels of 64 slots. A node lies at the level of the highest 6-bit digit in which its tick
-// differs from the current one, in the slot of its own digit there; when time enters a slot of an
-// upper level, its nodes move down. So a node moves at most five times, all nodes of a level are
-// due before any of the next, and a bitmap for each level finds the next occupied slot: a clock
-// that jumped by hours costs what is armed, not what was slept through. A deadline beyond the
-// wheel's reach (2^36 ms, 2.2 years) waits in the top level for as many rounds as it needs.
+// There are six levels of 64 slots. A node lies at the level of the highest 6-bit digit in which
+// its tick differs from the current one, in the slot of its own digit there; when time enters a
+// slot of an upper level, its nodes move down. So a node moves at most five times, all nodes of a
+// level are due before any of the next, and a bitmap for each level finds the next occupied slot. A
+// clock that jumps by hours therefore costs what is armed, not what was slept through. A deadline
+// beyond the wheel's reach (2^36 ms, 2.2 years) waits in the top level for as many rounds as it
+// needs.
 //
 // Timers fire in the order of their ticks, and within a tick in the order in which they were armed.
 //
-// Hazard: a node must not die while it is armed (asserted), and neither must the wheel.
+// Hazard: neither a node nor the wheel may die while a timer is armed; both are asserted.
 //
-// Wheel: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987. The choice of the
-// level by the highest differing bit is that of the Tokio runtime's timer.
+// Sources: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987. Choosing the level by
+// the highest differing bit is taken from the timer of the Tokio runtime.
 #pragma once
 
 #include <array>
@@ -42,20 +43,20 @@ namespace conpool {
 
 class timer_wheel;
 
-// One deadline. A base class of what waits, or a member of it.
+// One deadline: a base class of what waits, or a member of it.
 class timer_node : public list_hook<timer_wheel> {
  public:
   using callback = void (*)(timer_node&) noexcept;
 
-  // `fired` is called by advance() on the wheel's thread, once for each arming that was not
-  // cancelled. The node is no longer armed then, and the wheel does not touch it afterwards.
+  // advance() calls `fired` on the wheel's thread, once for each arming that was not cancelled. The
+  // node is no longer armed then, and the wheel does not touch it afterwards.
   explicit timer_node(callback fired) noexcept : fired_(fired) {
     CONPOOL_ASSERT(fired != nullptr, "a timer needs a callback");
   }
 
   bool armed() const noexcept { return is_linked(); }
 
-  // The tick at which it fires, in milliseconds since the wheel's start. Only while armed.
+  // The tick at which the node fires, in milliseconds since the wheel's start. Valid while armed.
   std::uint64_t deadline_tick() const noexcept { return tick_; }
 
  private:
@@ -71,14 +72,14 @@ class timer_wheel {
  public:
   static constexpr duration tick_length = std::chrono::milliseconds(1);
 
-  // Ticks count from `start`; nothing may be advanced to before it.
+  // Ticks count from `start`. The wheel must not be advanced to a moment before it.
   explicit timer_wheel(time_point start) noexcept : start_(start) {}
   timer_wheel(const timer_wheel&) = delete;
   timer_wheel& operator=(const timer_wheel&) = delete;
   ~timer_wheel() { CONPOOL_ASSERT(size_ == 0, "a timer wheel died with armed timers"); }
 
-  // Makes `node` fire once `deadline` has passed; one that is armed already is moved. What is due
-  // already fires in the next advance(), not now.
+  // Makes `node` fire once `deadline` has passed. A node that is armed already is moved. If the
+  // deadline has passed already, the node fires in the next advance(), not now.
   void arm(timer_node& node, time_point deadline) noexcept {
     cancel(node);
     node.tick_ = tick_at_or_after(deadline);
@@ -86,7 +87,7 @@ class timer_wheel {
     place(node);
   }
 
-  // Makes `node` not fire, in whatever state it is.
+  // Makes `node` not fire, whatever state it is in.
   void cancel(timer_node& node) noexcept {
     if (!node.armed()) return;
     const std::size_t slot = node.slot_;
@@ -100,16 +101,16 @@ class timer_wheel {
     --size_;
   }
 
-  // Sets the time to `now` and fires all that is due; returns how many fired. Callbacks may arm
-  // and cancel any node, themselves included, and may destroy any node that is not armed. What
-  // they arm does not fire before the next advance(), so this always ends. A `now` before an
-  // earlier one counts as that earlier one.
+  // Sets the time to `now`, fires every node that is due, and returns how many that were. Callbacks
+  // may arm and cancel any node, themselves included, and may destroy any node that is not armed.
+  // What they arm does not fire before the next advance(), so this always ends. A `now` before that
+  // of an earlier call counts as the earlier one.
   std::size_t advance(time_point now) noexcept;
 
-  // When advance() must be called again at the latest: the next deadline, rounded up to its tick,
-  // if it is less than 64 ms (a round of level 0) away; otherwise maybe sooner, when a slot must
-  // be moved down. Never later than the first moment at which something would fire, at least once
-  // advance() has been told the time. Nothing if nothing is armed.
+  // Returns when advance() must be called again at the latest; nothing if nothing is armed. That is
+  // the next deadline, rounded up to its tick, if it is less than 64 ms (a round of level 0) away,
+  // and otherwise maybe a moment before it, when a slot must be moved down. Once advance() has been
+  // told the time, it is never later than the first moment at which something would fire.
   std::optional<time_point> next_deadline() const noexcept;
 
   bool empty() const noexcept { return size_ == 0; }
@@ -173,7 +174,7 @@ class timer_wheel {
   std::size_t size_ = 0;
   // For each level, the slots that are not empty.
   std::array<std::uint64_t, levels> occupied_{};
-  // What fires in the next advance(), and what the running one has still to fire.
+  // The nodes that fire in the next advance(), and those that the running one has still to fire.
   node_list due_;
   node_list firing_;
   std::array<node_list, levels * slots> slots_;

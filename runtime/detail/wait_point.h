@@ -1,14 +1,14 @@
 // A suspended task: the one mechanism behind everything that waits on a shard.
 //
 // An awaiter derives from wait_point, so it lives in the frame of the task that waits. While it is
-// parked it may be interrupted once, by its deadline or by its context; whoever has the result
-// calls wake(). After an interrupt the awaiter still decides when to wake: one that waits for the
-// kernel asks for a cancel and wakes when the operation has really ended.
+// parked it may be interrupted once, by its deadline or by its context. Whoever has the result
+// calls wake(). After an interrupt the awaiter itself decides when to wake: one that waits for the
+// kernel asks for a cancel, and wakes when the operation has really ended.
 //
 //   parked --deadline or cancel--> interrupt(why)   at most once
 //   parked --wake()-------------> on the ready queue, then resumed by the turn
 //
-// Used on its shard's thread only.
+// Parking and waking allocate nothing. A wait point is used on its shard's thread only.
 #pragma once
 
 #include <concepts>
@@ -22,7 +22,7 @@ namespace conpool {
 
 class shard;
 
-// The context of a coroutine, null for coroutine types that carry none.
+// Returns the context of a coroutine; null for coroutine types that carry none.
 template <typename Promise>
 context* context_of(std::coroutine_handle<Promise> handle) noexcept {
   if constexpr (requires {
@@ -43,7 +43,7 @@ class wait_point : public ready_node, private timer_node, private cancel_node {
   errc interrupted_by() const noexcept { return interrupted_; }
 
  protected:
-  // `timed_out` is what interrupt() is told when the deadline passes.
+  // `timed_out` is the reason that `interrupt` is told when the deadline passes.
   wait_point(shard& home, interrupt_fn interrupt, errc timed_out) noexcept
       : ready_node(&wait_point::resume),
         timer_node(&wait_point::deadline_passed),
@@ -55,15 +55,15 @@ class wait_point : public ready_node, private timer_node, private cancel_node {
   shard& home() const noexcept { return *home_; }
 
   // Suspends until wake(). Returns false, with interrupted() set, if the context is cancelled
-  // already: then nothing was armed and the caller should not suspend.
+  // already; then nothing was armed, and the caller should not suspend.
   bool park(std::coroutine_handle<> handle, context* where, time_point deadline) noexcept;
   bool park(std::coroutine_handle<> handle, context* where) noexcept;
 
   // Puts the task on the ready queue and disarms deadline and cancellation.
   void wake() noexcept;
-  // For awaiters whose deadline somebody else watches: it has passed.
+  // Says that the deadline has passed, for awaiters whose deadline somebody else watches.
   void expire() noexcept { deadline_passed(*this); }
-  // The same for a node that runs a function of the awaiter's instead of the task.
+  // Only disarms both, for an awaiter that runs a function of its own instead of the task.
   void disarm() noexcept;
   void resume_now() noexcept {
     const std::coroutine_handle<> handle = handle_;
