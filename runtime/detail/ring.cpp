@@ -2,13 +2,10 @@
 
 #include <cerrno>
 #include <cstring>
-#include <deque>
 
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include <conpool/runtime/detail/ring_compat.h>
+#include <conpool/runtime/detail/ring_kernel.h>
 
 namespace conpool {
 namespace {
@@ -22,162 +19,9 @@ enum tag : std::uint64_t {
 };
 constexpr std::uint64_t tag_mask = 7;
 
-constexpr std::uint16_t buffer_group = 0;
-
-// 5.19 and 6.1 brought these; the names are in liburing 2.3.
-constexpr unsigned setup_flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
-                                 IORING_SETUP_R_DISABLED | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
-
-unsigned load_acquire(unsigned* word) noexcept {
-  return std::atomic_ref<unsigned>(*word).load(std::memory_order_acquire);
-}
-
-void store_release(unsigned* word, unsigned value) noexcept {
-  std::atomic_ref<unsigned>(*word).store(value, std::memory_order_release);
-}
-
 }  // namespace
 
-struct ring::kernel {
-  io_uring uring{};
-  // Entries that found no place even after a flush, oldest first. Empty in ordinary life: the
-  // kernel takes the whole queue unless it is out of memory.
-  std::deque<io_uring_sqe> backlog;
-  io_uring_buf_ring* buffer_ring = nullptr;
-  std::size_t buffer_ring_bytes = 0;
-  unsigned buffer_count = 0;
-  std::uint16_t buffer_tail = 0;
-  bool registered_fd = false;
-  int enter_fd = -1;
-};
-
 static_assert((IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN) == 6U);
-
-ring::ring() noexcept = default;
-
-result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
-  if (options.sq_entries == 0 || options.sq_entries > 32768) {
-    return fail(error(errc::invalid_config, phase::start)
-                    .about("ring_options.sq_entries")
-                    .with_detail("it is " + std::to_string(options.sq_entries) +
-                                 "; it must be 1 to 32768"));
-  }
-  const unsigned count = options.receive_buffers;
-  if (count == 0 || count > 32768 || (count & (count - 1)) != 0) {
-    return fail(error(errc::invalid_config, phase::start)
-                    .about("ring_options.receive_buffers")
-                    .with_detail("it is " + std::to_string(count) +
-                                 "; it must be a power of two from 1 to 32768"));
-  }
-  if (options.receive_buffer_bytes < 64 || options.receive_buffer_bytes > (1U << 20)) {
-    return fail(error(errc::invalid_config, phase::start)
-                    .about("ring_options.receive_buffer_bytes")
-                    .with_detail("it is " + std::to_string(options.receive_buffer_bytes) +
-                                 "; it must be 64 to 1048576"));
-  }
-
-  std::unique_ptr<ring> made(new ring());
-  made->kernel_ = std::make_unique<kernel>();
-  io_uring_params parameters{};
-  parameters.flags = setup_flags;
-  parameters.cq_entries = std::max(options.cq_entries, options.sq_entries);
-  const int code =
-      io_uring_queue_init_params(options.sq_entries, &made->kernel_->uring, &parameters);
-  if (code < 0) {
-    made->kernel_.reset();
-    if (code == -EMFILE || code == -ENFILE) {
-      return fail(error(errc::too_many_files, phase::start, code).about("io_uring"));
-    }
-    const kernel_report report = check_kernel();
-    return fail(error(errc::ring_unavailable, phase::start, code)
-                    .about("io_uring")
-                    .with_detail(report.cause));
-  }
-
-  io_uring& uring = made->kernel_->uring;
-  io_uring_ring_dontfork(&uring);  // a child of fork() must not share the queues
-  made->fd_ = uring.ring_fd;
-  made->kernel_->enter_fd = uring.ring_fd;
-  made->cq_tail_ = uring.cq.ktail;
-  made->sq_flags_ = uring.sq.kflags;
-  made->cq_head_ = *uring.cq.khead;
-  made->sqes_ = uring.sq.sqes;
-  made->sq_mask_ = *uring.sq.kring_entries - 1;
-  made->sq_tail_ = *uring.sq.ktail;
-  made->sq_full_at_ = made->sq_tail_ + *uring.sq.kring_entries;
-  // Entry i of the queue is always submission i: the indirection is never used.
-  for (unsigned i = 0; i < *uring.sq.kring_entries; ++i) uring.sq.array[i] = i;
-  if (result<void> registered = made->register_buffers(options); !registered) {
-    return fail(registered.error());
-  }
-  return made;
-}
-
-result<void> ring::register_buffers(const ring_options& options) {
-  kernel& k = *kernel_;
-  k.buffer_count = options.receive_buffers;
-  k.buffer_ring_bytes = sizeof(io_uring_buf) * k.buffer_count;
-  buffer_bytes_ = options.receive_buffer_bytes;
-  void* queue = mmap(nullptr, k.buffer_ring_bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  void* memory = mmap(nullptr, buffer_bytes_ * k.buffer_count, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (queue != MAP_FAILED) k.buffer_ring = static_cast<io_uring_buf_ring*>(queue);
-  if (memory != MAP_FAILED) buffers_ = static_cast<std::byte*>(memory);
-  if (queue == MAP_FAILED || memory == MAP_FAILED) {
-    return fail(error(errc::out_of_memory, phase::start, ENOMEM).about("receive buffers"));
-  }
-  io_uring_buf_reg registration{};
-  registration.ring_addr = reinterpret_cast<std::uint64_t>(k.buffer_ring);
-  registration.ring_entries = k.buffer_count;
-  registration.bgid = buffer_group;
-  const int code = io_uring_register_buf_ring(&k.uring, &registration, 0);
-  if (code < 0) {
-    return fail(error(errc::ring_unavailable, phase::start, code)
-                    .about("io_uring")
-                    .with_detail("receive buffers could not be registered (needs kernel 5.19)"));
-  }
-  for (unsigned id = 0; id < k.buffer_count; ++id) recycle_buffer(static_cast<std::uint16_t>(id));
-  return {};
-}
-
-ring::~ring() {
-  if (!kernel_) return;
-  if (kernel_->registered_fd) io_uring_unregister_ring_fd(&kernel_->uring);
-  io_uring_queue_exit(&kernel_->uring);
-  if (signal_fd_ >= 0) ::close(signal_fd_);
-  if (kernel_->buffer_ring != nullptr) munmap(kernel_->buffer_ring, kernel_->buffer_ring_bytes);
-  if (buffers_ != nullptr) munmap(buffers_, buffer_bytes_ * kernel_->buffer_count);
-}
-
-result<void> ring::enable() {
-  // Not io_uring_enable_rings(): liburing 2.3 declares it, but its shared library lacks it.
-  int code = io_uring_register(static_cast<unsigned>(kernel_->uring.ring_fd),
-                               IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-  if (code < 0) return fail(error(errc::ring_unavailable, phase::start, code).about("io_uring"));
-  // Saves the descriptor look-up of each enter; a kernel that refuses costs only that.
-  code = io_uring_register_ring_fd(&kernel_->uring);
-  if (code == 1) {
-    kernel_->registered_fd = true;
-    kernel_->enter_fd = kernel_->uring.enter_ring_fd;
-  }
-  return {};
-}
-
-int ring::signal_fd() noexcept {
-  if (signal_fd_ >= 0) return signal_fd_;
-  // Readable from the start: what is pending already has signalled nobody.
-  const int made = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (made < 0) return -errno;
-  const int code = io_uring_register_eventfd(&kernel_->uring, made);
-  if (code < 0) {
-    ::close(made);
-    return code;
-  }
-  signal_fd_ = made;
-  return made;
-}
 
 void ring::mute() noexcept {
   unsigned* const flags = kernel_->uring.cq.kflags;
@@ -189,8 +33,8 @@ void ring::mute() noexcept {
 void ring::unmute() noexcept {
   unsigned* const flags = kernel_->uring.cq.kflags;
   store_release(flags, *flags & ~unsigned{IORING_CQ_EVENTFD_DISABLED});
-  // The kernel marks the ring and then looks whether to signal; here it is the other way round, and
-  // one of the two must see the other.
+  // The kernel marks the ring and then looks whether to signal. Here it is the other way round, and
+  // one of the two must see what the other did.
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
@@ -223,7 +67,8 @@ io_uring_sqe* ring::next_entry_slowly() noexcept {
     flush();
     if (sq_tail_ != sq_full_at_) return next_entry();
   }
-  // Order matters (a cancel must find what it is aimed at), so all queue up behind the first.
+  // Order matters (a cancel must find what it is aimed at), so all entries queue up behind the
+  // first.
   k.backlog.emplace_back(io_uring_sqe{});
   return &k.backlog.back();
 }
@@ -274,7 +119,7 @@ void ring::receive_posted(operation& op, int fd) noexcept {
   entry->fd = fd;
   entry->flags = IOSQE_BUFFER_SELECT;
   entry->buf_group = buffer_group;
-  // Nothing can be there yet: without this the kernel would try a receive that must fail first.
+  // Nothing can have come yet. Without this the kernel would first try a receive that must fail.
   entry->ioprio = IORING_RECVSEND_POLL_FIRST;
 }
 
@@ -354,8 +199,8 @@ int ring::enter_kernel(unsigned submit, unsigned min_complete, unsigned flags,
   store_release(k.uring.sq.ktail, sq_tail_);
   const int code = io_uring_enter2(static_cast<unsigned>(k.enter_fd), submit, min_complete, flags,
                                    static_cast<sigset_t*>(extra), extra_bytes);
-  // EINTR and ETIME end a wait; EBUSY and EAGAIN leave entries queued for the next enter, and
-  // completions to harvest meanwhile. Anything else is a broken ring.
+  // EINTR and ETIME end a wait. EBUSY and EAGAIN leave entries queued for the next enter, and there
+  // are completions to harvest meanwhile. Anything else means a broken ring.
   CONPOOL_ASSERT(code >= 0 || code == -EINTR || code == -ETIME || code == -EBUSY ||
                      code == -EAGAIN || code == -ENOMEM,
                  "io_uring_enter failed: wrong thread, or a broken ring");
@@ -363,7 +208,8 @@ int ring::enter_kernel(unsigned submit, unsigned min_complete, unsigned flags,
     statistics_.submissions += static_cast<unsigned>(code);
     ++statistics_.submitting_enters;
   }
-  // While entries are kept aside the queue counts as full: order matters, they go first.
+  // While entries are kept aside, the queue counts as full: they must go first, since order
+  // matters.
   const unsigned head = load_acquire(k.uring.sq.khead);
   sq_full_at_ = k.backlog.empty() ? head + sq_mask_ + 1 : sq_tail_;
   return code;
@@ -389,7 +235,7 @@ void ring::enter(duration wait) noexcept {
   if (!k.backlog.empty()) [[unlikely]]
     refill_from_backlog();
   const unsigned submit = sq_tail_ - load_acquire(k.uring.sq.khead);
-  // With entries kept aside there is more to submit: do not sleep on it.
+  // With entries kept aside there is more to submit, so do not sleep.
   const bool block = wait > duration::zero() && k.backlog.empty();
   enter_kernel(submit, block ? 1 : 0, IORING_ENTER_GETEVENTS, wait);
 }
@@ -405,7 +251,7 @@ void ring::dispatch(std::uint64_t user_data, int result, unsigned flags) noexcep
   if (kind == tag_wake) return;
   if (kind == tag_wake_sent) {
     const std::uint64_t one = 1;
-    // If even this fails the counter is at its maximum: the other side has been woken.
+    // If even this fails, the counter is at its maximum, so the other side has been woken.
     [[maybe_unused]] const ssize_t n = ::write(static_cast<int>(user_data >> 3), &one, sizeof one);
     return;
   }
@@ -429,7 +275,8 @@ void ring::dispatch(std::uint64_t user_data, int result, unsigned flags) noexcep
 unsigned ring::harvest() noexcept {
   kernel& k = *kernel_;
   unsigned total = 0;
-  // One enter runs about 20 deferred completions; bounded, so that a flood cannot starve the turn.
+  // One enter runs about 20 deferred completions. The loop is bounded, so that a flood of them
+  // cannot starve the turn.
   for (unsigned round = 0; round < 256; ++round) {
     const unsigned tail = load_acquire(cq_tail_);
     while (cq_head_ != tail) {
@@ -446,22 +293,14 @@ unsigned ring::harvest() noexcept {
     }
     if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) ++statistics_.overflows;
     // The kernel may set TASKRUN just after this thread ran the work that it announces; then no
-    // enter clears it again, and completions would seem pending for ever. Cleared before the enter
-    // that runs whatever is there, it cannot be lost: the kernel sets it after adding work, and
-    // again if it left some.
+    // enter clears it again, and completions would seem pending for ever. If it is cleared before
+    // the enter that runs whatever is there, it cannot be lost: the kernel sets it after adding
+    // work, and again if it left some.
     std::atomic_ref<unsigned>(*sq_flags_).fetch_and(~IORING_SQ_TASKRUN, std::memory_order_acq_rel);
     enter_kernel(0, 0, IORING_ENTER_GETEVENTS, duration::zero());
   }
   statistics_.completions += total;
   return total;
-}
-
-std::size_t ring::memory_bytes() const noexcept {
-  const kernel& k = *kernel_;
-  return k.uring.sq.ring_sz +
-         (k.uring.cq.ring_ptr == k.uring.sq.ring_ptr ? 0 : k.uring.cq.ring_sz) +
-         std::size_t{*k.uring.sq.kring_entries} * sizeof(io_uring_sqe) + k.buffer_ring_bytes +
-         buffer_bytes_ * k.buffer_count;
 }
 
 }  // namespace conpool

@@ -1,19 +1,19 @@
-// The one door to the kernel: an io_uring, the receive buffers it fills, and the socket calls.
+// The one door to the kernel: an io_uring, the receive buffers that it fills, and the socket calls.
 //
-// Owned by a shard. Any thread may create it; the first thread that calls enable() owns it from
-// then on, and only that thread may use it (IORING_SETUP_SINGLE_ISSUER). Nothing above this class
-// makes a system call for network I/O or reads a clock, so the same code runs on another
-// implementation of this header, chosen at link time (a simulated network).
+// A shard owns it. Any thread may create a ring; the first thread that calls enable() owns it from
+// then on, and only that thread may use it (IORING_SETUP_SINGLE_ISSUER). Except for the resolver's
+// c-ares, nothing above this class makes a system call for network I/O, so the same code runs on
+// another implementation of this header, chosen at link time (tests/sim: a simulated network).
 //
-// Submissions are prepared in memory and leave together in the next enter(): a turn of the shard
+// Submissions are prepared in memory and leave together in the next enter(), so a turn of the shard
 // costs one system call, however many operations it starts. A full submission queue is flushed, and
-// what does not fit then is kept aside and follows: callers never see it.
+// what does not fit even then is kept aside and follows; callers never notice.
 //
 //   ring.connect(op, fd, address, length);   // prepared
 //   ring.enter(10ms);                        // submitted; waits for a completion
-//   ring.harvest();                          // op's handler runs
+//   ring.harvest();                          // runs op's handler
 //
-// Kernel 6.1 is the floor (IORING_SETUP_DEFER_TASKRUN). Sources: io_uring_setup(2),
+// The oldest kernel that will do is 6.1 (IORING_SETUP_DEFER_TASKRUN). Sources: io_uring_setup(2),
 // io_uring_enter(2), io_uring_register(2).
 #pragma once
 
@@ -37,8 +37,8 @@ namespace conpool {
 
 class ring : public socket_calls {
  public:
-  // Any thread. Errors: ring_unavailable with the report's cause as detail, invalid_config for
-  // options out of their range, too_many_files, out_of_memory.
+  // Any thread may call it. Errors: ring_unavailable with the cause that check_kernel() reports as
+  // its detail, invalid_config for options out of their range, too_many_files, out_of_memory.
   static result<std::unique_ptr<ring>> create(const ring_options& options);
   ~ring();
   ring(const ring&) = delete;
@@ -47,15 +47,16 @@ class ring : public socket_calls {
   // Makes the calling thread the owner. Errors: ring_unavailable.
   result<void> enable();
 
-  // The ring's descriptor. Not for epoll: a deferred completion makes it readable, but wakes nobody
-  // who waits on it already.
+  // The ring's descriptor. It is not for epoll: a deferred completion makes it readable, but wakes
+  // nobody who waits on it already.
   int fd() const noexcept { return fd_; }
 
-  // For those who wait elsewhere: an eventfd that the kernel makes readable when there is something
-  // to harvest. Opened by the first call; the ring's own. Returns it or -errno.
+  // Returns an eventfd that the kernel makes readable when there is something to harvest, for loops
+  // that wait elsewhere; -errno if none can be opened. The first call opens it, the ring closes it.
   int signal_fd() noexcept;
-  // While muted it is not signalled; what happens meanwhile, completions_pending() tells after
-  // unmute(). mute_signal() also takes a signal back that was given. Nothing without signal_fd().
+  // While it is muted the eventfd is not signalled; completions_pending() tells after
+  // unmute_signal() what has happened meanwhile. mute_signal() also takes back a signal that was
+  // given. Without a signal_fd() both do nothing.
   void mute_signal() noexcept {
     if (signal_fd_ >= 0) [[unlikely]]
       mute();
@@ -66,42 +67,43 @@ class ring : public socket_calls {
   }
 
   // --- Starting operations. None of these makes a system call unless the queue is full. Memory and
-  // addresses stay valid until the operation's handler ran.
+  // addresses must stay valid until the operation's handler has run.
   void nop(operation& op, int result = 0) noexcept;
   void connect(operation& op, int fd, const sockaddr* address, socklen_t length) noexcept;
   void accept(operation& op, int fd) noexcept;
   void receive(operation& op, int fd, std::span<std::byte> memory) noexcept;
-  // Waits for bytes without pinning memory: completes with a buffer of this ring (operation::
-  // buffer_id, given back with recycle_buffer), with 0 at the end of the stream, or with -ENOBUFS
-  // when bytes arrived and no buffer was free.
+  // Waits for bytes without pinning memory. It completes with a buffer of this ring, which
+  // operation::buffer_id() names and recycle_buffer() gives back; with 0 at the end of the stream;
+  // or with -ENOBUFS when bytes arrived and no buffer was free.
   void receive_posted(operation& op, int fd) noexcept;
-  // Sends with MSG_NOSIGNAL and retries short sends in the kernel; the result may still be short.
+  // Sends with MSG_NOSIGNAL; the kernel retries short sends, but the result may still be short.
   void send(operation& op, int fd, std::span<const std::byte> memory) noexcept;
-  // Waits for any of `events` (POLLIN, POLLOUT ...), once.
+  // Waits once for any of `events` (POLLIN, POLLOUT ...).
   void poll(operation& op, int fd, unsigned events) noexcept;
   void read(operation& op, int fd, std::span<std::byte> memory) noexcept;
-  // Asks what waits in the receive queue and takes nothing of it: completes at once with 1 if bytes
-  // do, 0 at the end of the stream, -EAGAIN if nothing waits, or the socket's error. recv(2) with
-  // MSG_PEEK | MSG_DONTWAIT; many of them leave in one submission.
+  // Asks what waits in the receive queue and takes nothing of it. It completes at once, with 1 if
+  // bytes wait, 0 at the end of the stream, -EAGAIN if nothing waits, or the socket's error. It is
+  // recv(2) with MSG_PEEK | MSG_DONTWAIT; many of them leave in one submission.
   void peek(operation& op, int fd) noexcept;
   using socket_calls::peek;
   // Asks the kernel to end an operation in flight. Asking twice is harmless.
   void cancel(operation& op) noexcept;
-  // Makes the ring behind `ring_fd` post a completion that only wakes it. If the kernel refuses, an
-  // 8-byte 1 is written to `fallback_eventfd`.
+  // Makes the ring behind `ring_fd` post a completion that only wakes it. If the kernel refuses,
+  // `fallback_eventfd` is signalled instead.
   void wake(int ring_fd, int fallback_eventfd) noexcept;
 
   // --- Entering the kernel.
-  // Submits what is prepared; if `wait` is positive, blocks until a completion is there or the time
-  // is over. A zero wait still runs deferred completions. A signal ends the wait early.
+  // Submits what is prepared. If `wait` is positive, it blocks until a completion is there or the
+  // time is over; a signal ends the wait early. A zero wait still runs deferred completions.
   void enter(duration wait) noexcept;
-  // True if enter(0) would change anything: something to submit, or completions to run.
+  // Whether enter(0ms) would change anything: there is something to submit, or a completion to run.
   bool needs_enter() const noexcept;
-  // Runs the handlers of all completions there are, entering the kernel as often as it takes to run
-  // the deferred ones. Returns how many. Submits nothing.
+  // Runs the handlers of all completions that are there, entering the kernel as often as the
+  // deferred ones need. Returns how many there were. Submits nothing.
   unsigned harvest() noexcept;
 
-  // Two memory reads: could a harvest find anything? Sees what a recv(MSG_PEEK) would see.
+  // Whether a harvest could find anything. It costs two memory reads, and sees what a recv(2) with
+  // MSG_PEEK would see.
   bool completions_pending() const noexcept {
     const unsigned tail = std::atomic_ref<unsigned>(*cq_tail_).load(std::memory_order_acquire);
     const unsigned flags = std::atomic_ref<unsigned>(*sq_flags_).load(std::memory_order_relaxed);
@@ -114,16 +116,16 @@ class ring : public socket_calls {
   }
   void recycle_buffer(std::uint16_t id) noexcept;
 
-  // Operations and cancels that the kernel has not answered yet.
+  // How many operations and cancels the kernel has not answered yet.
   std::size_t in_flight() const noexcept { return in_flight_; }
 
   const ring_statistics& statistics() const noexcept { return statistics_; }
-  // User-space memory mapped or allocated for queues and buffers, in bytes.
+  // The user-space memory that is mapped or allocated for queues and buffers, in bytes.
   std::size_t memory_bytes() const noexcept;
 
  private:
   ring() noexcept;
-  struct kernel;  // the liburing structures, ring.cpp
+  struct kernel;  // the liburing structures, ring_kernel.h
 
   io_uring_sqe* next_entry() noexcept;
   io_uring_sqe* next_entry_slowly() noexcept;

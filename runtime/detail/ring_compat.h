@@ -1,7 +1,8 @@
-// What liburing 2.3's headers lack but the kernel has, defined in this one place.
+// What the headers of liburing 2.3 lack but the kernel has, defined in this one place.
 //
-// Included by the ring's sources only. Values are from the kernel's include/uapi/linux/io_uring.h;
-// everything here is used only after ring::create() or check_kernel() found that it works.
+// Only the ring's own sources and kernel.cpp include this header. The values are those of the
+// kernel's include/uapi/linux/io_uring.h. Everything here is used only after ring::create() or
+// check_kernel() found that it works.
 #pragma once
 
 #include <liburing.h>
