@@ -63,7 +63,7 @@ class connection_cap {
 
   // Whether `asking` may open one more. If not and `for_callers`, it stands in line from now on,
   // and the coldest idle connection of another endpoint is closed. If not, and only its floor or a
-  // warm() asks, it is told when there is a slot that nobody in line can use.
+  // warm() asks, it is told when there is a slot and nobody stands in line any more.
   bool may_open(cap_member& asking, bool for_callers) noexcept;
   void opened() noexcept { ++connections_; }
   // A connection is gone, or a connect has failed.
