@@ -80,7 +80,7 @@ TEST(no_tls, all_that_makes_something_of_tls_says_that_there_is_none) {
   EXPECT_STREQ(tls::to_string(tls::version::tls_1_3), "TLS 1.3");
 }
 
-TEST_F(pool_without_tls, handshakes_are_refused) {
+TEST_F(without_tls, handshakes_are_refused) {
   EXPECT_EQ(tls::server_profile::make(home(), {}).error(), errc::unsupported);
   ASSERT_TRUE(run([this]() -> task<void> {
     auto lease = co_await backends().acquire(server().at());
