@@ -115,7 +115,11 @@ struct load {
 bool is_clear(const error& why, const endpoint& to) {
   const bool known = why == errc::connection_reset || why == errc::connection_closed ||
                      why == errc::connect_failed || why == errc::breaker_open;
-  return known && why.message().find(to.text()) != std::string::npos;
+  // On a machine so busy that the server takes seconds to come back, a caller may have waited its
+  // time; then it hears what it waited for.
+  const bool waited = why == errc::acquire_timeout &&
+                      why.message().find("last failed connect") != std::string::npos;
+  return (known || waited) && why.message().find(to.text()) != std::string::npos;
 }
 
 void note_failure(shard_record& seen, const error& why, const endpoint& to, bool after_recovery) {
