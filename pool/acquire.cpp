@@ -53,9 +53,12 @@ void acquire_waiter::deliver(ready_node& node) noexcept {
     // The last look before it is lent. Reaping may take the connection away again, and then this
     // waiter is back at the head of the queue.
     self.from_->look_at_completions();
+    // It may also have been handed another one; then it is on the ready queue again.
+    if (self.scheduled_) return;
     if (self.connection_ != nullptr) self.from_->deliver(self, *self.connection_);
   }
-  if (self.connection_ == nullptr && !self.failure_) return;
+  // A hook may have ended this wait, which is on the ready queue then.
+  if (self.scheduled_ || (self.connection_ == nullptr && !self.failure_)) return;
   self.disarm();
   self.resume_now();
 }

@@ -134,11 +134,12 @@ struct pool_config {
   // The time for one ping of the protocol. 1 ms to 24 h, default 1 s.
   std::chrono::milliseconds ping_timeout{1'000};
 
-  // The time for one on_release of the protocol that is a coroutine. 1 ms to 24 h, default 1 s.
+  // The time for one on_release of the protocol that is a coroutine, one recover or one farewell.
+  // 1 ms to 24 h, default 1 s.
   std::chrono::milliseconds release_timeout{1'000};
 
-  // Most connections of an endpoint that are being cleaned by on_release at a time; one more is
-  // closed instead. 1 to 65536, default 8.
+  // Most connections of an endpoint on which on_release, recover or farewell run at a time; others
+  // wait for their turn. 1 to 65536, default 8.
   std::uint32_t max_releasing_per_endpoint = 8;
 
   // After the k-th failed connect in a row the next one waits a random time up to this times
@@ -162,6 +163,12 @@ struct pool_config {
   // by default, since the answer may still be on its way and the next user would take it for its
   // own. Switch it on for protocols whose requests are never answered. Default false.
   bool reuse_unanswered = false;
+
+  // Keeps bytes that come on a connection before it was ever lent, as a greeting for its first
+  // lease. It is off by default, since a server that closes a connection which nobody used may say
+  // so in bytes, and the first request would take them for its answer: such a connection is closed.
+  // Default false.
+  bool server_speaks_first = false;
 
   // The remaining fields are for TCP sockets, with or without TLS. They have no effect on Unix
   // sockets.

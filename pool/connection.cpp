@@ -43,7 +43,7 @@ std::uint64_t connection::id() const noexcept {
   return pooled(*this).serial;
 }
 
-std::uint32_t connection::uses() const noexcept {
+std::uint64_t connection::uses() const noexcept {
   return pooled(*this).times_lent;
 }
 

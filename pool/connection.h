@@ -26,6 +26,17 @@ namespace tls {
 class connection_info;
 }
 
+// What is known of a connection that was opened elsewhere (pool::adopt()). By default it has been
+// used, just now. Trivially destructible, so it may be written in braces beside a co_await.
+struct adopt_options {
+  // How often it was used. 0 says that nothing was ever sent or read on it.
+  std::uint64_t uses = 1;
+  // Since when it stands, for max_connection_lifetime; and since when nobody used it, for
+  // max_idle_time.
+  duration age{0};
+  duration idle{0};
+};
+
 class connection : public stream {
  public:
   // After mark(discarded) it is closed when it comes back: for protocols and users who know
@@ -37,7 +48,7 @@ class connection : public stream {
   // Counts the pool's connections from 1; for logs.
   std::uint64_t id() const noexcept;
   // How often it was lent, this lease included.
-  std::uint32_t uses() const noexcept;
+  std::uint64_t uses() const noexcept;
   // When it was connected.
   time_point created_at() const noexcept;
 

@@ -110,17 +110,24 @@ result<void> pool::reconfigure(const pool_config& config) {
   return {};
 }
 
-result<void> pool::adopt(const endpoint& to, int fd) {
+result<void> pool::adopt(const endpoint& to, int fd, const adopt_options& known) {
   if (auto refused = refusal(to)) return fail(std::move(*refused));
-  return core_->at(to).adopt(fd);
+  if (known.age < duration::zero() || known.idle < duration::zero()) {
+    return fail(error(errc::invalid_argument, phase::configure)
+                    .about(to.text())
+                    .with_detail("a connection's age and idle time cannot be negative"));
+  }
+  return core_->at(to).adopt(fd, known);
 }
 
 task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within) {
   if (auto refused = refusal(to)) co_return fail(std::move(*refused));
-  const endpoint_handle kept = handle(to);
+  const endpoint_handle kept = handle(to);  // the pool may go while this waits
   endpoint_pool& at = *kept.at_;
-  const std::uint32_t limit = std::min(config().max_connections_per_endpoint,
-                                       at.facts().counts.active + config().idle_limit());
+  shard& home = kept.core_->home();
+  const pool_config& config = kept.core_->config();
+  const std::uint32_t limit =
+      std::min(config.max_connections_per_endpoint, at.facts().counts.active + config.idle_limit());
   if (count > limit) {
     co_return fail(error(errc::invalid_argument, phase::acquire)
                        .about(to.text())
@@ -129,12 +136,12 @@ task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within)
                                     std::to_string(limit) + " may stand"));
   }
   if (at.demand().warming().missing(count) == 0) co_return result<void>{};
-  warm_request request(home(), count);
+  warm_request request(home, count);
   at.demand().warming().join(request);
   at.demand().look();
-  if (within == duration::zero()) within = config().acquire_timeout;
+  if (within == duration::zero()) within = config.acquire_timeout;
   auto wait = wait_for(request.done);
-  auto woken = co_await with_timeout(home(), within, std::move(wait));
+  auto woken = co_await with_timeout(home, within, std::move(wait));
   at.demand().warming().leave(request);
   const std::uint32_t missing = at.demand().warming().missing(count);
   if (request.failure) co_return fail(std::move(*request.failure));
@@ -146,17 +153,27 @@ task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within)
 }
 
 task<result<validation_report>> pool::validate(endpoint to) {
+  const core_pointer core = core_;
+  auto work = validate_in(core, std::move(to));
+  auto report = co_await work;
+  co_return std::move(report);
+}
+
+// The pool may go while this waits.
+task<result<validation_report>> pool::validate_in(core_pointer core, endpoint to) {
   validation_report report;
-  if (auto refused = refusal(to)) co_return fail(std::move(*refused));
-  endpoint_pool* const found = core_->find(to);
+  if (core->closed()) {
+    co_return fail(error(core->closed_because(), phase::acquire).about(to.text()));
+  }
+  endpoint_pool* const found = core->find(to);
   if (found == nullptr) co_return report;
-  const endpoint_handle kept(*core_, *found);
+  const endpoint_handle kept(*core, *found);
   while (found->checks().batch() != nullptr) {
     auto turn = co_await found->checks().batch()->done.wait();  // another validate() is at it
     if (!turn) co_return fail(std::move(turn.error()));
-    co_await home().yield();
+    co_await core->home().yield();
   }
-  check_batch batch(home());
+  check_batch batch(core->home());
   found->checks().check_all(batch);
   auto done = co_await batch.done.wait();
   found->checks().leave_batch();
@@ -168,15 +185,16 @@ task<result<validation_report>> pool::validate(endpoint to) {
 }
 
 task<result<validation_report>> pool::validate_all() {
+  const core_pointer core = core_;
   std::vector<endpoint> all;
-  for (const auto& [to, one] : core_->endpoints()) {
+  for (const auto& [to, one] : core->endpoints()) {
     if (one->facts().counts.idle > 0) all.push_back(to);
   }
   // All of them begin before the first is awaited, so that their checks leave together.
   std::vector<result<validation_report>> reports(all.size(), validation_report{});
-  scope checks(home());
+  scope checks(core->home());
   for (std::size_t i = 0; i < all.size(); ++i) {
-    checks.spawn(&pool::validate_into, this, all[i], &reports[i]);
+    checks.spawn(&pool::validate_into, core, all[i], &reports[i]);
   }
   co_await checks.join();
   validation_report sum;
@@ -189,8 +207,9 @@ task<result<validation_report>> pool::validate_all() {
   co_return sum;
 }
 
-task<void> pool::validate_into(pool* self, endpoint to, result<validation_report>* into) {
-  auto report = co_await self->validate(to);
+task<void> pool::validate_into(core_pointer core, endpoint to, result<validation_report>* into) {
+  auto work = validate_in(std::move(core), std::move(to));
+  auto report = co_await work;
   *into = std::move(report);
 }
 

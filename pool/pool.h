@@ -101,6 +101,22 @@ struct validation_report {
   }
 };
 
+namespace detail {
+
+// Discards its lease at the end, however that comes, unless it is known to be good.
+struct discarding_lease {
+  explicit discarding_lease(lease held) noexcept : taken(std::move(held)) {}
+  discarding_lease(const discarding_lease&) = delete;
+  discarding_lease& operator=(const discarding_lease&) = delete;
+  ~discarding_lease() {
+    if (!is_good) taken.discard();
+  }
+  lease taken;
+  bool is_good = false;
+};
+
+}  // namespace detail
+
 class pool {
  public:
   // To be called on the shard's thread. Errors: invalid_config, which names the field and its
@@ -146,7 +162,8 @@ class pool {
   endpoint_handle handle(const endpoint& to) { return endpoint_handle(*core_, core_->at(to)); }
 
   // Acquires a connection, runs function(connection&), a task<result<T>>, and releases it. If the
-  // function fails or throws, the connection is discarded, since nobody knows what was left on it.
+  // function fails or throws, the lease is discarded, since nobody knows what was left on its
+  // connection; others who share that keep theirs.
   template <typename F>
   auto with_connection(endpoint to, F function, location where = location::current())
       -> task<typename std::invoke_result_t<F&, connection&>::value_type>;
@@ -162,11 +179,12 @@ class pool {
   // closed. Errors: pool_closed; cancelled and the like, and then the checks go on without this.
   task<result<validation_report>> validate(endpoint to);
   task<result<validation_report>> validate_all();
-  // Makes a connected stream socket an idle connection to `to`. On success the pool owns the
-  // descriptor; after an error it stays yours. Errors: invalid_argument if it is no connected
-  // socket, queue_full at the limits, connection_closed or connection_reset if its peer has ended
-  // it already, unsupported for tls://.
-  result<void> adopt(const endpoint& to, int fd);
+  // Makes a connected stream socket an idle connection to `to`, about which you say what you know.
+  // On success the pool owns the descriptor; after an error it stays yours. Errors:
+  // invalid_argument if it is no connected socket or a time is negative, queue_full at the limits,
+  // connection_closed or connection_reset if its peer has ended it already, unsolicited_data if
+  // bytes wait on it that nobody asked for, unsupported for tls://, out_of_memory.
+  result<void> adopt(const endpoint& to, int fd, const adopt_options& known = {});
 
   // --- Steering.
   // Closes idle connections now, those that are connecting as soon as they stand, and leased ones
@@ -210,7 +228,8 @@ class pool {
   static result<pool> create_with(shard& home, const pool_config& config,
                                   const protocol_hooks* hooks, std::shared_ptr<void> speaks);
   std::optional<error> refusal(const endpoint& to) const;
-  static task<void> validate_into(pool* self, endpoint to, result<validation_report>* into);
+  static task<result<validation_report>> validate_in(core_pointer core, endpoint to);
+  static task<void> validate_into(core_pointer core, endpoint to, result<validation_report>* into);
   static forced_lease describe(const pooled_connection& forced);
 
   core_pointer core_;
@@ -235,12 +254,10 @@ auto pool::with_connection(endpoint to, F function, location where)
     -> task<typename std::invoke_result_t<F&, connection&>::value_type> {
   auto taken = co_await acquire(to, where);
   if (!taken) co_return fail(std::move(taken.error()));
-  lease held = std::move(*taken);
-  // Until the function has returned a value the connection counts as unusable.
-  held->mark(connection::discarded);
-  auto body = function(*held);
+  detail::discarding_lease held{std::move(*taken)};
+  auto body = function(*held.taken);
   auto outcome = co_await body;
-  if (outcome) held->clear(connection::discarded);
+  held.is_good = outcome.has_value();
   co_return std::move(outcome);
 }
 

@@ -18,12 +18,15 @@
 // nothing, and those that are not asked on each lend (on_connect, ping, on_idle_data, on_close)
 // leave a hit as fast as it was.
 //
-// A hook that throws counts as one that failed. A hook that is not a coroutine must neither block
-// nor call the pool.
+// A hook that throws counts as one that failed; so does the constructor of a state, which makes it
+// a failed connect. A hook that is not a coroutine must not block. Otherwise a hook may do what it
+// likes at any time: retire or discard its connection, give back other leases, clear or close the
+// pool. While it runs, its connection stays; what it did to it is done afterwards.
 //
 //   task<result<void>> on_connect(connection&, state&)
 //       Runs before the connection is lent for the first time, within connection_timeout, to log
 //       in, select a database or send a preface. An error makes it a failed connect.
+//       Success also says that nothing is left to read of what was asked.
 //   bool on_acquire(connection&, state&)
 //       False closes the connection, and another one is lent.
 //   bool is_healthy(const connection&, const state&)
@@ -33,7 +36,21 @@
 //   task<bool> on_release(connection&, state&)
 //       Means the same for a protocol that has to talk (ROLLBACK). The pool runs it after the lease
 //       has gone, within release_timeout, for at most max_releasing_per_endpoint connections at a
-//       time; one more is closed instead.
+//       time; others wait for their turn. Meanwhile they count as connections on their way.
+//   bool needs_cleaning(const connection&, const state&)
+//       Is asked before an on_release that is a coroutine, which is spared if it says false.
+//   task<bool> recover(connection&, state&, close_reason)
+//       The lease has left an exchange unfinished: it was cancelled or ran into a deadline
+//       (interrupted), its request was not answered (unanswered), or its answer was not read to the
+//       end (unread_data). True says that the connection is at rest again, as after a database's
+//       cancel request and the rest of its answer; then it goes on as if its lease had left it so.
+//       False, an exception, and an end of release_timeout close it for that reason. The bounds are
+//       those of on_release. It is not asked if the stream is broken, if a write was torn in the
+//       middle, or if the lease was discarded.
+//   task<void> farewell(connection&, state&)
+//       Says goodbye (QUIT, Terminate, GOAWAY) before the pool closes a healthy connection for a
+//       reason of its own: a limit, its age, clear(), close(). The bounds are those of on_release;
+//       the connection counts as closing. Not when its shard stops.
 //   task<result<void>> ping(connection&, state&)
 //       Makes a round trip, within ping_timeout.
 //   idle_data on_idle_data(connection&, state&, std::span<const std::byte>)
@@ -41,7 +58,8 @@
 //       `dirt` closes the connection. A message may come in pieces: keep what you need of it in the
 //       state.
 //   void on_close(connection&, state&, close_reason) noexcept
-//       A connection that stood is gone; its memory follows. It may run at any moment of a turn.
+//       A connection that stood is gone; its memory follows. It runs from the ready queue, before
+//       close() and drain() return.
 //   access access_mode(const connection&, const state&)
 //       Says once, when the connection stands, whether it is exclusive or shared by n leases at
 //       once. connection::set_lease_limit() and retire() change that later.
@@ -49,6 +67,9 @@
 //       Lives as long as the connection, like the reader of a multiplexed protocol. It is cancelled
 //       when the connection is closed; if it ends by itself the connection is retired. While it
 //       reads, the pool posts no receive of its own, and this read is the idle watch.
+//   static constexpr bool server_speaks_first
+//       What the server sends before anybody has asked is a greeting for the first lease. By
+//       default such bytes close the connection (pool_config::server_speaks_first).
 //   static constexpr std::uint32_t expected_leases
 //       How many leases a new connection will likely take, so that this many callers wait for one
 //       connect. Default 1; the pool learns it from each connection.
@@ -85,11 +106,16 @@ enum class idle_data : std::uint8_t {
 
 namespace detail {
 
+// Made before the connection: its constructor is user code and may throw.
 template <typename P>
-class connection_of final : public managed_connection {
+struct state_holder {
+  typename P::state own{};
+};
+
+template <typename P>
+class connection_of final : public state_holder<P>, public managed_connection {
  public:
   connection_of(endpoint_facts& of, int fd) : managed_connection(of, fd) {}
-  typename P::state own{};
 };
 
 template <typename P>
@@ -146,6 +172,21 @@ CONPOOL_HOOK(access_mode, {
     protocol.access_mode(looked_at, seen)
   } -> std::same_as<access>;
 });
+CONPOOL_HOOK(needs_cleaning, {
+  {
+    protocol.needs_cleaning(looked_at, seen)
+  } -> std::same_as<bool>;
+});
+CONPOOL_HOOK(recover, {
+  {
+    protocol.recover(one, own, why)
+  } -> std::same_as<task<bool>>;
+});
+CONPOOL_HOOK(farewell, {
+  {
+    protocol.farewell(one, own)
+  } -> std::same_as<task<void>>;
+});
 CONPOOL_HOOK(run, {
   {
     protocol.run(one, own)
@@ -172,7 +213,8 @@ concept protocol =
     std::move_constructible<P> && std::default_initializable<typename P::state> &&
     detail::good_on_connect<P> && detail::good_on_acquire<P> && detail::good_is_healthy<P> &&
     detail::good_ping<P> && detail::good_on_idle_data<P> && detail::good_on_close<P> &&
-    detail::good_access_mode<P> && detail::good_run<P> &&
+    detail::good_access_mode<P> && detail::good_run<P> && detail::good_needs_cleaning<P> &&
+    detail::good_recover<P> && detail::good_farewell<P> &&
     (!detail::has_on_release<P> || detail::releases_at_once<P> || detail::releases_later<P>);
 
 namespace detail {
@@ -212,6 +254,35 @@ constexpr void set_lending_hooks(protocol_hooks& made) noexcept {
       return static_cast<P*>(self)->on_release(one, state_of<P>(one));
     };
   }
+  if constexpr (has_needs_cleaning<P>) {
+    made.needs_cleaning = [](void* self, const connection& one) noexcept {
+      try {
+        return static_cast<P*>(self)->needs_cleaning(one, state_of<P>(one));
+      } catch (...) {
+        return true;
+      }
+    };
+  }
+}
+
+// What it does when a lease has left something behind, and before it is closed.
+template <protocol P>
+constexpr void set_ending_hooks(protocol_hooks& made) noexcept {
+  if constexpr (has_recover<P>) {
+    made.recover = [](void* self, connection& one, close_reason why) {
+      return static_cast<P*>(self)->recover(one, state_of<P>(one), why);
+    };
+  }
+  if constexpr (has_farewell<P>) {
+    made.farewell = [](void* self, connection& one) {
+      return static_cast<P*>(self)->farewell(one, state_of<P>(one));
+    };
+  }
+  if constexpr (has_on_close<P>) {
+    made.on_close = [](void* self, connection& one, close_reason why) noexcept {
+      static_cast<P*>(self)->on_close(one, state_of<P>(one), why);
+    };
+  }
 }
 
 template <protocol P>
@@ -229,6 +300,7 @@ constexpr protocol_hooks make_hooks() {
     };
   }
   set_lending_hooks<P>(made);
+  set_ending_hooks<P>(made);
   if constexpr (has_ping<P>) {
     made.ping = [](void* self, connection& one) {
       return static_cast<P*>(self)->ping(one, state_of<P>(one));
@@ -241,11 +313,6 @@ constexpr protocol_hooks make_hooks() {
       } catch (...) {
         return idle_data::dirt;
       }
-    };
-  }
-  if constexpr (has_on_close<P>) {
-    made.on_close = [](void* self, connection& one, close_reason why) noexcept {
-      static_cast<P*>(self)->on_close(one, state_of<P>(one), why);
     };
   }
   if constexpr (has_access_mode<P>) {
@@ -263,6 +330,9 @@ constexpr protocol_hooks make_hooks() {
     };
   }
   if constexpr (requires { P::expected_leases; }) made.expected_leases = P::expected_leases;
+  if constexpr (requires { P::server_speaks_first; }) {
+    made.server_speaks_first = P::server_speaks_first;
+  }
   return made;
 }
 

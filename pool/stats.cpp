@@ -42,6 +42,8 @@ const char* to_string(close_reason why) noexcept {
       return "ping failed";
     case close_reason::vetoed:
       return "vetoed by protocol";
+    case close_reason::cleaning_failed:
+      return "cleaning failed";
     case close_reason::retired:
       return "retired by protocol";
     case close_reason::detached:

@@ -40,13 +40,14 @@ enum class close_reason : std::uint8_t {
   evicted,          // its slot or descriptor was needed for another endpoint, or a fresh connection
   ping_failed,      // the protocol's ping failed or took too long
   vetoed,           // the protocol did not want it: is_healthy, on_acquire or on_release
+  cleaning_failed,  // the protocol's on_release, a coroutine, took too long or threw
   retired,          // the protocol took it out of service, or its run() ended
   detached,         // handed over: the descriptor lives on outside of the pool
   cleared,          // clear()
   forced,           // it was still leased at the deadline of drain()
   pool_closed,      // close(), or the pool or its shard ended
 };
-inline constexpr std::size_t close_reasons = 24;
+inline constexpr std::size_t close_reasons = 25;
 
 const char* to_string(close_reason why) noexcept;
 

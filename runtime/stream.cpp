@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <utility>
 
+#include <poll.h>
+
 namespace conpool {
 
 stream::stream(shard& home, int fd, const std::string* name, const io_timeouts* timeouts,
@@ -28,6 +30,39 @@ void stream::post_receive() noexcept {
 void stream::post_again() noexcept {
   ++operations_;
   home_->ring().receive_posted(*this, fd_);
+  receive_place_ = home_->ring().prepared();
+}
+
+void stream::watch_end() noexcept {
+  CONPOOL_ASSERT((conditions_ & has_data) != 0 && (conditions_ & (reading | closing)) == 0 &&
+                     !receive_posted(),
+                 "nothing is unread, or somebody reads");
+  ++operations_;
+  mark(end_watch);
+  home_->ring().poll(*this, fd_, POLLRDHUP);
+}
+
+void stream::stop_end_watch() noexcept {
+  if ((conditions_ & end_watch) != 0) home_->ring().cancel(*this);
+}
+
+void stream::end_watch_done(int code) noexcept {
+  clear(end_watch);
+  if ((conditions_ & closing) != 0) {
+    if (reader_ != nullptr) reader_->finish(-ECANCELED);
+    operation_ended();
+    return;
+  }
+  --operations_;
+  if ((conditions_ & detaching) != 0) {
+    std::exchange(detacher_, nullptr)->wake();
+  } else if (reader_ != nullptr) {
+    reader_->receive_more();
+  } else {
+    // Once the watch was stopped, its bytes and its end are a reader's to find.
+    if (code > 0 && !operation::cancel_requested()) mark(ended);
+    on_unread_(*this);  // may free this
+  }
 }
 
 void stream::begin_probe() noexcept {
@@ -53,8 +88,13 @@ void stream::probe_done(int code) noexcept {
 void stream::posted_receive_done(operation& op) noexcept {
   auto& self = static_cast<stream&>(op);
   const int code = op.returned();
-  if ((self.conditions_ & probing) != 0) [[unlikely]] {
-    self.probe_done(code);
+  self.receive_place_ = no_receive;
+  if ((self.conditions_ & (probing | end_watch)) != 0) [[unlikely]] {
+    if ((self.conditions_ & probing) != 0) {
+      self.probe_done(code);
+    } else {
+      self.end_watch_done(code);
+    }
     return;
   }
   if (code > 0) {
@@ -85,7 +125,11 @@ void stream::posted_receive_done(operation& op) noexcept {
     if ((self.conditions_ & closing) != 0) {
       reader->finish(-ECANCELED);
     } else if (code == 0 || (code < 0 && code != -ENOBUFS) || reader->filled_ >= reader->minimum_) {
-      reader->finish(code < 0 ? code : 0);
+      // Without a buffer the bytes are in the socket still, where a reader that takes nothing may
+      // leave them.
+      const bool left = code == -ENOBUFS;
+      if (left) self.mark(more_data);
+      reader->finish(code < 0 && !left ? code : 0);
     } else {
       reader->receive_more();
     }

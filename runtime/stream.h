@@ -60,6 +60,7 @@ class stream : public stream_state,
                private timer_node {
  public:
   class read_awaiter;
+  class readable_awaiter;
   class write_awaiter;
   class connect_awaiter;
 
@@ -85,6 +86,12 @@ class stream : public stream_state,
   write_awaiter write(std::span<const std::byte> from) noexcept;
   write_awaiter write(std::string_view from) noexcept;
 
+  // Awaits result<void>: returns when there is something to read, or the end, and takes nothing of
+  // it, within `timeout`. Unlike a read that runs into its deadline, this leaves the connection as
+  // it was: it is for listeners that wait for what may never come. Errors: those of read(). An end
+  // or a failure is left to the read that follows.
+  readable_awaiter wait_readable(duration timeout) noexcept;
+
   // For parsers that know best: reads at least `minimum` bytes, within `timeout`. The errors are
   // those of read().
   read_awaiter read_some(std::span<std::byte> into, std::size_t minimum, duration timeout) noexcept;
@@ -103,9 +110,21 @@ class stream : public stream_state,
 
   // Do not ask while a probe is in flight.
   bool receive_posted() const noexcept { return operation::in_flight(); }
+  // Whether the kernel has a receive of this stream, posted or a reader's, so that whatever arrives
+  // completes it. A receive that is only prepared leaves with the next enter; until then nothing
+  // can tell. What completed and was not harvested yet is another question: ask the ring.
+  bool receive_in_kernel(const ring& of_home) const noexcept {
+    return of_home.submitted() >= receive_place_;
+  }
   // Precondition: the stream is connected, no received bytes wait, no read is under way, and no
   // receive is posted.
   void post_receive() noexcept;
+  // Waits for the peer's end while received bytes wait to be read, so that no receive can be posted
+  // (poll(2), POLLRDHUP). When it comes, conditions() has `ended` and `on_unread` is called.
+  // Precondition: received bytes wait, no read is under way, and nothing is posted.
+  void watch_end() noexcept;
+  // Before its bytes are read: `on_unread` is called when the watch has ended, without `ended`.
+  void stop_end_watch() noexcept;
   // Asks whether bytes, the end or an error wait in the socket, and takes nothing of them. When
   // `on_unread` is called, conditions() has the answer: more_data, ended or failed, or none of
   // these if nothing waits. The precondition is that of post_receive().
@@ -138,6 +157,7 @@ class stream : public stream_state,
   ~stream();
 
  private:
+  static constexpr std::uint64_t no_receive = ~std::uint64_t{0};
   // In the awaiters' codes, beside negative errno values: the codec has failed, and says why.
   static constexpr int codec_failed = -4096;
   // What a stream has only with a codec.
@@ -150,11 +170,13 @@ class stream : public stream_state,
   static void posted_receive_done(operation& op) noexcept;
   void post_again() noexcept;
   void probe_done(int code) noexcept;
+  void end_watch_done(int code) noexcept;
   void hold_buffer() noexcept;
   std::size_t take_unread(std::span<std::byte> into) noexcept;
   void drop_unread() noexcept;
   void release_held() noexcept;
   // --- detail/stream_codec.cpp
+  bool has_plain_for_reader() noexcept;
   void serve_coded_reader(int code) noexcept;
   std::size_t decode_held(std::span<std::byte> into) noexcept;
   int receive_spilled() noexcept;
@@ -178,7 +200,8 @@ class stream : public stream_state,
   detach_awaiter* detacher_ = nullptr;
   std::unique_ptr<coded_state> coded_;
   held_bytes held_;
-  time_point looks_at_{};  // when the timer fires, if it is armed
+  std::uint64_t receive_place_ = no_receive;  // of the receive in flight, among the ring's entries
+  time_point looks_at_{};                     // when the timer fires, if it is armed
 };
 
 // Suspends unless the bytes are there. The turn that harvested the last of them resumes it.
@@ -194,20 +217,23 @@ class stream::read_awaiter : public wait_point, private operation {
  private:
   friend class stream;
   read_awaiter(stream& source, std::span<std::byte> into, std::size_t minimum, duration timeout,
-               bool ends_in_zero) noexcept
+               bool ends_in_zero, bool takes_nothing = false) noexcept
       : wait_point(source.home(), &read_awaiter::interrupt, errc::read_timeout),
         operation(&read_awaiter::received),
         source_(&source),
         into_(into),
         minimum_(std::min(minimum, into.size())),
         timeout_(timeout),
-        ends_in_zero_(ends_in_zero) {}
+        ends_in_zero_(ends_in_zero),
+        takes_nothing_(takes_nothing) {}
 
   bool begin(std::coroutine_handle<> handle, context* where) noexcept;
   void receive_more() noexcept;
   void finish(int code) noexcept;
   static void received(operation& op) noexcept;
   static void interrupt(wait_point& self, errc why) noexcept;
+  bool is_readable() const noexcept;
+  bool breaks_off() const noexcept;
   // --- detail/stream_codec.cpp
   bool decode() noexcept;
   bool decode_ready() noexcept;
@@ -218,10 +244,28 @@ class stream::read_awaiter : public wait_point, private operation {
   std::size_t filled_ = 0;
   duration timeout_;
   time_point deadline_{};
-  int code_ = 0;       // 0, or the negative errno that ended it
-  bool ends_in_zero_;  // the end before the first byte is a count of 0, and no error
+  int code_ = 0;              // 0, or the negative errno that ended it
+  bool ends_in_zero_;         // the end before the first byte is a count of 0, and no error
+  const bool takes_nothing_;  // only waits for something to read
   bool at_end_ = false;
   bool misused_ = false;
+};
+
+// A read that takes nothing.
+class stream::readable_awaiter : private read_awaiter {
+ public:
+  using read_awaiter::await_ready;
+  using read_awaiter::await_suspend;
+  result<void> await_resume() {
+    auto count = read_awaiter::await_resume();
+    if (!count) return fail(std::move(count.error()));
+    return {};
+  }
+
+ private:
+  friend class stream;
+  readable_awaiter(stream& source, duration timeout) noexcept
+      : read_awaiter(source, {}, 0, timeout, true, true) {}
 };
 
 // Suspends unless there is nothing to write. It is resumed when the kernel has taken all bytes.
@@ -315,6 +359,9 @@ class stream::connect_awaiter : public wait_point, private operation {
 inline stream::read_awaiter stream::read_some(std::span<std::byte> into, std::size_t minimum,
                                               duration timeout) noexcept {
   return read_awaiter(*this, into, minimum, timeout, minimum <= 1);
+}
+inline stream::readable_awaiter stream::wait_readable(duration timeout) noexcept {
+  return readable_awaiter(*this, timeout);
 }
 inline stream::read_awaiter stream::read(std::span<std::byte> into) noexcept {
   return read_awaiter(*this, into, 1, timeouts_->read, true);

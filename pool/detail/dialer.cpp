@@ -99,7 +99,20 @@ task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_poin
   auto opened = co_await open_socket(to.family());
   if (!opened) co_return fail(std::move(opened.error()));
   const int fd = *opened;
-  auto* const fresh = facts_->make_connection(fd);
+  pooled_connection* fresh = nullptr;
+  std::string thrown = "the protocol's state threw";
+  try {
+    fresh = facts_->make_connection(fd);
+  } catch (const std::exception& why) {
+    thrown.append(": ").append(why.what());
+  } catch (...) {
+    thrown.append(" something");
+  }
+  if (fresh == nullptr) {
+    kernel.close(fd);
+    co_return fail(
+        error(errc::connect_failed, phase::connect).about(facts_->peer.text()).with_detail(thrown));
+  }
   result<void> connected{};
   const int code = apply_socket_options(kernel, fd, to.family(), facts_->pool->sockets());
   if (code < 0) {
@@ -154,8 +167,9 @@ task<result<void>> dialer::greet(pooled_connection& fresh, time_point deadline) 
     done = fail(error(errc::connection_closed, phase::handshake));
   }
   if (done) {
-    // What the hello sent and read was no lease's.
-    fresh.clear(stream::wrote_last);
+    // What the hello sent and read was no lease's; and if a read of it was in vain, the protocol
+    // has gone on all the same.
+    fresh.clear(stream::wrote_last | stream::interrupted);
     co_return done;
   }
   const error& cause = done.error();

@@ -32,6 +32,17 @@ std::uint32_t endpoint_facts::leased() const noexcept {
   return sum;
 }
 
+void endpoint_facts::hold(pooled_connection& one) noexcept {
+  if (one.stage != connection_stage::held_by_pool) ++held;
+  one.stage = connection_stage::held_by_pool;
+}
+
+void endpoint_facts::end_hold(pooled_connection& one) noexcept {
+  if (one.stage != connection_stage::held_by_pool) return;
+  --held;
+  one.stage = connection_stage::leased;  // nobody's, until its caller says whose
+}
+
 void endpoint_facts::tell(event_queue::record event) const noexcept {
   if (!pool->observed()) return;
   event.peer.emplace(peer);

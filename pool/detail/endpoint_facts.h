@@ -35,8 +35,13 @@ struct endpoint_facts {
     return counts.active + counts.idle + counts.connecting - counts.retiring;
   }
   std::uint32_t total() const noexcept { return standing() + counts.closing; }
-  // Nothing of it is left in the kernel's hands but what is leased.
-  bool quiet() const noexcept { return counts.idle + counts.connecting + counts.closing == 0; }
+  // Nothing of it is left in the pool's or the kernel's hands; what is leased may be.
+  bool quiet() const noexcept {
+    return counts.idle + counts.connecting + counts.closing + held == 0;
+  }
+  // The pool has the connection, which is counted as active, for itself; and no longer.
+  void hold(pooled_connection& one) noexcept;
+  void end_hold(pooled_connection& one) noexcept;
 
   // Callers who wait, and those who were handed a connection and have not run.
   std::uint32_t callers() const noexcept;
@@ -47,12 +52,14 @@ struct endpoint_facts {
   void tell(event_queue::record event) const noexcept;
   void tell(pool_event_kind kind, const pooled_connection* about = nullptr) const noexcept;
 
-  // With what its protocol keeps for each connection. It owns the descriptor from now on.
+  // With what its protocol keeps for each connection, whose constructor may throw. Then nothing has
+  // happened; otherwise it owns the descriptor from now on.
   pooled_connection* make_connection(int fd);
   void free_connection(pooled_connection& gone) const noexcept;
 
   shard* const home;
   pool_counts counts;
+  std::uint32_t held = 0;  // of the active ones: in the stage held_by_pool
   pool_facts* const pool;
   endpoint_pool* const whole;
   const endpoint peer;

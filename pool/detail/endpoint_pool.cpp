@@ -9,18 +9,20 @@ namespace conpool {
 
 endpoint_pool::endpoint_pool(pool_facts& pool, const endpoint& to)
     : facts_(pool, *this, to),
-      idle_(facts_),
+      watch_(facts_),
+      idle_(facts_, watch_),
       waiters_(facts_.counts),
       shared_(facts_),
       tasks_(facts_, idle_, *this),
       checks_(facts_, idle_, tasks_, shared_),
       demand_(facts_, waiters_, checks_, shared_, *this),
-      retirement_(facts_, rules_, idle_, waiters_, shared_, checks_, demand_),
+      retirement_(facts_, rules_, idle_, waiters_, shared_, tasks_, checks_, demand_),
       leaks_(facts_),
       maintenance_(facts_, idle_, waiters_, checks_, demand_, leaks_, retirement_),
-      lender_(facts_, rules_, idle_, shared_, tasks_, checks_, retirement_, leaks_, maintenance_),
-      handover_(facts_, rules_, idle_, waiters_, shared_, demand_, retirement_, lender_,
-                maintenance_, *this),
+      lender_(facts_, rules_, watch_, idle_, shared_, tasks_, checks_, retirement_, leaks_,
+              maintenance_),
+      handover_(facts_, rules_, watch_, idle_, waiters_, shared_, tasks_, demand_, retirement_,
+                lender_, maintenance_, *this),
       intake_(facts_, rules_, idle_, waiters_, shared_, tasks_, demand_, retirement_, maintenance_,
               handover_, *this) {
   pool.cap().join(*this);
@@ -81,7 +83,7 @@ void endpoint_pool::watch_unwatched() noexcept {
   if (!rules_.watch) return;
   for (auto it = idle_.begin(); it != idle_.end();) {
     pooled_connection& one = *it++;
-    if (!one.receive_posted() && lender_.is_alive(one)) idle_.watch(one);
+    if (!one.receive_posted() && lender_.is_alive(one)) watch_.begin(one);
   }
 }
 
@@ -109,17 +111,14 @@ pooled_connection* endpoint_pool::take_idle_slowly(const std::source_location& w
   look_at_completions();
   // Nobody passes those who wait while another connection is checked for them.
   if (rules_.shares ? !waiters_.empty() : waiters_.patient() > 0) return nullptr;
+  const counted_pointer<pool_facts> keep(*facts_.pool);
   while (pooled_connection* const candidate = lender_.next()) {
-    if (!lender_.protocol_wants(*candidate)) {
-      retirement_.retire(*candidate, close_reason::vetoed);
+    lender_.claim(*candidate);
+    if (const auto why = lender_.ask(*candidate)) {
+      handover_.release_claim(*candidate, why);
       continue;
     }
-    if (is_shared(*candidate)) {
-      lender_.lend_shared(as_managed(*candidate));
-    } else {
-      lender::note_reader(*candidate);
-      lender::lend_idle(*candidate, idle_, facts_.counts);
-    }
+    lender_.lend_claimed(*candidate);
     lender_.note_lent(*candidate, where);
     return candidate;
   }
@@ -139,37 +138,58 @@ void endpoint_pool::give_back_slowly(pooled_connection& returned) noexcept {
   }
   facts_.home->assert_owner();
   returned.last_used = facts_.now();
-  if (returned.has_codec()) {
-    if (const auto why = return_verdict::settle_codec(returned)) {
-      retirement_.close(returned, *why);
-      return;
-    }
-  }
-  if (return_verdict::faults_of(returned, rules_.dirty) != 0) {
-    retirement_.close(returned, return_verdict::reason_of(returned));
-    return;
-  }
-  const protocol_hooks* const hooks = facts_.hooks();
-  if (hooks != nullptr && !return_verdict::unwanted(returned, facts_, retirement_.generation())) {
-    if (hooks->on_release != nullptr && !hooks->on_release(facts_.pool->protocol(), returned)) {
-      retirement_.close(returned, close_reason::vetoed);
-      return;
-    }
-    if (hooks->clean != nullptr) {
-      if (tasks_.may_clean_one_more()) {
-        tasks_.begin(returned, protocol_task::clean);
-      } else {
-        retirement_.close(returned, close_reason::vetoed);
-      }
-      return;
-    }
-  }
-  handover_.place(returned);
+  settle(returned, true);
 }
 
+// What is to become of a connection that its user, or the one who recovered it, has left.
+void endpoint_pool::settle(pooled_connection& returned, bool may_recover) noexcept {
+  std::optional<close_reason> why;
+  if (returned.has_codec()) why = return_verdict::settle_codec(returned);
+  if (!why && return_verdict::faults_of(returned, rules_.dirty) != 0) {
+    why = return_verdict::reason_of(returned);
+  }
+  if (why && watch_.protocol_takes_idle_data() && return_verdict::is_push(returned)) {
+    tasks_.begin(returned, protocol_task::idle_data);
+  } else if (why && may_recover && tasks_.can_recover(returned, *why)) {
+    tasks_.begin_recovery(as_managed(returned), *why);
+  } else if (why) {
+    retirement_.close(returned, *why);
+  } else {
+    release(returned);
+  }
+}
+
+void endpoint_pool::release(pooled_connection& clean) noexcept {
+  const protocol_hooks* const hooks = facts_.hooks();
+  if (hooks != nullptr && !return_verdict::unwanted(clean, facts_, retirement_.generation())) {
+    if (!release_hook_agrees(clean)) return;
+    if (hooks->clean != nullptr && (hooks->needs_cleaning == nullptr ||
+                                    hooks->needs_cleaning(facts_.pool->protocol(), clean))) {
+      tasks_.begin(clean, protocol_task::clean);
+      return;
+    }
+  }
+  handover_.place(clean);
+}
+
+// The pool holds the connection while its protocol is asked, so the hook may do what it likes.
+bool endpoint_pool::release_hook_agrees(pooled_connection& clean) noexcept {
+  if (facts_.hooks()->on_release == nullptr) return true;
+  const counted_pointer<pool_facts> keep(*facts_.pool);
+  facts_.hold(clean);
+  std::optional<close_reason> why;
+  if (!facts_.hooks()->on_release(facts_.pool->protocol(), clean)) {
+    why = close_reason::vetoed;
+  } else if (return_verdict::faults_of(clean, rules_.dirty) != 0) {
+    why = return_verdict::reason_of(clean);
+  }
+  return retirement_.release_hold(clean, why);
+}
+
+// Its lease counts until the hook has been asked: so the connection stays, whatever the hook does.
 void endpoint_pool::give_back_shared(managed_connection& returned) noexcept {
+  const counted_pointer<pool_facts> keep(*facts_.pool);
   lender_.note_returned(returned);
-  shared_.drop_lease(returned);
   if ((returned.conditions() & stream::closing) == 0) {
     facts_.home->assert_owner();
     returned.last_used = facts_.now();
@@ -178,6 +198,7 @@ void endpoint_pool::give_back_shared(managed_connection& returned) noexcept {
       retirement_.begin_retiring(returned, close_reason::vetoed);
     }
   }
+  shared_.drop_lease(returned);
   handover_.place(returned);
 }
 
@@ -203,7 +224,7 @@ error endpoint_pool::give_up(waiter& one, pooled_connection* reserved, errc why)
 }
 
 void endpoint_pool::deliver(waiter& one, pooled_connection& reserved) noexcept {
-  if (handover_.still_good(reserved)) handover_.lend_reserved(one, reserved);
+  handover_.deliver(one, reserved);
 }
 
 void endpoint_pool::fail_waiters(const error& why) noexcept {
@@ -227,16 +248,26 @@ void endpoint_pool::demand_due() noexcept {
   if (maintenance_.unused()) maintenance_.schedule();
 }
 
-void endpoint_pool::task_over(pooled_connection& one, protocol_task what, bool well) noexcept {
-  const bool bad = !well || return_verdict::faults_of(one, rules_.dirty) != 0;
-  if (what == protocol_task::clean) {
+void endpoint_pool::task_over(pooled_connection& one, protocol_task what, task_end how) noexcept {
+  if (what == protocol_task::farewell) {
+    retirement_.farewell_over(one);
+    return;
+  }
+  const bool returns = what == protocol_task::clean || what == protocol_task::recover;
+  const bool bad = how != task_end::well || return_verdict::faults_of(one, rules_.dirty) != 0;
+  if (returns) {
     one.last_used = facts_.now();
   } else if (what == protocol_task::ping && (one.conditions() & stream::closing) == 0) {
     checks_.ping_over(one, bad);
   }
   std::optional<close_reason> why;
-  if (bad) why = protocol_tasks::reason_after(what, one);
-  if (retirement_.release_hold(one, why)) handover_.place(one);
+  if (bad) why = protocol_tasks::reason_after(what, how, one);
+  if (!retirement_.release_hold(one, why)) return;
+  if (what == protocol_task::recover) {
+    settle(one, false);
+  } else {
+    handover_.place(one);
+  }
 }
 
 void endpoint_pool::run_over(managed_connection& one) noexcept {
@@ -255,16 +286,16 @@ void endpoint_pool::something_arrived(pooled_connection& source) noexcept {
   const bool unused =
       source.stage == connection_stage::idle || source.stage == connection_stage::reserved;
   if (!held && !unused) return;  // its reader's
-  const idle_finding found = held ? checks_.probe_answer(source) : idle_.look_at_arrival(source);
+  const watch_finding found = held ? watch_.answered(source) : watch_.arrived(source);
   switch (found.what) {
-    case idle_finding::kind::alive:
+    case watch_finding::kind::alive:
       if (held && retirement_.release_hold(source, std::nullopt)) handover_.place(source);
       return;
-    case idle_finding::kind::for_protocol:
+    case watch_finding::kind::for_protocol:
       if (!held) retirement_.return_to_queue(source);
       tasks_.begin(source, protocol_task::idle_data);  // which ends a check, too
       return;
-    case idle_finding::kind::gone:
+    case watch_finding::kind::gone:
       if (!held) {
         retirement_.end_unused(source, found.why);
         return;

@@ -9,8 +9,9 @@
 //
 // Each idle connection has a receive posted. Its completion is the end of the stream, a reset, or
 // bytes that nobody asked for: the connection is closed and counted at once. take_idle() first
-// looks at two words of memory that say whether completions are pending, and reaps them only then;
-// so a connection known to be dead is never lent, and the look sees what recv(MSG_PEEK) would.
+// looks at two words of memory that say whether completions are pending, and reaps them only then.
+// It relies on a receive only once the kernel has it (connection_watch.h), so it sees what
+// recv(MSG_PEEK) would.
 //
 // This type composes the parts and routes events between them; each part owns its state and knows
 // only the parts below it, in the order in which they are declared here. What they report upward
@@ -22,6 +23,7 @@
 #include <source_location>
 
 #include <conpool/pool/detail/connection_cap.h>
+#include <conpool/pool/detail/connection_watch.h>
 #include <conpool/pool/detail/dial_demand.h>
 #include <conpool/pool/detail/dialer.h>
 #include <conpool/pool/detail/endpoint_facts.h>
@@ -58,14 +60,15 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
   pooled_connection* take_idle(const std::source_location& where) noexcept {
     facts_.home->assert_owner();
     if (idle_.empty()) return take_without_idle(where);
+    const ring& kernel = facts_.home->ring();
     if (rules_.lends == lend_rules::look::at_completions) [[likely]] {
-      if (facts_.home->ring().completions_pending()) [[unlikely]]
+      if (kernel.completions_pending()) [[unlikely]]
         return take_idle_slowly(where);
     } else if (rules_.lends == lend_rules::look::closely) {
       return take_idle_slowly(where);
     }
     pooled_connection& taken = idle_.top();
-    if (!taken.receive_posted()) [[unlikely]]
+    if (!taken.receive_in_kernel(kernel)) [[unlikely]]
       return take_idle_slowly(where);
     lender::lend_idle(taken, idle_, facts_.counts);
     return &taken;
@@ -115,7 +118,7 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
   void resumed() noexcept;
   void fail_waiters(const error& why) noexcept;
   // Makes a connected descriptor an idle connection of this endpoint.
-  result<void> adopt(int fd) { return intake_.adopt(fd); }
+  result<void> adopt(int fd, const adopt_options& known) { return intake_.adopt(fd, known); }
 
   // --- For its connections.
   void something_arrived(pooled_connection& source) noexcept;
@@ -124,7 +127,7 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
  private:
   // --- endpoint_reports
   void demand_due() noexcept override;
-  void task_over(pooled_connection& one, protocol_task what, bool well) noexcept override;
+  void task_over(pooled_connection& one, protocol_task what, task_end how) noexcept override;
   void run_over(managed_connection& one) noexcept override;
   // --- cap_member
   std::optional<std::uint64_t> first_unserved() const noexcept override;
@@ -139,12 +142,16 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
     return rules_.shares ? take_idle_slowly(where) : nullptr;
   }
   void give_back_slowly(pooled_connection& returned) noexcept;
+  void settle(pooled_connection& returned, bool may_recover) noexcept;
+  void release(pooled_connection& clean) noexcept;
+  bool release_hook_agrees(pooled_connection& clean) noexcept;
   void give_back_shared(managed_connection& returned) noexcept;
   void watch_unwatched() noexcept;
 
   // Each part knows those above it. What the hit path touches comes first.
   endpoint_facts facts_;
   lend_rules rules_;
+  connection_watch watch_;
   idle_stack idle_;
   waiter_queue waiters_;
   shared_leases shared_;

@@ -10,8 +10,8 @@ namespace conpool {
 class managed_connection;
 class pooled_connection;
 
-// What the pool lets a protocol do on a connection that nobody has leased.
-enum class protocol_task : std::uint8_t { ping, clean, idle_data };
+enum class protocol_task : std::uint8_t;
+enum class task_end : std::uint8_t { well, refused, failed };
 
 class endpoint_reports {
  public:
@@ -21,8 +21,8 @@ class endpoint_reports {
 
   // From the ready queue: it is time to serve waiters and begin connects.
   virtual void demand_due() noexcept = 0;
-  // The task is over; the connection is still held by the pool.
-  virtual void task_over(pooled_connection& one, protocol_task what, bool well) noexcept = 0;
+  // The task is over; the connection is still held by the pool, or closing after a farewell.
+  virtual void task_over(pooled_connection& one, protocol_task what, task_end how) noexcept = 0;
   // The protocol's run() on it has ended.
   virtual void run_over(managed_connection& one) noexcept = 0;
 

@@ -12,6 +12,7 @@ void handover::place(pooled_connection& clean, bool existed) noexcept {
     place_shared(as_managed(clean), existed);
     return;
   }
+  facts_->end_hold(clean);
   if (const auto why = return_verdict::unwanted(clean, *facts_, retirements_->generation())) {
     retirements_->close(clean, *why);
     return;
@@ -101,7 +102,7 @@ void handover::reserve(pooled_connection& clean, waiter& first, bool existed) no
   leave_queue(first);
   clean.stage = connection_stage::reserved;
   clean.reserved_for = &first;
-  idle_->watch(clean);
+  watch_->begin(clean);
   first.hand(clean, existed);
 }
 
@@ -112,29 +113,61 @@ void handover::reserve_shared(managed_connection& one, waiter& first, bool exist
   first.hand(one, existed);
 }
 
-bool handover::still_good(pooled_connection& reserved) noexcept {
-  if (return_verdict::is_broken(reserved)) {
-    retirements_->retire(reserved, return_verdict::reason_of(reserved));
-    return false;
+void handover::release_claim(pooled_connection& claimed, std::optional<close_reason> why) noexcept {
+  if (why) demand_->note_if_unserved(claimed, *why);
+  if (is_shared(claimed)) {
+    shared_->drop_lease(as_managed(claimed));
+    if (why) retirements_->begin_retiring(claimed, *why);
+    place(claimed);
+  } else if (retirements_->release_hold(claimed, why)) {
+    place(claimed);
   }
-  if (!lender_->protocol_wants(reserved)) {
-    retirements_->retire(reserved, close_reason::vetoed);
-    return false;
-  }
-  lender::note_reader(reserved);
-  return true;
 }
 
-void handover::lend_reserved(waiter& one, pooled_connection& reserved) noexcept {
+// Whether nothing is known against it. If something is, its waiter is in the queue again.
+bool handover::may_have(pooled_connection& reserved) noexcept {
+  const watch_finding found = watch_->look(reserved);
+  if (found.what == watch_finding::kind::alive) return true;
+  if (found.what == watch_finding::kind::gone) {
+    retirements_->retire(reserved, found.why);
+  } else {
+    retirements_->return_to_queue(reserved);
+    tasks_->begin(reserved, protocol_task::idle_data);
+  }
+  return false;
+}
+
+void handover::deliver(waiter& one, pooled_connection& reserved) noexcept {
+  const counted_pointer<pool_facts> keep(*facts_->pool);
+  if (!may_have(reserved)) return;
+  one.take_away();
   if (is_shared(reserved)) {
     as_managed(reserved).chosen.remove(one);
   } else {
     CONPOOL_ASSERT(reserved.stage == connection_stage::reserved, "only what is reserved is taken");
     reserved.reserved_for = nullptr;
-    reserved.stage = connection_stage::leased;
-    reserved.count_from_here();
+    facts_->hold(reserved);
   }
-  const bool used = reserved.times_lent++ > 0;
+  const std::optional<close_reason> why = lender_->ask(reserved);
+  // Within the hook its deadline or context may have ended it.
+  if (!why && !one.has_failed()) {
+    lend_to(one, reserved);
+    return;
+  }
+  if (!one.has_failed() && facts_->shut_down) {
+    one.fail_with(error(facts_->pool->closed_because(), phase::acquire).about(facts_->peer.text()));
+  } else if (!one.has_failed()) {
+    waiters_->put_back(one);
+    rules_->look_closely();
+    demand_->look();
+  }
+  release_claim(reserved, why);
+}
+
+void handover::lend_to(waiter& one, pooled_connection& claimed) noexcept {
+  if (!is_shared(claimed)) lender_->become_leased(claimed);
+  one.take(claimed);
+  const bool used = claimed.times_lent++ > 0;
   if (!used) demand_->served();
   facts_->counts.reused += used ? 1 : 0;
   if (used || one.was_handed_existing()) {
@@ -142,7 +175,7 @@ void handover::lend_reserved(waiter& one, pooled_connection& reserved) noexcept 
   } else {
     ++facts_->counts.misses;
   }
-  lender_->note_lent(reserved, one.where);
+  lender_->note_lent(claimed, one.where);
 }
 
 void handover::take_back(waiter& one, pooled_connection& reserved) noexcept {

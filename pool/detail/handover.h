@@ -8,7 +8,10 @@
 // only.
 #pragma once
 
+#include <optional>
+
 #include <conpool/pool/detail/connection_cap.h>
+#include <conpool/pool/detail/connection_watch.h>
 #include <conpool/pool/detail/dial_demand.h>
 #include <conpool/pool/detail/endpoint_facts.h>
 #include <conpool/pool/detail/idle_stack.h>
@@ -16,6 +19,7 @@
 #include <conpool/pool/detail/lender.h>
 #include <conpool/pool/detail/maintenance.h>
 #include <conpool/pool/detail/pooled_connection.h>
+#include <conpool/pool/detail/protocol_tasks.h>
 #include <conpool/pool/detail/retirement.h>
 #include <conpool/pool/detail/shared_leases.h>
 #include <conpool/pool/detail/waiter_queue.h>
@@ -25,14 +29,17 @@ namespace conpool {
 class handover {
  public:
   // `self`: how the cap over all endpoints knows this one.
-  handover(endpoint_facts& facts, lend_rules& rules, idle_stack& idle, waiter_queue& waiters,
-           shared_leases& shared, dial_demand& demand, retirement& retirements, lender& lending,
-           maintenance& timed, cap_member& self) noexcept
+  handover(endpoint_facts& facts, lend_rules& rules, const connection_watch& watch,
+           idle_stack& idle, waiter_queue& waiters, shared_leases& shared, protocol_tasks& tasks,
+           dial_demand& demand, retirement& retirements, lender& lending, maintenance& timed,
+           cap_member& self) noexcept
       : facts_(&facts),
         rules_(&rules),
+        watch_(&watch),
         idle_(&idle),
         waiters_(&waiters),
         shared_(&shared),
+        tasks_(&tasks),
         demand_(&demand),
         retirements_(&retirements),
         lender_(&lending),
@@ -42,19 +49,22 @@ class handover {
   // A clean connection that is counted as active. `existed`: it is not new, as far as hits are
   // concerned. May free it.
   void place(pooled_connection& clean, bool existed = true) noexcept;
+  // A claim (lender.h) was not lent: for `why` if it is to be closed, else somebody else gets it.
+  void release_claim(pooled_connection& claimed, std::optional<close_reason> why) noexcept;
   // Hands idle connections to waiters: after a pause, or when a check found more than was asked.
   void serve_from_idle() noexcept;
 
   // --- For a waiter.
   void leave_queue(waiter& one) noexcept;
-  // Whether a waiter may have what it was handed. If not, it is in the queue again.
-  bool still_good(pooled_connection& reserved) noexcept;
-  // The waiter's task runs and takes what it was handed.
-  void lend_reserved(waiter& one, pooled_connection& reserved) noexcept;
+  // The waiter's task is about to run: the last look at what it was handed. It takes it; or loses
+  // it and is in the queue again, or has failed.
+  void deliver(waiter& one, pooled_connection& reserved) noexcept;
   // The waiter gives up; the next one gets what it was handed.
   void take_back(waiter& one, pooled_connection& reserved) noexcept;
 
  private:
+  bool may_have(pooled_connection& reserved) noexcept;
+  void lend_to(waiter& one, pooled_connection& claimed) noexcept;
   void place_shared(managed_connection& one, bool existed) noexcept;
   void put_by(pooled_connection& clean) noexcept;
   void reserve(pooled_connection& clean, waiter& first, bool existed) noexcept;
@@ -62,9 +72,11 @@ class handover {
 
   endpoint_facts* facts_;
   lend_rules* rules_;
+  const connection_watch* watch_;
   idle_stack* idle_;
   waiter_queue* waiters_;
   shared_leases* shared_;
+  protocol_tasks* tasks_;
   dial_demand* demand_;
   retirement* retirements_;
   lender* lender_;

@@ -45,15 +45,14 @@ void health_checks::begin(pooled_connection& candidate, bool by_ping) noexcept {
     return;
   }
   idle_->take(candidate);
-  candidate.stage = connection_stage::held_by_pool;
+  facts_->hold(candidate);
   candidate.probing = true;
   ++facts_->counts.probes;
   candidate.begin_probe();
 }
 
 std::uint64_t health_checks::callers_left(std::uint64_t patient_callers) const noexcept {
-  if (pings_all_) return patient_callers;
-  const std::uint64_t served = std::uint64_t{checking_} * shared_->expected();
+  const std::uint64_t served = std::uint64_t{promising()} * shared_->expected();
   return patient_callers > served ? patient_callers - served : 0;
 }
 
@@ -67,20 +66,6 @@ void health_checks::begin_for(std::uint64_t patient_callers) noexcept {
   // A ping costs the server something, too: one for each.
   if (peeks) wanted *= config.probe_candidates;
   while (wanted-- > 0 && !idle_->empty() && needed_for(idle_->top())) begin(idle_->top(), !peeks);
-}
-
-idle_finding health_checks::probe_answer(pooled_connection& probed) noexcept {
-  using kind = idle_finding::kind;
-  const std::uint32_t what = probed.conditions();
-  if ((what & stream::ended) != 0) return {kind::gone, close_reason::peer_closed};
-  if ((what & stream::failed) != 0) return {kind::gone, return_verdict::reason_of(probed)};
-  if ((what & stream::more_data) == 0) return {};
-  if (facts_->hooks() != nullptr && facts_->hooks()->on_idle_data != nullptr) {
-    return {kind::for_protocol, close_reason::unexpected_data};
-  }
-  if (probed.times_lent != 0) return {kind::gone, close_reason::unexpected_data};
-  probed.clear(stream::more_data);  // a greeting belongs to the first lease
-  return {};
 }
 
 void health_checks::ping_over(const pooled_connection& pinged, bool failed) noexcept {
@@ -107,6 +92,8 @@ time_point health_checks::next_due(time_point now) noexcept {
   return next_due_;
 }
 
+// Each connection is asked an interval after it was last known to be good, those that are due
+// together as one batch.
 void health_checks::check_due(time_point now) noexcept {
   if (now < next_due_) return;
   const duration interval = facts_->config().validation_interval;
@@ -115,8 +102,16 @@ void health_checks::check_due(time_point now) noexcept {
   for (auto it = idle_->end(); it != idle_->begin();) {
     --it;
     pooled_connection& one = *it;
-    if (one.last_used + interval > now) return;  // the others were used later
-    if (one.checked_at + interval > now || !can_be_checked(one)) continue;
+    const time_point due = std::max(one.last_used, one.checked_at) + interval;
+    if (one.last_used + interval > now) {
+      next_due_ = std::min(next_due_, one.last_used + interval);  // the others were used later
+      return;
+    }
+    if (due > now) {
+      next_due_ = std::min(next_due_, due);
+      continue;
+    }
+    if (!can_be_checked(one)) continue;
     it = std::next(it);  // the check takes it off the stack
     begin(one, pings());
   }

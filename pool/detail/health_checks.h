@@ -45,14 +45,14 @@ class health_checks {
   // Begins checks for callers who take any connection and for whom no check is under way: some
   // candidates for each under `probe`, one under `ping`.
   void begin_for(std::uint64_t patient_callers) noexcept;
-  // How many of these callers are left if all checks under way find a healthy connection. While
-  // pings fail, all of them.
+  // How many of these callers are left if all checks under way find a healthy connection, and what
+  // is being cleaned or recovered comes back. While pings fail, checks do not count.
   std::uint64_t callers_left(std::uint64_t patient_callers) const noexcept;
   // Under way, and likely to serve somebody.
-  std::uint32_t promising() const noexcept { return pings_all_ ? 0 : checking_; }
+  std::uint32_t promising() const noexcept {
+    return tasks_->returning() + (pings_all_ ? 0 : checking_);
+  }
 
-  // Which answer a probe has brought. From within a harvest.
-  idle_finding probe_answer(pooled_connection& probed) noexcept;
   // A ping has answered, or has not: then each lend pings until one succeeds.
   void ping_over(const pooled_connection& pinged, bool failed) noexcept;
   // A check has ended: well, or with what closes the connection.

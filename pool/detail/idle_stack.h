@@ -1,12 +1,7 @@
-// The idle connections of an endpoint, last used on top, and the watch over them.
-//
-// Each has a receive posted: the end of the stream, a reset or a stray byte completes it. So a look
-// at a connection costs no system call, unless nothing could be posted on it (after a change of the
-// policy, or with a server's greeting unread); then the socket is asked.
+// The idle connections of an endpoint, last used on top, each of them watched (connection_watch.h).
 //
 //   idle.push(returned);                      // on top, and watched
 //   idle.take(idle.top());                    // to be lent
-//   switch (idle.look_at(idle.top(), ...))    // may it be lent?
 //
 // Invariants: counts.idle is the number of connections here, each in the stage `idle`; from top to
 // bottom none was used later than the one above it. Used on its shard only.
@@ -14,26 +9,17 @@
 
 #include <cstdint>
 
+#include <conpool/pool/detail/connection_watch.h>
 #include <conpool/pool/detail/endpoint_facts.h>
 #include <conpool/pool/detail/pooled_connection.h>
 #include <conpool/pool/stats.h>
 
 namespace conpool {
 
-// What a look at an idle connection, or at what arrived on it, has found.
-struct idle_finding {
-  enum class kind : std::uint8_t {
-    alive,         // it may be lent
-    for_protocol,  // bytes came that its protocol wants to see
-    gone,          // it is to be closed, for `why`
-  };
-  kind what = kind::alive;
-  close_reason why = close_reason::peer_closed;
-};
-
 class idle_stack {
  public:
-  explicit idle_stack(endpoint_facts& facts) noexcept : facts_(&facts) {}
+  idle_stack(endpoint_facts& facts, const connection_watch& watch) noexcept
+      : facts_(&facts), watch_(&watch) {}
 
   bool empty() const noexcept { return list_.empty(); }
   pooled_connection& top() noexcept { return list_.front(); }
@@ -63,22 +49,12 @@ class idle_stack {
   }
   void take(pooled_connection& taken) noexcept { take(taken, facts_->counts); }
 
-  // Posts a receive on a connection that nobody reads, if it can be watched.
-  void watch(pooled_connection& unused) const noexcept;
-  // Whether a connection that nobody has asked may be lent. `watched`: what its posted receive had
-  // to tell has been harvested.
-  idle_finding look_at(pooled_connection& candidate, bool watched) noexcept;
-  // From within a harvest: something has arrived on a connection that nobody reads.
-  idle_finding look_at_arrival(pooled_connection& source) noexcept;
-
  private:
   void watch_pushed(pooled_connection& pushed) noexcept;
-  idle_finding look_at_socket(pooled_connection& source) noexcept;
-  idle_finding look_at_codec(pooled_connection& source) noexcept;
-  bool protocol_takes_idle_data() const noexcept;
 
   connection_list list_;  // front: last used
   endpoint_facts* facts_;
+  const connection_watch* watch_;
 };
 
 }  // namespace conpool

@@ -109,7 +109,7 @@ void intake::take_in(pooled_connection& fresh, std::uint32_t generation) noexcep
 
 // --- adopting
 
-result<void> intake::adopt(int fd) {
+result<void> intake::adopt(int fd, const adopt_options& known) {
   const auto refuse = [this](errc why, int system_errno, const char* detail) {
     return fail(
         error(why, phase::configure, system_errno).about(facts_->peer.text()).with_detail(detail));
@@ -131,10 +131,14 @@ result<void> intake::adopt(int fd) {
       !cap.may_open(*self_, false)) {
     return refuse(errc::queue_full, 0, "the pool is at its limit; the descriptor is still yours");
   }
-  // Its watch begins with the next submission; what has happened before is to be asked for.
-  if (const int there = kernel.peek(fd); there == 0 || (there < 0 && there != -EAGAIN)) {
+  const int there = kernel.peek(fd);
+  if (there == 0 || (there < 0 && there != -EAGAIN)) {
     return refuse(there == 0 ? errc::connection_closed : errc::connection_reset, there,
                   "its peer has ended it; the descriptor is still yours");
+  }
+  if (there > 0 && !is_welcome(known)) {
+    return refuse(errc::unsolicited_data, 0,
+                  "bytes wait on it that nobody asked for; the descriptor is still yours");
   }
   // io_uring answers EAGAIN on a non-blocking descriptor instead of waiting.
   int code = kernel.set_blocking(fd);
@@ -142,16 +146,39 @@ result<void> intake::adopt(int fd) {
     code = apply_socket_options(kernel, fd, address.ss_family, facts_->pool->sockets());
   }
   if (code < 0) return refuse(errc::invalid_argument, code, "its options cannot be set");
+  pooled_connection* made = nullptr;
+  try {
+    made = facts_->make_connection(fd);
+  } catch (...) {
+    return refuse(errc::out_of_memory, 0,
+                  "the protocol's state could not be made; it is still yours");
+  }
   ++facts_->counts.created;
   cap.opened();
-  pooled_connection& fresh = *facts_->make_connection(fd);
+  pooled_connection& fresh = *made;
+  fresh.times_lent = known.uses;
   take_in(fresh, retirements_->generation());
+  // It has lived before, and its idle time goes on.
+  constexpr duration longest = std::chrono::hours(24 * 365);
+  const duration age = std::min(known.age, longest);
+  fresh.stood_at -= age;
+  if (fresh.retire_at != time_point::max()) fresh.retire_at -= age;
+  fresh.last_used -= std::min(known.idle, longest);
+  maintenance_->connection_stands(fresh);
   facts_->tell(pool_event_kind::connected, &fresh);
   if (facts_->hooks() != nullptr && facts_->hooks()->run != nullptr) {
     tasks_->begin_run(as_managed(fresh));
   }
   handover_->place(fresh);
+  maintenance_->schedule();
   return {};
+}
+
+// Bytes on it may be a server's greeting.
+bool intake::is_welcome(const adopt_options& known) const noexcept {
+  const protocol_hooks* const hooks = facts_->hooks();
+  if (known.uses > 0) return false;
+  return facts_->config().server_speaks_first || (hooks != nullptr && hooks->server_speaks_first);
 }
 
 }  // namespace conpool

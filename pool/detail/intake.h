@@ -47,11 +47,12 @@ class intake {
   // Begins as many connects as are wanted and allowed.
   void begin_dials() noexcept;
   // Makes a connected descriptor an idle connection; see pool::adopt().
-  result<void> adopt(int fd);
+  result<void> adopt(int fd, const adopt_options& known);
 
  private:
   bool may_dial_now() noexcept;
   static task<void> dial(counted_pointer<pool_facts> keep, intake& self, std::uint32_t generation);
+  bool is_welcome(const adopt_options& known) const noexcept;
   void dial_failed(const error& why) noexcept;
   void established(pooled_connection& fresh, std::uint32_t generation) noexcept;
   void take_in(pooled_connection& fresh, std::uint32_t generation) noexcept;

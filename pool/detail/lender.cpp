@@ -6,7 +6,11 @@ namespace conpool {
 
 pooled_connection* lender::next() noexcept {
   pooled_connection* const idle = warmest_idle();
-  return idle != nullptr || !rules_->shares ? idle : shared_->least_loaded();
+  if (idle != nullptr || !rules_->shares) return idle;
+  while (managed_connection* const least = shared_->least_loaded()) {
+    if (is_alive(*least)) return least;
+  }
+  return nullptr;
 }
 
 pooled_connection* lender::warmest_idle() noexcept {
@@ -19,38 +23,66 @@ pooled_connection* lender::warmest_idle() noexcept {
 }
 
 bool lender::is_alive(pooled_connection& candidate) noexcept {
-  const idle_finding found = idle_->look_at(candidate, rules_->watch);
+  const watch_finding found = watch_->look(candidate);
   switch (found.what) {
-    case idle_finding::kind::alive:
+    case watch_finding::kind::alive:
       return true;
-    case idle_finding::kind::for_protocol:
+    case watch_finding::kind::for_protocol:
       tasks_->begin(candidate, protocol_task::idle_data);
       return false;
-    case idle_finding::kind::gone:
-      retirements_->close(candidate, found.why);
+    case watch_finding::kind::gone:
+      if (candidate.stage == connection_stage::idle) {
+        retirements_->close(candidate, found.why);
+      } else {
+        retirements_->retire(candidate, found.why);
+      }
       return false;
   }
   return false;
 }
 
-bool lender::protocol_wants(pooled_connection& candidate) const noexcept {
+void lender::claim(pooled_connection& candidate) noexcept {
+  if (is_shared(candidate)) {
+    add_lease(as_managed(candidate));
+    return;
+  }
+  if (candidate.stage == connection_stage::idle) idle_->take(candidate);
+  facts_->hold(candidate);
+}
+
+std::optional<close_reason> lender::ask(pooled_connection& claimed) const noexcept {
   const protocol_hooks* const hooks = facts_->hooks();
-  if (hooks == nullptr) return true;
+  if (hooks == nullptr || !hooks->asked_before_lend()) return std::nullopt;
   void* const protocol = facts_->pool->protocol();
-  return (hooks->is_healthy == nullptr || hooks->is_healthy(protocol, candidate)) &&
-         (hooks->on_acquire == nullptr || hooks->on_acquire(protocol, candidate));
+  const bool wanted = (hooks->is_healthy == nullptr || hooks->is_healthy(protocol, claimed)) &&
+                      (hooks->on_acquire == nullptr || hooks->on_acquire(protocol, claimed));
+  if (!wanted) return close_reason::vetoed;
+  // The hook may have done more than answer.
+  if (facts_->shut_down) return close_reason::pool_closed;
+  if (claimed.retiring) return claimed.reason;
+  if (return_verdict::is_broken(claimed)) return return_verdict::reason_of(claimed);
+  if (claimed.generation != retirements_->generation()) return close_reason::cleared;
+  return std::nullopt;
+}
+
+void lender::become_leased(pooled_connection& claimed) const noexcept {
+  note_reader(claimed);
+  facts_->end_hold(claimed);
+  claimed.stage = connection_stage::leased;
+  claimed.checked_at = time_point{};  // what a check has found says nothing any more
+  claimed.count_from_here();
+}
+
+void lender::lend_claimed(pooled_connection& claimed) noexcept {
+  if (!is_shared(claimed)) become_leased(claimed);
+  ++facts_->counts.hits;
+  facts_->counts.reused += claimed.times_lent++ > 0 ? 1 : 0;
 }
 
 bool lender::add_lease(managed_connection& one) noexcept {
   if (one.stage == connection_stage::idle) idle_->take(one);
   shared_->add_lease(one);
   return shared_->list_if_open(one);
-}
-
-void lender::lend_shared(managed_connection& taken) noexcept {
-  add_lease(taken);
-  ++facts_->counts.hits;
-  facts_->counts.reused += taken.times_lent++ > 0 ? 1 : 0;
 }
 
 void lender::note_reader(pooled_connection& lent) noexcept {

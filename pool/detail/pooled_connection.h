@@ -30,12 +30,15 @@ using idle_hook = list_hook<idle_tag>;
 using member_hook = list_hook<member_tag>;
 using waiter_hook = list_hook<waiter_tag>;
 
+// What the pool lets a protocol do on a connection that nobody has leased.
+enum class protocol_task : std::uint8_t { ping, clean, recover, idle_data, farewell };
+
 enum class connection_stage : std::uint8_t {
   connecting,    // owned by the coroutine that dials
   idle,          // on the idle stack
   reserved,      // handed to a waiter that has not run yet
   leased,        // its user has it, or several users
-  held_by_pool,  // being probed, pinged, cleaned, or read by its protocol
+  held_by_pool,  // being checked, cleaned or recovered, or a hook of its protocol is asked
   closing,       // on its way out; its memory may still be in use
 };
 
@@ -56,8 +59,8 @@ class pooled_connection : public connection, public idle_hook, public member_hoo
   time_point checked_at{};           // by a probe or ping
   std::source_location lent_from{};  // known only with the leak detector
   waiter* reserved_for = nullptr;    // while reserved
+  std::uint64_t times_lent = 0;      // this lease included
   std::uint32_t generation = 0;      // of its endpoint when its connect began
-  std::uint32_t times_lent = 0;      // this lease included
   connection_stage stage = connection_stage::connecting;
   close_reason reason = close_reason::pool_closed;  // once it retires or closes
   const bool managed;                               // is a managed_connection
@@ -81,8 +84,13 @@ class managed_connection : public pooled_connection {
   context life;                   // of its protocol's run(); cancelled when it closes
   std::uint32_t lease_count = 0;  // lent or reserved
   std::uint32_t lease_limit = 1;
+  close_reason lost_for = close_reason::interrupted;  // what recover() is to save it from
+  protocol_task due = protocol_task::ping;            // once it is its turn
   bool shared = false;
   bool running = false;      // run() has not ended
+  bool queued = false;       // waits for its turn to be cleaned and the like
+  bool returning = false;    // is being cleaned or recovered, and is capacity on its way
+  bool leaving = false;      // farewell() has not ended
   bool read_by_run = false;  // run() was reading when the connection was lent
 };
 

@@ -28,13 +28,18 @@ struct protocol_hooks {
   bool (*is_healthy)(void*, const connection&) noexcept = nullptr;
   bool (*on_release)(void*, connection&) noexcept = nullptr;
   task<bool> (*clean)(void*, connection&) = nullptr;  // on_release as a coroutine
+  bool (*needs_cleaning)(void*, const connection&) noexcept = nullptr;
+  task<bool> (*recover)(void*, connection&, close_reason) = nullptr;
+  task<void> (*farewell)(void*, connection&) = nullptr;
   task<result<void>> (*ping)(void*, connection&) = nullptr;
   idle_data (*on_idle_data)(void*, connection&, std::span<const std::byte>) noexcept = nullptr;
   void (*on_close)(void*, connection&, close_reason) noexcept = nullptr;
   access (*access_mode)(void*, const connection&) noexcept = nullptr;
   task<void> (*run)(void*, connection&) = nullptr;
   std::uint32_t expected_leases = 1;
+  bool server_speaks_first = false;
 
+  bool asked_before_lend() const noexcept { return on_acquire != nullptr || is_healthy != nullptr; }
   // Whether each lend, or each return, has to ask one of them.
   bool on_each_lend() const noexcept {
     return on_acquire != nullptr || is_healthy != nullptr || access_mode != nullptr;

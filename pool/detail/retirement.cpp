@@ -15,6 +15,8 @@ using return_verdict::reason_of;
 void retirement::close(pooled_connection& unwanted, close_reason why) noexcept {
   if (unwanted.stage == connection_stage::closing) return;
   pool_counts& counts = facts_->counts;
+  const bool farewell = says_farewell(unwanted, why);
+  facts_->end_hold(unwanted);
   if (unwanted.idle_hook::is_linked()) connection_list::unlink(unwanted);
   if (unwanted.stage == connection_stage::idle) {
     --counts.idle;
@@ -30,8 +32,41 @@ void retirement::close(pooled_connection& unwanted, close_reason why) noexcept {
   if (unwanted.managed) as_managed(unwanted).life.cancel(errc::connection_closed);
   if (unwanted.closed()) {
     stream_closed(unwanted);  // its shard was faster
+  } else if (farewell) {
+    tasks_->begin(unwanted, protocol_task::farewell);
   } else {
     unwanted.begin_close();
+  }
+}
+
+// To a peer who listens, from a connection that is at rest, and if the shard goes on.
+bool retirement::says_farewell(const pooled_connection& one, close_reason why) const noexcept {
+  if (facts_->hooks() == nullptr || facts_->hooks()->farewell == nullptr) return false;
+  switch (why) {
+    case close_reason::idle_timeout:
+    case close_reason::lifetime:
+    case close_reason::uses:
+    case close_reason::over_idle_limit:
+    case close_reason::over_limit:
+    case close_reason::trimmed:
+    case close_reason::evicted:
+    case close_reason::retired:
+    case close_reason::cleared:
+    case close_reason::pool_closed:
+      break;
+    default:
+      return false;
+  }
+  return facts_->pool->closed_because() != errc::shard_stopped &&
+         return_verdict::faults_of(one, rules_->dirty) == 0;
+}
+
+void retirement::farewell_over(pooled_connection& left) noexcept {
+  as_managed(left).leaving = false;
+  if (left.closed()) {
+    stream_closed(left);
+  } else {
+    left.begin_close();
   }
 }
 
@@ -57,6 +92,7 @@ void retirement::retire(pooled_connection& one, close_reason why) noexcept {
 
 void retirement::begin_retiring(pooled_connection& one, close_reason why) noexcept {
   if (std::exchange(one.retiring, true)) return;
+  tasks_->not_returning(one);
   if ((one.conditions() & stream::closing) == 0) one.reason = why;
   ++facts_->counts.retiring;
   one.mark(pooled_connection::supervised);  // it is to be looked at when it comes back
@@ -68,6 +104,7 @@ void retirement::break_off(pooled_connection& held, close_reason why) noexcept {
   if ((held.conditions() & stream::closing) != 0) return;
   return_to_queue(held);  // the waiters that were chosen for it do not have it yet
   held.reason = why;
+  tasks_->not_returning(held);
   if (held.managed) as_managed(held).life.cancel(errc::connection_closed);
   held.begin_close();
   if (is_shared(held) && held.stage == connection_stage::leased &&
@@ -77,6 +114,7 @@ void retirement::break_off(pooled_connection& held, close_reason why) noexcept {
 }
 
 void retirement::leave_closing(pooled_connection& left) noexcept {
+  facts_->end_hold(left);
   if (left.idle_hook::is_linked()) connection_list::unlink(left);
   if (left.managed) as_managed(left).life.cancel(errc::connection_closed);
   --facts_->counts.active;
@@ -94,6 +132,7 @@ void retirement::end_unused(pooled_connection& source, close_reason why) noexcep
 }
 
 bool retirement::release_hold(pooled_connection& one, std::optional<close_reason> bad) noexcept {
+  facts_->end_hold(one);
   const bool closing = (one.conditions() & stream::closing) != 0;
   if (closing) bad = one.reason;  // somebody closed it meanwhile
   if (one.checking) checks_->over(one, bad);
@@ -106,10 +145,10 @@ bool retirement::release_hold(pooled_connection& one, std::optional<close_reason
   return !bad;
 }
 
-// Ends what the pool does on a connection: a probe is simply no longer waited for, a coroutine lets
-// go of it afterwards.
+// Ends what the pool does on a connection: a probe, or a turn in a queue, is simply no longer
+// waited for; a coroutine lets go of it afterwards.
 void retirement::end_hold(pooled_connection& one, close_reason why) noexcept {
-  if (std::exchange(one.probing, false)) {
+  if (std::exchange(one.probing, false) || tasks_->leave_queue(one)) {
     release_hold(one, why);
   } else {
     break_off(one, why);
@@ -136,7 +175,28 @@ void retirement::return_to_queue(pooled_connection& lost) noexcept {
 void retirement::stream_closed(pooled_connection& gone) noexcept {
   // What is connecting belongs to its dial, what is leased to its lease, what is held to the pool.
   if (gone.stage != connection_stage::closing) return;
-  if (gone.managed && as_managed(gone).running) return;  // run() has still to end
+  if (gone.managed && (as_managed(gone).running || as_managed(gone).leaving)) return;
+  // After the shard's end there is no ready queue.
+  if (facts_->hooks() == nullptr || facts_->pool->closed_because() == errc::shard_stopped) {
+    bury(gone);
+    return;
+  }
+  if (!std::exchange(will_bury_, true)) {
+    facts_->pool->add_reference();  // until it has run
+    facts_->home->ready().push(*this);
+  }
+  ended_.push_back(gone);
+}
+
+void retirement::bury_all(ready_node& node) noexcept {
+  auto& self = static_cast<retirement&>(node);
+  const counted_pointer<pool_facts> keep(*self.facts_->pool);
+  self.facts_->pool->drop_reference();
+  self.will_bury_ = false;
+  while (!self.ended_.empty()) self.bury(self.ended_.pop_front());
+}
+
+void retirement::bury(pooled_connection& gone) noexcept {
   --facts_->counts.closing;
   facts_->pool->cap().closing_ended();
   ++facts_->counts.closed_by[static_cast<std::size_t>(gone.reason)];
@@ -199,6 +259,7 @@ void retirement::clear(bool leased_too) noexcept {
 void retirement::shut_down(const error& why) noexcept {
   const counted_pointer<pool_facts> keep(*facts_->pool);
   facts_->shut_down = true;
+  if (facts_->pool->closed_because() == errc::shard_stopped) tasks_->spare_farewells();
   rules_->close();
   for (pooled_connection& one : facts_->members) return_to_queue(one);
   waiters_->fail_all(why);

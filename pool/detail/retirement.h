@@ -5,8 +5,12 @@
 //   break_off()  somebody holds it: closed under their hands, theirs until they let go of it
 //
 // A connection is `closing` from the moment when nobody holds it any more and until the kernel has
-// nothing of it; then it is counted by its reason, its protocol hears on_close, and its memory
-// goes. A generation tells connections from before a clear() from later ones. Used on its shard
+// nothing of it. If it is whole and closes for a reason of ours, its protocol may say farewell
+// first. At the end it is counted by its reason, its protocol hears on_close, and its memory goes.
+// With a protocol this last step comes from the ready queue: its hook and its state's destructor
+// are user code, which may do anything to other connections while somebody walks over them.
+//
+// A generation tells connections from before a clear() from later ones. Used on its shard
 // only.
 #pragma once
 
@@ -19,21 +23,26 @@
 #include <conpool/pool/detail/idle_stack.h>
 #include <conpool/pool/detail/lend_rules.h>
 #include <conpool/pool/detail/pooled_connection.h>
+#include <conpool/pool/detail/protocol_tasks.h>
 #include <conpool/pool/detail/shared_leases.h>
 #include <conpool/pool/detail/waiter_queue.h>
 #include <conpool/pool/stats.h>
+#include <conpool/runtime/detail/ready_queue.h>
 
 namespace conpool {
 
-class retirement {
+class retirement : private ready_node {
  public:
   retirement(endpoint_facts& facts, lend_rules& rules, idle_stack& idle, waiter_queue& waiters,
-             shared_leases& shared, health_checks& checks, dial_demand& demand) noexcept
-      : facts_(&facts),
+             shared_leases& shared, protocol_tasks& tasks, health_checks& checks,
+             dial_demand& demand) noexcept
+      : ready_node(&retirement::bury_all),
+        facts_(&facts),
         rules_(&rules),
         idle_(&idle),
         waiters_(&waiters),
         shared_(&shared),
+        tasks_(&tasks),
         checks_(&checks),
         demand_(&demand) {}
 
@@ -49,6 +58,8 @@ class retirement {
   // From now on it takes no new leases and does not count as capacity; nothing more.
   void begin_retiring(pooled_connection& one, close_reason why) noexcept;
   void break_off(pooled_connection& held, close_reason why) noexcept;
+  // Its protocol has said farewell, or could not.
+  void farewell_over(pooled_connection& left) noexcept;
   // Somebody who held a connection that was closed under their hands lets go of it.
   void leave_closing(pooled_connection& left) noexcept;
   // Nobody used it, and something arrived that ends it.
@@ -74,7 +85,10 @@ class retirement {
   void force_leased(F tell_of) noexcept;
 
  private:
+  bool says_farewell(const pooled_connection& one, close_reason why) const noexcept;
   void end_hold(pooled_connection& one, close_reason why) noexcept;
+  static void bury_all(ready_node& node) noexcept;
+  void bury(pooled_connection& gone) noexcept;
   void forget(pooled_connection& gone) noexcept;
 
   endpoint_facts* facts_;
@@ -82,9 +96,12 @@ class retirement {
   idle_stack* idle_;
   waiter_queue* waiters_;
   shared_leases* shared_;
+  protocol_tasks* tasks_;
   health_checks* checks_;
   dial_demand* demand_;
+  connection_list ended_;  // the kernel has nothing of them, and their protocol has not heard of it
   std::uint32_t generation_ = 0;
+  bool will_bury_ = false;
 };
 
 template <typename F>

@@ -50,6 +50,13 @@ std::optional<close_reason> unwanted(const pooled_connection& clean, const endpo
   return std::nullopt;
 }
 
+bool is_push(const pooled_connection& returned) noexcept {
+  constexpr std::uint32_t unread = stream::has_data | stream::more_data;
+  const std::uint32_t what = returned.conditions() & ~pooled_connection::supervised;
+  return (what & unread) != 0 && (what & ~unread) == 0 && returned.bytes_received() == 0 &&
+         returned.bytes_sent() == 0;
+}
+
 std::optional<close_reason> settle_codec(pooled_connection& returned) noexcept {
   constexpr std::uint32_t left = stream::has_data | stream::more_data;
   constexpr std::uint32_t of_no_use = broken | stream::reading | stream::writing;

@@ -38,6 +38,9 @@ close_reason reason_of(const pooled_connection& dirty) noexcept;
 std::optional<close_reason> unwanted(const pooled_connection& clean, const endpoint_facts& at,
                                      std::uint32_t generation) noexcept;
 
+// What was left unread came by itself: its lease has asked nothing and read nothing.
+bool is_push(const pooled_connection& returned) noexcept;
+
 // For a connection with a codec, when it comes back and before anything else is asked: what was
 // left unread may be for the codec alone, and is given to it. Why it cannot stay, if so.
 std::optional<close_reason> settle_codec(pooled_connection& returned) noexcept;

@@ -35,6 +35,8 @@ class waiter : public wait_point, public waiter_hook {
     existed_ = existed;
     schedule();
   }
+  // It gets what it was handed before: its task is about to run.
+  void take(pooled_connection& lent) noexcept { connection_ = &lent; }
   // Takes back what was handed to it and not lent yet.
   void take_away() noexcept { connection_ = nullptr; }
   void fail_with(error why) noexcept {
@@ -42,6 +44,7 @@ class waiter : public wait_point, public waiter_hook {
     disarm();
     schedule();
   }
+  bool has_failed() const noexcept { return failure_.has_value(); }
   bool was_handed_existing() const noexcept { return existed_; }
 
  protected:

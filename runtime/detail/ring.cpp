@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <unistd.h>
 
@@ -55,6 +56,7 @@ io_uring_sqe* ring::next_entry() noexcept {
   // Only an enter moves the kernel's head, so the copy taken after the last one is exact.
   if (sq_tail_ != sq_full_at_) [[likely]] {
     io_uring_sqe* const entry = &sqes_[sq_tail_++ & sq_mask_];
+    ++prepared_;
     std::memset(entry, 0, sizeof *entry);
     return entry;
   }
@@ -70,6 +72,7 @@ io_uring_sqe* ring::next_entry_slowly() noexcept {
   // Order matters (a cancel must find what it is aimed at), so all entries queue up behind the
   // first.
   k.backlog.emplace_back(io_uring_sqe{});
+  ++prepared_;
   return &k.backlog.back();
 }
 
@@ -211,6 +214,7 @@ int ring::enter_kernel(unsigned submit, unsigned min_complete, unsigned flags,
   // While entries are kept aside, the queue counts as full: they must go first, since order
   // matters.
   const unsigned head = load_acquire(k.uring.sq.khead);
+  submitted_ += head - std::exchange(k.taken, head);
   sq_full_at_ = k.backlog.empty() ? head + sq_mask_ + 1 : sq_tail_;
   return code;
 }

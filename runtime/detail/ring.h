@@ -116,6 +116,12 @@ class ring : public socket_calls {
   }
   void recycle_buffer(std::uint16_t id) noexcept;
 
+  // Entries are counted in the order in which they are prepared, which is that of their submission.
+  // What prepared() was right behind an entry is the entry's place: the kernel has it as soon as
+  // submitted() has come so far.
+  std::uint64_t prepared() const noexcept { return prepared_; }
+  std::uint64_t submitted() const noexcept { return submitted_; }
+
   // How many operations and cancels the kernel has not answered yet.
   std::size_t in_flight() const noexcept { return in_flight_; }
 
@@ -154,6 +160,8 @@ class ring : public socket_calls {
   std::byte peeked_{};  // where peeks put the byte that nobody reads
   std::size_t buffer_bytes_ = 0;
   std::size_t in_flight_ = 0;
+  std::uint64_t prepared_ = 0;
+  std::uint64_t submitted_ = 0;
   ring_statistics statistics_;
   std::unique_ptr<kernel> kernel_;
 };

@@ -19,6 +19,7 @@ struct ring::kernel {
   // Entries that found no place even after a flush, oldest first. It is nearly always empty,
   // because the kernel takes the whole queue unless it is out of memory.
   std::deque<io_uring_sqe> backlog;
+  unsigned taken = 0;  // the submission queue's head after the last enter
   io_uring_buf_ring* buffer_ring = nullptr;
   std::size_t buffer_ring_bytes = 0;
   unsigned buffer_count = 0;

@@ -78,9 +78,20 @@ std::size_t stream::decode_held(std::span<std::byte> into) noexcept {
   return count;
 }
 
+// For a reader that takes nothing. What is for the codec alone is given to it, and is nothing to
+// read.
+bool stream::has_plain_for_reader() noexcept {
+  const std::uint32_t was_reading = conditions_ & reading;
+  clear(reading);
+  const idle_input found = take_idle_input(true);
+  mark(was_reading);
+  return found != idle_input::nothing;
+}
+
 // Returns true if there is nothing more to wait for: enough bytes, the end, or a failure.
 bool stream::read_awaiter::decode() noexcept {
   stream& source = *source_;
+  if (takes_nothing_) return source.has_plain_for_reader();
   if ((source.conditions_ & has_data) != 0 && filled_ < into_.size()) {
     filled_ += source.decode_held(into_.subspan(filled_));
   }

@@ -14,6 +14,8 @@ bool stream::read_awaiter::await_ready() noexcept {
     code_ = -ECANCELED;
     return true;
   }
+  if (takes_nothing_) [[unlikely]]
+    return is_readable();
   if (source.coded_) [[unlikely]]
     return decode_ready();
   if ((source.conditions_ & has_data) != 0) filled_ = source.take_unread(into_);
@@ -31,10 +33,25 @@ bool stream::read_awaiter::await_ready() noexcept {
   return queue == nullptr || queue->spend_inline_budget();
 }
 
+// For a wait that takes nothing: bytes, the end or a failure are there.
+bool stream::read_awaiter::is_readable() const noexcept {
+  stream& source = *source_;
+  if ((source.conditions_ & (ended | failed)) != 0) return true;
+  return source.coded_ ? source.has_plain_for_reader() : (source.conditions_ & has_data) != 0;
+}
+
+// Whether an end without bytes leaves somebody's message in the middle. A reader to whom nothing
+// was owed, because nothing was asked or said on this lease, has only waited in vain.
+bool stream::read_awaiter::breaks_off() const noexcept {
+  if (takes_nothing_) return false;
+  return filled_ > 0 || source_->bytes_sent_ > 0 || source_->bytes_received_ > 0 ||
+         (source_->conditions_ & (wrote_last | writing)) != 0;
+}
+
 bool stream::read_awaiter::begin(std::coroutine_handle<> handle, context* where) noexcept {
   stream& source = *source_;
   if (!park(handle, where)) {
-    source.mark(stream::interrupted);
+    if (breaks_off()) source.mark(stream::interrupted);
     code_ = -ECANCELED;
     return false;
   }
@@ -42,7 +59,7 @@ bool stream::read_awaiter::begin(std::coroutine_handle<> handle, context* where)
   source.watch_deadline(deadline_);
   source.mark(reading);
   source.reader_ = this;
-  if (filled_ >= minimum_ || filled_ == into_.size()) {
+  if (!takes_nothing_ && (filled_ >= minimum_ || filled_ == into_.size())) {
     finish(0);
   } else if (!source.receive_posted()) {
     receive_more();
@@ -51,18 +68,20 @@ bool stream::read_awaiter::begin(std::coroutine_handle<> handle, context* where)
 }
 
 void stream::read_awaiter::receive_more() noexcept {
-  if (source_->coded_) [[unlikely]] {
+  if (source_->coded_ || takes_nothing_) [[unlikely]] {
     source_->post_again();
     return;
   }
   ++source_->operations_;
   source_->home_->ring().receive(*this, source_->fd_, into_.subspan(filled_));
+  source_->receive_place_ = source_->home_->ring().prepared();
 }
 
 void stream::read_awaiter::received(operation& op) noexcept {
   auto& self = static_cast<read_awaiter&>(op);
   stream& source = *self.source_;
   const int code = op.returned();
+  source.receive_place_ = no_receive;
   if (code > 0) {
     const auto count = static_cast<std::size_t>(code);
     self.filled_ += count;
@@ -100,7 +119,9 @@ void stream::read_awaiter::finish(int code) noexcept {
   source_->clear(reading);
   source_->reader_ = nullptr;
   // The kernel may end an operation that nobody asked it to end; the message is cut all the same.
-  if (code == -ECANCELED || wait_point::interrupted()) source_->mark(stream::interrupted);
+  if ((code == -ECANCELED || wait_point::interrupted()) && breaks_off()) {
+    source_->mark(stream::interrupted);
+  }
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;
   wake();
 }
@@ -117,7 +138,8 @@ void stream::read_awaiter::interrupt(wait_point& waiting, errc) noexcept {
 }
 
 result<std::size_t> stream::read_awaiter::await_resume() {
-  if (filled_ >= minimum_ || filled_ == into_.size()) return filled_;
+  if (code_ == 0 && takes_nothing_) return std::size_t{0};
+  if (!takes_nothing_ && (filled_ >= minimum_ || filled_ == into_.size())) return filled_;
   if (at_end_ && ends_in_zero_) return std::size_t{0};
   if (code_ == codec_failed) [[unlikely]]
     return fail(codec_failure(source_, phase::read));

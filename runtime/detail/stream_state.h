@@ -25,13 +25,14 @@ class stream_state {
     writing = 1U << 3,       // a write is under way
     ended = 1U << 4,         // the peer closed its side
     failed = 1U << 5,        // a read or write failed
-    interrupted = 1U << 6,   // a read or write was ended by its deadline or a cancellation
+    interrupted = 1U << 6,   // an exchange was broken off: by a deadline or a cancellation
     closing = 1U << 7,       // begin_close() was called
     wrote_last = 1U << 8,    // the last thing that happened was a write
     probing = 1U << 9,       // the operation in flight is a probe
     detaching = 1U << 10,    // detach() is under way
     torn = 1U << 11,         // a write ended in the middle: its rest would be expected next
     codec_spent = 1U << 12,  // its codec asks not to be used much longer
+    end_watch = 1U << 13,    // the operation in flight waits for the end behind unread bytes
   };
   // The upper half of the same word is its owner's, who keeps marks of their own there and so tests
   // both with one load. The stream neither sets nor reads them.

@@ -174,6 +174,7 @@ TEST(pool_config, has_the_documented_defaults_and_they_are_valid) {
   EXPECT_EQ(config.breaker_failures, 5u);
   EXPECT_EQ(config.leak_threshold, 0ms);
   EXPECT_FALSE(config.reuse_unanswered);
+  EXPECT_FALSE(config.server_speaks_first);
   EXPECT_TRUE(config.tcp_nodelay);
   EXPECT_TRUE(config.tcp_keepalive);
   EXPECT_EQ(config.keepalive_idle, 30s);
@@ -185,7 +186,7 @@ TEST(pool_config, has_the_documented_defaults_and_they_are_valid) {
 TEST(pool_config, has_no_number_without_a_test_of_its_limits) {
   // Does not compile once a field is added: give that field its limits above, then count it here.
   const auto [f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19,
-              f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32, f33, f34, f35] =
+              f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32, f33, f34, f35, f36] =
       pool_config();
   const auto count = [](const auto&... fields) {
     return (0 + ... +
@@ -194,7 +195,7 @@ TEST(pool_config, has_no_number_without_a_test_of_its_limits) {
   };
   EXPECT_EQ(
       count(f1, f2, f3, f4, f5, f6, f7, f8, f9, f10, f11, f12, f13, f14, f15, f16, f17, f18, f19,
-            f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32, f33, f34, f35),
+            f20, f21, f22, f23, f24, f25, f26, f27, f28, f29, f30, f31, f32, f33, f34, f35, f36),
       static_cast<int>(std::size(all_limits)));
 }
 

@@ -99,7 +99,10 @@ void sim_gates::try_all(gate connect, gate check_gate, gate release) {
   EXPECT_EQ(backends.totals().hits > 0, comes_back);
   EXPECT_EQ(backends.totals().closed(close_reason::ping_failed) > 0,
             comes_back && !opens(check_gate));
-  EXPECT_EQ(backends.totals().closed(close_reason::vetoed) > 0, opens(connect) && !opens(release));
+  EXPECT_EQ(backends.totals().closed(close_reason::vetoed) +
+                    backends.totals().closed(close_reason::cleaning_failed) >
+                0,
+            opens(connect) && !opens(release));
   if (comes_back && opens(check_gate)) {
     EXPECT_EQ(served, clients * acquires);
   }

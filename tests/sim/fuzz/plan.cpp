@@ -128,6 +128,7 @@ pool_config draw_config(random_source& dice, const plan& within) {
   if (asks && one_in(dice, 2)) made.validation_interval = ms_between(dice, 1, 60);
   // Once: what its answers mean has to hold for the whole run.
   made.reuse_unanswered = within.config.reuse_unanswered;
+  made.server_speaks_first = !within.server.greeting.empty();
   return made;
 }
 

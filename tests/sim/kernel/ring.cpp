@@ -109,10 +109,13 @@ void ring::flush() noexcept {
   ++statistics_.flushes;
   ++statistics_.enters;
   ++statistics_.submitting_enters;
-  statistics_.submissions += kernel_->queue.submit(kernel_->queue.prepared());
+  const unsigned submitted = kernel_->queue.submit(kernel_->queue.prepared());
+  submitted_ += submitted;
+  statistics_.submissions += submitted;
 }
 
 void ring::kernel::push(ring& self, const entry& wanted) {
+  ++self.prepared_;
   if (queue.prepare(wanted)) return;
   self.flush();
   queue.prepare(wanted);
@@ -199,6 +202,7 @@ void ring::enter(duration wait) noexcept {
   std::size_t most = k.queue.prepared();
   if (most > 0 && k.net.chance(faults.submits_less)) most = k.net.below(most);
   if (const unsigned submitted = k.queue.submit(most); submitted > 0) {
+    submitted_ += submitted;
     statistics_.submissions += submitted;
     ++statistics_.submitting_enters;
   }
