@@ -61,10 +61,14 @@ BANNED = [
 # Types that may be larger, by file and name: how large (public methods, methods, members), and why
 # that is one idea all the same. One that is no longer needed is an error.
 LARGE_TYPES = {
-    ("pool/pool.h", "pool"): (31, 36, 1,
+    ("pool/pool.h", "pool"): (31, 37, 1,
                               "the facade: what users, operators and tests call, each in a line"),
-    ("runtime/detail/ring.h", "ring"): (27, 38, 15,
+    ("runtime/detail/ring.h", "ring"): (29, 40, 17,
                                         "the one door to the kernel: a method an operation"),
+    ("runtime/stream.h", "stream"): (25, 45, 12,
+                                     "one socket's reads, writes and watch, which share its state"),
+    ("pool/detail/endpoint_pool.h", "endpoint_pool"): (
+        19, 41, 15, "the whole of an endpoint: a method for each event that it routes"),
 }
 
 # (rule, files it is for, files it is not for, included path, why)

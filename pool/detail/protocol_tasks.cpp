@@ -123,7 +123,7 @@ task<task_end> protocol_tasks::clean(pooled_connection& one) {
   auto cleaning = facts_->hooks()->clean(facts_->pool->protocol(), one);
   const duration within = facts_->config().release_timeout;
   const time_point deadline = facts_->now() + within;
-  const bool wanted = co_await with_timeout(*facts_->home, within, std::move(cleaning));
+  auto wanted = co_await with_timeout(*facts_->home, within, std::move(cleaning));
   if (wanted) co_return task_end::well;
   // A hook whose time was over gives up because its round trip has failed.
   co_return facts_->now() >= deadline ? task_end::failed : task_end::refused;
@@ -134,7 +134,7 @@ task<task_end> protocol_tasks::recover(managed_connection& one) {
   one.clear(stream::interrupted | stream::wrote_last);
   auto saving = facts_->hooks()->recover(facts_->pool->protocol(), one, one.lost_for);
   const duration within = facts_->config().release_timeout;
-  const bool saved = co_await with_timeout(*facts_->home, within, std::move(saving));
+  auto saved = co_await with_timeout(*facts_->home, within, std::move(saving));
   co_return saved ? task_end::well : task_end::refused;
 }
 

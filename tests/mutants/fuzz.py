@@ -16,15 +16,17 @@ MUTANTS = [
      "const duration within = facts_->config().ping_timeout;",
      "const duration within = std::chrono::hours(9);"),
     ("T70_", "pool/detail/protocol_tasks.cpp",
-     "const duration within = facts_->config().release_timeout;",
-     "const duration within = std::chrono::hours(9);"),
+     "const duration within = facts_->config().release_timeout;\n"
+     "  const time_point deadline",
+     "const duration within = std::chrono::hours(9);\n"
+     "  const time_point deadline"),
     ("T72_", "runtime/detail/stream_read.cpp",
      "    if (self.filled_ < self.minimum_ && !self.wait_point::interrupted() &&",
      "    if (self.filled_ == 0 && !self.wait_point::interrupted() &&"),
     ("T72_out_of_descriptors_an_idle_connection_goes", "pool/detail/dialer.cpp",
      "!facts_->pool->cap().evict_coldest(nullptr)", "true"),
     ("T77_", "pool/detail/retirement.cpp",
-     "  if (gone.managed && as_managed(gone).running) return;  // run() has still to end\n", ""),
+     "(as_managed(gone).running || as_managed(gone).leaving)", "as_managed(gone).leaving"),
     # sim_pool_edges: each takes a repair back.
     ("who_loses_the_connection", "pool/detail/waiter_queue.cpp",
      "later->ticket < one.ticket", "false"),

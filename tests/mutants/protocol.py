@@ -23,9 +23,11 @@ MUTANTS = [
      "pool/detail/retirement.cpp",
      "  begin_retiring(one, why);\n  return_to_queue(one);\n", "  begin_retiring(one, why);\n"),
     # A push is dirt.
-    ("T25_", "pool/detail/idle_stack.cpp",
-     "if (protocol_takes_idle_data()) return {kind::for_protocol, close_reason::unexpected_data};",
-     "if (protocol_takes_idle_data()) return {kind::gone, close_reason::unexpected_data};"),
+    ("T25_", "pool/detail/connection_watch.cpp",
+     "if (protocol_takes_idle_data()) return {kind::for_protocol, close_reason::unexpected_data};\n"
+     "  if (is_greeting(source)) return {};\n  return",
+     "if (protocol_takes_idle_data()) return {kind::gone, close_reason::unexpected_data};\n"
+     "  if (is_greeting(source)) return {};\n  return"),
     # Only the first piece of it is handed over.
     ("T25_a_push_of_any_size", "pool/detail/protocol_tasks.cpp",
      "return look_at_socket || (one.conditions() & there) != 0;",
@@ -45,12 +47,14 @@ MUTANTS = [
      ""),
     # A handed over connection is not offered to the protocol.
     ("on_acquire_is_asked_once_for_each_lease", "pool/detail/handover.cpp",
-     "if (!lender_->protocol_wants(reserved)) {", "if (false) {"),
+     "const std::optional<close_reason> why = lender_->ask(reserved);",
+     "const std::optional<close_reason> why;"),
     # What is being checked at an interval does not count as supply.
     ("a_caller_during_pings_at_an_interval", "pool/detail/health_checks.cpp",
      "  candidate.checking = true;\n  ++checking_;\n", ""),
     ("while_pings_fail_a_caller_waits_for_a_connect", "pool/detail/health_checks.cpp",
-     "  if (pings_all_) return patient_callers;\n", ""),
+     "std::uint64_t{promising()} * shared_->expected()",
+     "(std::uint64_t{checking_} + tasks_->returning()) * shared_->expected()"),
     ("a_failed_ping_makes_the_next_lends_ping", "pool/detail/health_checks.cpp",
      "  pings_all_ = failed;\n", ""),
     ("a_validation_that_is_cancelled_lets_the_next", "pool/detail/health_checks.cpp",

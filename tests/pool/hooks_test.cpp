@@ -81,13 +81,13 @@ struct talking_hooks {
   task<bool> on_release(connection& one, state&) {
     if (!current->clean) co_return true;
     auto work = current->clean(one);
-    const bool clean = co_await work;
+    auto clean = co_await work;
     co_return clean;
   }
   task<bool> recover(connection& one, state&, close_reason why) {
     if (!current->recover) co_return false;
     auto work = current->recover(one, why);
-    const bool saved = co_await work;
+    auto saved = co_await work;
     co_return saved;
   }
   task<void> farewell(connection& one, state&) {
@@ -396,7 +396,7 @@ TEST_F(hooks, more_returns_than_may_be_cleaned_at_once_wait_and_none_is_closed) 
   does_.clean = [&](connection& one) -> task<bool> {
     most = std::max(most, ++at_once);
     auto talk = round_trip(one);
-    const bool well = co_await talk;
+    auto well = co_await talk;
     --at_once;
     co_return well;
   };
@@ -525,7 +525,7 @@ TEST_F(hooks, a_healthy_connection_says_farewell_before_the_pool_closes_it) {
   std::string said;
   does_.farewell = [&](connection& one) -> task<void> {
     auto talk = round_trip(one);
-    const bool well = co_await talk;
+    auto well = co_await talk;
     said += well ? "bye " : "cut ";
   };
   hold(2);

@@ -78,9 +78,9 @@ void oracle::got(const wish& one, const pool& from, lease& taken, bool waited) {
     EXPECT_FALSE(there.ended || there.broken || there.bytes > 0)
         << "lent dead connection " << key.second << "; " << trouble();
   }
-  // Who loses what was kept for him, as when another lease discards it, is served later than he
-  // was chosen.
-  if (!plan_.calm || plan_.shares() || !waited) return;
+  // Who loses what was kept for him, as when another lease discards it or a late answer comes on
+  // it, is served later than he was chosen.
+  if (!plan_.calm || plan_.shares() || !waited || plan_.config.reuse_unanswered) return;
   std::uint64_t& last = last_served_[{one.peer, one.fresh}][static_cast<std::size_t>(one.lane)];
   EXPECT_GT(one.number, last) << "not in the order of asking; " << trouble();
   last = std::max(last, one.number);
