@@ -68,7 +68,7 @@ LARGE_TYPES = {
     ("runtime/stream.h", "stream"): (25, 45, 12,
                                      "one socket's reads, writes and watch, which share its state"),
     ("pool/detail/endpoint_pool.h", "endpoint_pool"): (
-        19, 41, 15, "the whole of an endpoint: a method for each event that it routes"),
+        24, 41, 15, "the whole of an endpoint: a method for each event that it routes"),
 }
 
 # (rule, files it is for, files it is not for, included path, why)
