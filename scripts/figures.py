@@ -95,9 +95,10 @@ def print_hit_instructions(program):
 
 
 def print_requests(program):
-    pooled, bare = "request_pooled/64", "floor_request_bare_ring/64"
-    runs = alternate(program, REQUEST_ITERATIONS, [pooled, bare])
-    for name in (pooled, bare):
+    pooled, held = "request_pooled/64", "request_held/64"
+    bare = "floor_request_bare_ring/64"
+    runs = alternate(program, REQUEST_ITERATIONS, [pooled, held, bare])
+    for name in (pooled, held, bare):
         row(f"{name}: client CPU", f"{cpu_ns(runs[name]):.0f}", "ns")
         row("  entries in a request", f"{mean(runs[name], 'sqes_per_request'):.3f}")
         row("  io_uring_enter calls in a request",

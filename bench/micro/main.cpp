@@ -47,6 +47,7 @@ const entry entries[] = {
     {"floor_probe_batch", &floor_probe_batch, probe_sizes},
     {"dial_batch", &dial_batch, dial_sizes},
     {"request_pooled", &request_pooled, request_connections},
+    {"request_held", &request_held, request_connections},
     {"floor_request_bare_ring", &floor_request_bare_ring, request_connections},
 #ifdef CONPOOL_MICRO_TLS
     {"acquire_hit_tls", &acquire_hit_tls, none},

@@ -27,6 +27,7 @@ void dial_batch(benchmark::State& state);
 // request.cpp, bare_ring.cpp: one iteration is one exchange of 64 bytes with the peer, over
 // range(0) connections that work side by side.
 void request_pooled(benchmark::State& state);
+void request_held(benchmark::State& state);
 void floor_request_bare_ring(benchmark::State& state);
 
 // Builds without TLS leave out the rest.

@@ -1,5 +1,8 @@
 // request_pooled/N: each of N clients acquires a connection, sends 64 bytes, reads their echo and
 // gives the connection back. Compare it with floor_request_bare_ring/N.
+//
+// request_held/N does the same and keeps each lease for a turn after its last read, as a service
+// does that awaits something else before it is done.
 
 #include <functional>
 #include <vector>
@@ -23,6 +26,7 @@ struct exchange {
 struct workload {
   std::int64_t to_begin = 0;
   std::size_t clients_running = 0;
+  bool holds = false;  // each lease for a turn after its last read
   std::string failure;
 };
 
@@ -47,6 +51,7 @@ task<void> keep_asking(pool_client& client, const endpoint_handle& to, exchange&
     } else if (one.in != one.out) {
       work.failure = "the answer is not the echo of the request";
     }
+    if (work.holds) co_await client.home().yield();
   }
   if (--work.clients_running == 0) client.end_run();
 }
@@ -64,7 +69,9 @@ void run_requests(pool_client& client, const endpoint_handle& to, std::vector<ex
 
 }  // namespace
 
-void request_pooled(benchmark::State& state) {
+namespace {
+
+void measure_requests(benchmark::State& state, bool holds) {
   const auto connections = static_cast<std::size_t>(state.range(0));
   echo_peer peer;
   pool_config config;
@@ -74,6 +81,7 @@ void request_pooled(benchmark::State& state) {
   client.fill(to, connections);
   std::vector<exchange> exchanges(connections);
   workload work;
+  work.holds = holds;
   run_requests(client, to, exchanges, work, warm_up_requests(connections));
   const std::uint64_t hits_before = client.pool().totals().hits;
 
@@ -86,6 +94,16 @@ void request_pooled(benchmark::State& state) {
   const std::uint64_t hits = client.pool().totals().hits - hits_before;
   if (hits != static_cast<std::uint64_t>(run.iterations())) return run.fail("not all were hits");
   state.counters["hits"] = static_cast<double>(hits);
+}
+
+}  // namespace
+
+void request_pooled(benchmark::State& state) {
+  measure_requests(state, false);
+}
+
+void request_held(benchmark::State& state) {
+  measure_requests(state, true);
 }
 
 }  // namespace conpool::micro
