@@ -215,6 +215,33 @@ error&& error::after_attempts(std::uint32_t attempts) && noexcept {
   return std::move(*this);
 }
 
+error&& error::permanent() && noexcept {
+  permanent_ = true;
+  return std::move(*this);
+}
+
+bool error::is_permanent() const noexcept {
+  switch (code_) {
+    case errc::certificate_expired:
+    case errc::certificate_not_yet_valid:
+    case errc::certificate_unknown_issuer:
+    case errc::certificate_self_signed:
+    case errc::certificate_host_mismatch:
+    case errc::certificate_revoked:
+    case errc::certificate_bad_purpose:
+    case errc::certificate_weak:
+    case errc::certificate_rejected:
+    case errc::pin_mismatch:
+    case errc::alpn_mismatch:
+    case errc::client_certificate_refused:
+    case errc::trust_unavailable:
+    case errc::unsupported:
+      return true;
+    default:
+      return permanent_;
+  }
+}
+
 std::string_view error::subject() const noexcept {
   return text_ ? std::string_view(text_->subject) : std::string_view();
 }

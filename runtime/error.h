@@ -106,6 +106,10 @@ class [[nodiscard]] error {
   error&& about(std::string_view subject) &&;
   error&& with_detail(std::string_view detail) &&;
   error&& after_attempts(std::uint32_t attempts) && noexcept;
+  // Says that trying again will not help before somebody has changed something: a wrong password,
+  // a database that does not exist. A protocol's on_connect says it so that the pool does not
+  // hammer the server (protocol.h).
+  error&& permanent() && noexcept;
 
   errc kind() const noexcept { return code_; }
   std::error_code code() const noexcept { return make_error_code(code_); }
@@ -114,6 +118,9 @@ class [[nodiscard]] error {
   int system_errno() const noexcept { return errno_; }
   // How often the operation was tried; 0 where trying again has no meaning.
   std::uint32_t attempts() const noexcept { return attempts_; }
+  // Whether trying again is of no use for now: it was said to be permanent(), or it is of a kind
+  // that is, such as a certificate that was refused.
+  bool is_permanent() const noexcept;
   // The endpoint, name or field that the error is about, and the sentence that says more; empty if
   // there is none. Both are valid as long as this error or a copy of it lives.
   std::string_view subject() const noexcept;
@@ -133,6 +140,7 @@ class [[nodiscard]] error {
 
   errc code_;
   conpool::phase phase_;
+  bool permanent_ = false;
   int errno_;
   std::uint32_t attempts_ = 0;
   std::shared_ptr<text> text_;

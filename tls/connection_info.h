@@ -35,6 +35,8 @@ class connection_info {
   std::string_view alpn() const noexcept;
   // Whether the handshake resumed the session of an earlier connection.
   bool resumed() const noexcept;
+  // Whether it accepted any certificate (profile_options::insecure).
+  bool insecure() const noexcept { return insecure_; }
   // The peer's own certificate in DER; empty if it sent none.
   std::span<const std::byte> peer_certificate() const noexcept;
   // The server name that the client sent; empty for none.
@@ -46,12 +48,13 @@ class connection_info {
   ssl_st* native() const noexcept { return ssl_.get(); }
 
  protected:
-  connection_info(const std::string& peer, boringssl_ptr<ssl_st> ssl) noexcept
-      : peer_(&peer), ssl_(std::move(ssl)) {}
+  connection_info(const std::string& peer, boringssl_ptr<ssl_st> ssl, bool insecure) noexcept
+      : peer_(&peer), ssl_(std::move(ssl)), insecure_(insecure) {}
   ~connection_info() = default;
 
   const std::string* peer_;
   boringssl_ptr<ssl_st> ssl_;
+  bool insecure_;
 };
 
 }  // namespace conpool::tls

@@ -78,6 +78,10 @@ class connection_cap {
   // Whether `giver` should close a connection because another endpoint stands in line for its slot
   // with a caller who came before ticket `own_next`; if so, it is counted as on its way.
   bool claim_slot_of(const cap_member& giver, std::uint64_t own_next) noexcept;
+  // An endpoint closes a connection for a caller of its own: it is counted as on its way, too.
+  void frees_slot_for_itself() noexcept {
+    if (!has_slot()) ++evicting_;
+  }
   // More are open than a lowered limit allows.
   bool over_limit() const noexcept {
     return config_->max_connections != 0 && connections_ - closing_ > config_->max_connections;
@@ -86,6 +90,8 @@ class connection_cap {
   bool evict_coldest(const cap_member* but_of, close_reason why = close_reason::evicted) noexcept;
   // Connecting, idle, active and closing, over all endpoints.
   std::size_t connections() const noexcept { return connections_; }
+  // Of these, how many are on their way out.
+  std::size_t closing() const noexcept { return closing_; }
 
  private:
   using line = intrusive_list<cap_member, list_hook<line_tag>>;

@@ -1,12 +1,32 @@
 #include <conpool/pool/detail/dial_demand.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <limits>
 #include <string>
 #include <utility>
 
 #include <conpool/pool/detail/return_verdict.h>
 
 namespace conpool {
+namespace {
+
+// What this process or machine lacks, whatever the server is like.
+bool is_our_shortage(const error& why) noexcept {
+  if (why == errc::too_many_files || why == errc::out_of_memory) return true;
+  switch (why.system_errno()) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case EADDRNOTAVAIL:  // no local port is left
+      return why.where() == phase::connect;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 dial_demand::dial_demand(endpoint_facts& facts, waiter_queue& waiters, const health_checks& checks,
                          const shared_leases& shared, endpoint_reports& whole) noexcept
@@ -56,12 +76,42 @@ std::uint32_t dial_demand::idle_wanted() const noexcept {
   return wanted > facts_->counts.idle ? wanted - facts_->counts.idle : 0;
 }
 
-std::uint32_t dial_demand::connects_wanted() const noexcept {
-  if (facts_->pool->paused()) return 0;
-  if (gate_.open()) return 1;
+std::uint32_t dial_demand::callers_connections() const noexcept {
   const std::uint64_t callers = waiters_->fresh() + checks_->callers_left(waiters_->patient());
-  const auto for_callers = static_cast<std::uint32_t>(shared_->connections_for(callers));
-  return std::max(for_callers + idle_wanted(), warming_.missing());
+  return static_cast<std::uint32_t>(shared_->connections_for(callers));
+}
+
+std::uint32_t dial_demand::wanted_for_callers() const noexcept {
+  if (facts_->pool->paused()) return 0;
+  // The trial connect stands for the callers that are refused meanwhile.
+  return gate_.open() ? 1 : callers_connections();
+}
+
+// What the floor and warm() need beside the callers.
+std::uint32_t dial_demand::spare_wanted(std::uint32_t for_callers) const noexcept {
+  if (facts_->pool->paused() || gate_.open()) return 0;
+  return std::max(for_callers + idle_wanted(), warming_.missing()) - for_callers;
+}
+
+std::uint32_t dial_demand::connects_wanted() const noexcept {
+  const std::uint32_t for_callers = wanted_for_callers();
+  if (!gate_.may_dial_spare(facts_->now())) return for_callers;
+  return for_callers + spare_wanted(for_callers);
+}
+
+std::uint32_t dial_demand::slots_missing() const noexcept {
+  if (waiters_->fresh() == 0 || !gate_allows_one_more()) return 0;
+  const pool_config& config = facts_->config();
+  // Free now, or as soon as what is closing has gone.
+  const auto left = [](std::uint64_t most, std::uint64_t taken) {
+    return most > taken ? most - taken : 0;
+  };
+  std::uint64_t slots = left(config.max_connections_per_endpoint, facts_->standing());
+  if (config.max_connections != 0) {
+    const connection_cap& cap = facts_->pool->cap();
+    slots = std::min(slots, left(config.max_connections, cap.connections() - cap.closing()));
+  }
+  return static_cast<std::uint32_t>(left(waiters_->fresh(), slots + facts_->counts.connecting));
 }
 
 std::optional<std::uint64_t> dial_demand::first_unserved() const noexcept {
@@ -74,16 +124,31 @@ std::optional<std::uint64_t> dial_demand::first_unserved() const noexcept {
 }
 
 bool dial_demand::gate_allows_one_more() const noexcept {
-  const std::uint32_t at_once = gate_.open() ? 1 : facts_->config().max_connecting_per_endpoint;
-  return gate_.may_dial(facts_->now()) && facts_->counts.connecting < at_once;
+  const std::uint32_t most = facts_->config().max_connecting_per_endpoint;
+  return gate_.may_dial(facts_->now()) && facts_->counts.connecting < gate_.at_once(seen(), most);
+}
+
+// All but `stands`, which takes a walk.
+connect_gate::facts dial_demand::seen() const noexcept {
+  return {.now = facts_->now(), .first_lends = facts_->first_lends(), .lost = facts_->lost()};
+}
+
+std::string dial_demand::held_back_by() const {
+  const std::uint32_t rounds = failures();
+  if (rounds == 0 || !gate_.holds_back(seen())) return {};
+  return "no more are opened for now, after connects for callers failed in a row (" +
+         std::to_string(rounds) + (rounds == 1 ? " attempt)" : " attempts)");
 }
 
 // --- what happens
 
-void dial_demand::begun() noexcept {
+connect_gate::beginning dial_demand::begun() noexcept {
+  // Callers come first: what is under way will serve them.
+  const bool for_callers = facts_->counts.connecting < wanted_for_callers();
   ++facts_->counts.connecting;
   ++facts_->counts.created;
   facts_->pool->cap().opened();
+  return gate_.begin(for_callers);
 }
 
 void dial_demand::spared() noexcept {
@@ -94,12 +159,12 @@ void dial_demand::spared() noexcept {
   look();
 }
 
-bool dial_demand::stood() noexcept {
+bool dial_demand::stood(const connect_gate::beginning& dial) noexcept {
   --facts_->counts.connecting;
-  return gate_.stood();
+  return gate_.stood(dial, seen());
 }
 
-void dial_demand::failed(const error& why) noexcept {
+bool dial_demand::failed(const error& why, const connect_gate::beginning& dial) noexcept {
   pool_counts& counts = facts_->counts;
   --counts.connecting;
   ++counts.closed_by[static_cast<std::size_t>(close_reason::connect_failed)];
@@ -110,20 +175,31 @@ void dial_demand::failed(const error& why) noexcept {
   } else {
     ++counts.connect_failures;
   }
-  if (why.where() == phase::handshake && facts_->peer.transport() == transport::tls) {
-    ++counts.handshakes_failed;
+  // Also one that was begun for others, if it was to serve somebody who came later.
+  const bool for_callers = dial.for_callers || callers_connections() > counts.connecting;
+  connect_gate::failure what{.permanent = why.is_permanent()};
+  if (is_our_shortage(why)) {
+    what.whose = connect_gate::row::ourselves;
+  } else if (!for_callers) {
+    what.whose = connect_gate::row::spare;
   }
-  count_failure(why, pool_event_kind::connect_failed);
+  count_failure(why, what, dial, nullptr);
+  return for_callers;
 }
 
-void dial_demand::count_failure(const error& why, pool_event_kind kind) noexcept {
+void dial_demand::count_failure(const error& why, const connect_gate::failure& what,
+                                const connect_gate::beginning& dial,
+                                const pooled_connection* of) noexcept {
   facts_->last_error = why;
   if (facts_->shut_down) return;
-  const bool opened = gate_.failed(facts_->now(), facts_->config(), facts_->home->random());
+  connect_gate::facts now = seen();
+  now.stands = facts_->can_serve(of);
+  const bool opened = gate_.failed(what, dial, now, facts_->config(), facts_->home->random());
   if (opened) ++facts_->counts.breaker_opened;
+  look();
   if (!facts_->pool->observed()) return;
   event_queue::record event;
-  event.kind = kind;
+  event.kind = pool_event_kind::connect_failed;
   event.why = why;
   facts_->tell(event);
   if (!opened) return;
@@ -146,12 +222,15 @@ void dial_demand::note_if_unserved(const pooled_connection& gone, close_reason w
       error(told != nullptr ? told->kind() : errc::connection_closed, phase::connect)
           .about(facts_->peer.text())
           .with_detail(detail);
-  count_failure(reason, pool_event_kind::connect_failed);
+  connect_gate::failure what{.permanent = reason.is_permanent(), .had_stood = true};
+  if (gone.was_spare) what.whose = connect_gate::row::spare;
+  count_failure(reason, what, gone.begun, &gone);
 }
 
-void dial_demand::one_left() noexcept {
+void dial_demand::one_left(bool was_used) noexcept {
   const pool_config& config = facts_->config();
   const time_point now = facts_->now();
+  if (was_used && facts_->open() == 0) gate_.nothing_stands(seen());
   if (facts_->counts.idle < config.min_idle_per_endpoint && refill_at_ <= now) {
     refill_at_ = now + facts_->home->random().up_to(config.refill_jitter);
   }
@@ -161,8 +240,12 @@ void dial_demand::one_left() noexcept {
 void dial_demand::schedule_retry() noexcept {
   const time_point now = facts_->now();
   time_point due = time_point::max();
-  if (!gate_.may_dial(now) && facts_->counts.connecting < connects_wanted()) {
+  const std::uint32_t for_callers = wanted_for_callers();
+  if (!gate_.may_dial(now) && facts_->counts.connecting < for_callers) {
     due = gate_.next_attempt();
+  }
+  if (!gate_.may_dial_spare(now) && spare_wanted(for_callers) > 0) {
+    due = std::min(due, gate_.next_spare_attempt());
   }
   if (refill_at_ > now && facts_->counts.idle < facts_->config().min_idle_per_endpoint) {
     due = std::min(due, refill_at_);

@@ -4,12 +4,15 @@
 // Demand is looked at once a turn, from the ready queue: what came back or gave up in the meantime
 // counts, so no connect is begun for somebody who has a connection already or is gone.
 //
+// It keeps the connect gate's facts: what of the dials that fail is whose business.
+//
 // Invariant: counts.connecting is the number of dials that were begun() and have not stood, failed
 // or been spared. Used on its shard only.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include <conpool/pool/detail/connect_gate.h>
 #include <conpool/pool/detail/endpoint_facts.h>
@@ -38,8 +41,12 @@ class dial_demand : private ready_node, private timer_node {
   bool will_look() const noexcept { return looking_; }
 
   // --- What is needed.
-  // How many connects there should be, those under way included.
+  // How many connects there should be, those under way included: for callers, and in all.
+  std::uint32_t wanted_for_callers() const noexcept;
   std::uint32_t connects_wanted() const noexcept;
+  // How many connections that were lent before have to go so that callers who want a new one can be
+  // served: at a limit, those for whom no slot is free or on its way. 0 while no connect may begin.
+  std::uint32_t slots_missing() const noexcept;
   // How many idle connections are kept whatever their age. Those that will end soon keep their
   // places beside their replacements.
   std::uint32_t floor() const noexcept;
@@ -55,26 +62,32 @@ class dial_demand : private ready_node, private timer_node {
 
   // --- What is allowed.
   const connect_gate& gate() const noexcept { return gate_; }
+  // Callers' failed connects in a row, by rounds.
+  std::uint32_t failures() const noexcept { return gate_.failures(facts_->first_lends()); }
   bool gate_allows_one_more() const noexcept;
   bool at_own_limit() const noexcept {
     return facts_->total() >= facts_->config().max_connections_per_endpoint;
   }
 
+  // What hinders who waits, for a person; empty if no failed connect does.
+  std::string held_back_by() const;
+
   // --- What happens.
-  void begun() noexcept;
+  connect_gate::beginning begun() noexcept;
   // Whoever asked for it has gone since, or has got another one.
   void spared() noexcept;
   // True if it closed the breaker.
-  bool stood() noexcept;
-  void failed(const error& why) noexcept;
-  // A new connection was lent.
-  void served() noexcept { gate_.served(); }
-  // A server that closes at once what it never served is failing, whatever it accepts; so is one
-  // whose new connections are of no use to the protocol. The next connect is put off. Later it is
-  // the server's own idle timeout.
+  bool stood(const connect_gate::beginning& dial) noexcept;
+  // Something stands that was not dialed. True if it closed the breaker.
+  bool adopted() noexcept { return gate_.adopted(); }
+  // True if a caller waited for it who has no other one under way.
+  bool failed(const error& why, const connect_gate::beginning& dial) noexcept;
+  // A server that closes at once what callers wait for is failing, whatever it accepts; so is one
+  // whose new connections are of no use to the protocol. What nobody needed when it stood delays
+  // only its replacement, and after connection_timeout it is the server's own idle timeout.
   void note_if_unserved(const pooled_connection& gone, close_reason why) noexcept;
   // A connection is gone: what the floor misses is refilled after a random time.
-  void one_left() noexcept;
+  void one_left(bool was_used) noexcept;
   // Looks again when the backoff is over, or the refill's jitter.
   void schedule_retry() noexcept;
 
@@ -85,7 +98,11 @@ class dial_demand : private ready_node, private timer_node {
   static void look_now(ready_node& node) noexcept;
   static void retry_fired(timer_node& node) noexcept;
   std::uint32_t idle_wanted() const noexcept;
-  void count_failure(const error& why, pool_event_kind kind) noexcept;
+  std::uint32_t spare_wanted(std::uint32_t for_callers) const noexcept;
+  std::uint32_t callers_connections() const noexcept;
+  connect_gate::facts seen() const noexcept;
+  void count_failure(const error& why, const connect_gate::failure& what,
+                     const connect_gate::beginning& dial, const pooled_connection* of) noexcept;
 
   endpoint_facts* facts_;
   waiter_queue* waiters_;

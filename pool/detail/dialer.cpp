@@ -26,6 +26,13 @@ bool connected_to_itself(ring& kernel, int fd, const socket_address& to) noexcep
   return from && *from == to;
 }
 
+// What a handshake that on_connect began has failed with. Its end by the peer is not told from
+// others.
+bool is_of_handshake(const error& why) noexcept {
+  return why.where() == phase::handshake && why.kind() >= errc::trust_unavailable &&
+         why.kind() <= errc::record_limit;
+}
+
 std::optional<socket_address> address_without_resolving(const endpoint& to) {
   result<socket_address> made = fail(error(errc::invalid_argument));
   if (to.transport() == transport::unix_socket) {
@@ -62,6 +69,7 @@ task<result<pooled_connection*>> dialer::connect(time_point deadline) {
   std::uint32_t tried = 0;
   std::optional<error> last;
   for (const socket_address& address : *found) {
+    if (last && facts_->now() >= deadline) break;  // what the last one said is the answer
     // Each address gets its share of the time that is left, so that one black hole among them
     // leaves time for the others.
     const auto left = static_cast<duration::rep>(found->size() - tried);
@@ -89,9 +97,15 @@ task<result<int>> dialer::open_socket(int family) {
         co_await facts_->home->sleep_for(std::chrono::milliseconds(1));  // while it is closed
     if (!slept) break;
   }
-  const bool no_room = fd == -EMFILE || fd == -ENFILE;
-  co_return fail(error(no_room ? errc::too_many_files : errc::connect_failed, phase::connect, fd)
-                     .about(facts_->peer.text()));
+  co_return fail(not_opened(fd));
+}
+
+// Why no socket could be opened, or set up.
+error dialer::not_opened(int code) const {
+  errc kind = errc::connect_failed;
+  if (code == -EMFILE || code == -ENFILE) kind = errc::too_many_files;
+  if (code == -ENOMEM || code == -ENOBUFS) kind = errc::out_of_memory;
+  return error(kind, phase::connect, code).about(facts_->peer.text());
 }
 
 task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_point deadline) {
@@ -116,7 +130,10 @@ task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_poin
   result<void> connected{};
   const int code = apply_socket_options(kernel, fd, to.family(), facts_->pool->sockets());
   if (code < 0) {
-    connected = fail(error(errc::connect_failed, phase::connect, code).about(facts_->peer.text()));
+    connected = fail(not_opened(code));
+  } else if (facts_->now() >= deadline) {
+    // The look-up, or the wait for a descriptor, took all of the time.
+    connected = fail(error(errc::connect_timeout, phase::connect).about(facts_->peer.text()));
   } else {
     connected = co_await fresh->connect(to.data(), to.size(), deadline);
   }
@@ -131,6 +148,7 @@ task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_poin
   }
   if (connected && facts_->peer.transport() == transport::tls) {
     connected = co_await shake_hands(*fresh, deadline);
+    if (!connected) ++facts_->counts.handshakes_failed;
   }
   const protocol_hooks* const hooks = facts_->hooks();
   if (connected && hooks != nullptr && hooks->on_connect != nullptr) {
@@ -166,21 +184,29 @@ task<result<void>> dialer::greet(pooled_connection& fresh, time_point deadline) 
   if (done && (fresh.conditions() & stream::closing) != 0) {
     done = fail(error(errc::connection_closed, phase::handshake));
   }
+  // It may have put TLS on the connection, as protocols do that begin in the clear.
+  const bool upgrades = facts_->peer.transport() != transport::tls;
   if (done) {
     // What the hello sent and read was no lease's; and if a read of it was in vain, the protocol
     // has gone on all the same.
     fresh.clear(stream::wrote_last | stream::interrupted);
+    if (upgrades && fresh.has_codec()) count_handshake(fresh);
     co_return done;
   }
-  const error& cause = done.error();
-  errc kind = cause == errc::deadline_exceeded ? errc::connect_timeout : cause.kind();
-  if (kind != errc::connect_timeout && kind != errc::shard_stopped && kind != errc::cancelled &&
-      kind != errc::pool_closed) {
-    kind = errc::connect_failed;
-  }
-  co_return fail(error(kind, phase::handshake, cause.system_errno())
-                     .about(facts_->peer.text())
-                     .with_detail("the protocol's on_connect: " + cause.message()));
+  if (upgrades && is_of_handshake(done.error())) ++facts_->counts.handshakes_failed;
+  co_return fail(said_by_protocol(done.error()));
+}
+
+// The kind, the errno and the text are the protocol's own, so that a caller can tell a wrong
+// password from a port that is closed.
+error dialer::said_by_protocol(const error& cause) const {
+  const errc kind = cause == errc::deadline_exceeded ? errc::connect_timeout : cause.kind();
+  const std::string text(cause.detail());
+  error made = error(kind, phase::handshake, cause.system_errno())
+                   .about(facts_->peer.text())
+                   .with_detail("the protocol's on_connect: " +
+                                (text.empty() ? cause.message() : text));
+  return cause.is_permanent() ? std::move(made).permanent() : std::move(made);
 }
 
 }  // namespace conpool

@@ -30,16 +30,21 @@ class dialer {
   static bool supports(const endpoint& to) noexcept;
 
   // A connection that stands, in the stage `connecting`, which is the caller's from now on. Errors:
-  // resolve_failed, connect_failed, connect_timeout, handshake_timeout, too_many_files, those of
-  // TLS, and cancelled and the like, each with the number of addresses that were tried.
+  // resolve_failed, connect_failed, connect_timeout, handshake_timeout, too_many_files,
+  // out_of_memory, those of TLS, whatever the protocol's on_connect said, and cancelled and the
+  // like, each with the number of addresses that were tried.
   task<result<pooled_connection*>> connect(time_point deadline);
 
  private:
   task<result<pooled_connection*>> connect_to(socket_address to, time_point deadline);
   task<result<int>> open_socket(int family);
+  error not_opened(int code) const;
   task<result<void>> greet(pooled_connection& fresh, time_point deadline);
+  error said_by_protocol(const error& cause) const;
   // In tls_dial.cpp, or in no_tls.cpp in builds without TLS.
   task<result<void>> shake_hands(pooled_connection& fresh, time_point deadline);
+  // Precondition: its handshake is done.
+  void count_handshake(const pooled_connection& secured) noexcept;
 
   endpoint_facts* facts_;
   std::optional<socket_address> fixed_address_;  // nothing to resolve

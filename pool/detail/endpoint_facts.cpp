@@ -14,6 +14,24 @@ endpoint_facts::endpoint_facts(pool_facts& of, endpoint_pool& whole, const endpo
       touched(of.home().now()),
       shut_down(of.closed()) {}
 
+bool endpoint_facts::can_serve(const pooled_connection* but) const noexcept {
+  if (open() == 0) return false;
+  for (const pooled_connection& one : members) {
+    if (&one == but || one.stage == connection_stage::closing || one.retiring) continue;
+    if (one.times_lent > 0 || one.was_spare) return true;
+  }
+  return false;
+}
+
+std::uint64_t endpoint_facts::lost() const noexcept {
+  constexpr close_reason unexpected[] = {close_reason::peer_closed, close_reason::peer_reset,
+                                         close_reason::io_error,    close_reason::interrupted,
+                                         close_reason::discarded,   close_reason::ping_failed};
+  std::uint64_t sum = counts.closing;
+  for (const close_reason why : unexpected) sum += counts.closed(why);
+  return sum;
+}
+
 std::uint32_t endpoint_facts::callers() const noexcept {
   std::uint32_t sum = counts.waiting;
   for (const pooled_connection& one : members) {

@@ -35,6 +35,16 @@ struct endpoint_facts {
     return counts.active + counts.idle + counts.connecting - counts.retiring;
   }
   std::uint32_t total() const noexcept { return standing() + counts.closing; }
+  // Connections that stand and are not on their way out, whatever they are good for.
+  std::uint32_t open() const noexcept { return counts.active + counts.idle - counts.retiring; }
+  // Whether something stands that can serve callers, `but` one: it has served already, or is ready
+  // to. One that was dialed for a caller and has not been lent yet has still to show that. It walks
+  // the connections, up to the first that does.
+  bool can_serve(const pooled_connection* but = nullptr) const noexcept;
+  // Connections that were lent for the first time, ever; and those that ended unexpectedly, those
+  // that are being closed included, whatever for.
+  std::uint64_t first_lends() const noexcept { return counts.hits + counts.misses - counts.reused; }
+  std::uint64_t lost() const noexcept;
   // Nothing of it is left in the pool's or the kernel's hands; what is leased may be.
   bool quiet() const noexcept {
     return counts.idle + counts.connecting + counts.closing + held == 0;

@@ -40,7 +40,7 @@ endpoint_stats endpoint_pool::stats() const {
   endpoint_stats made;
   static_cast<pool_counts&>(made) = facts_.counts;
   made.endpoint = facts_.peer.to_string();
-  made.failed_in_a_row = demand_.gate().failures();
+  made.failed_in_a_row = demand_.failures();
   made.breaker_open = demand_.gate().open();
   if (facts_.last_error) made.last_error = facts_.last_error->message();
   return made;
@@ -109,8 +109,11 @@ void endpoint_pool::look_at_completions() noexcept {
 pooled_connection* endpoint_pool::take_idle_slowly(const std::source_location& where) noexcept {
   if (facts_.pool->paused()) return nullptr;
   look_at_completions();
-  // Nobody passes those who wait while another connection is checked for them.
+  if (rules_.nobody_passes && waiters_.empty()) refresh();  // all of them have been served
+  // Nobody passes those who wait while another connection is checked for them, nor those who need
+  // the slot of one that is idle.
   if (rules_.shares ? !waiters_.empty() : waiters_.patient() > 0) return nullptr;
+  if (facts_.counts.idle > 0 && facts_.counts.idle <= demand_.slots_missing()) return nullptr;
   const counted_pointer<pool_facts> keep(*facts_.pool);
   while (pooled_connection* const candidate = lender_.next()) {
     lender_.claim(*candidate);
@@ -123,6 +126,12 @@ pooled_connection* endpoint_pool::take_idle_slowly(const std::source_location& w
     return candidate;
   }
   return nullptr;
+}
+
+pooled_connection* endpoint_pool::take_and_refill(const std::source_location& where) noexcept {
+  pooled_connection* const taken = take_idle_slowly(where);
+  if (taken != nullptr && facts_.counts.idle < rules_.floor) demand_.look();
+  return taken;
 }
 
 void endpoint_pool::give_back_slowly(pooled_connection& returned) noexcept {
@@ -205,11 +214,12 @@ void endpoint_pool::give_back_shared(managed_connection& returned) noexcept {
 // --- for callers who wait
 
 std::optional<error> endpoint_pool::refusal(bool try_only) noexcept {
-  return refusals::at_the_door(facts_, demand_.gate(), try_only);
+  return refusals::at_the_door(facts_, demand_, try_only);
 }
 
 void endpoint_pool::join_queue(waiter& one) noexcept {
   waiters_.join(one, facts_.pool->next_ticket());
+  if (one.fresh) rules_.let_nobody_pass();
   facts_.tell(pool_event_kind::waiter_queued);
   demand_.look();
 }
@@ -220,7 +230,7 @@ error endpoint_pool::give_up(waiter& one, pooled_connection* reserved, errc why)
   } else if (one.waiter_hook::is_linked()) {
     handover_.leave_queue(one);
   }
-  return refusals::ended_early(facts_, demand_.gate(), in_line(), why);
+  return refusals::ended_early(facts_, demand_, in_line(), why);
 }
 
 void endpoint_pool::deliver(waiter& one, pooled_connection& reserved) noexcept {
@@ -241,6 +251,10 @@ void endpoint_pool::demand_due() noexcept {
     handover_.serve_from_idle();
     checks_.begin_for(waiters_.patient());
     handover_.serve_from_idle();  // from below what has to be checked
+    // While the breaker is open nobody waits, however they came to.
+    if (demand_.gate().open() && !waiters_.empty()) {
+      waiters_.fail_all(refusals::breaker_opened(facts_, demand_));
+    }
     intake_.begin_dials();
   }
   if (rules_.lends == lend_rules::look::closely) refresh();

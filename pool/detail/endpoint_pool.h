@@ -59,7 +59,7 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
   // The hit path. Null if no idle connection is alive, or a closer look has to wait.
   pooled_connection* take_idle(const std::source_location& where) noexcept {
     facts_.home->assert_owner();
-    if (idle_.empty()) return take_without_idle(where);
+    if (facts_.counts.idle <= rules_.floor) return take_at_floor(where);
     const ring& kernel = facts_.home->ring();
     if (rules_.lends == lend_rules::look::at_completions) [[likely]] {
       if (kernel.completions_pending()) [[unlikely]]
@@ -138,9 +138,11 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
   void close_coldest(close_reason why) noexcept override;
 
   pooled_connection* take_idle_slowly(const std::source_location& where) noexcept;
-  pooled_connection* take_without_idle(const std::source_location& where) noexcept {
-    return rules_.shares ? take_idle_slowly(where) : nullptr;
+  // None is idle, or so few that what is taken of them is refilled.
+  pooled_connection* take_at_floor(const std::source_location& where) noexcept {
+    return rules_.shares || rules_.floor > 0 ? take_and_refill(where) : nullptr;
   }
+  pooled_connection* take_and_refill(const std::source_location& where) noexcept;
   void give_back_slowly(pooled_connection& returned) noexcept;
   void settle(pooled_connection& returned, bool may_recover) noexcept;
   void release(pooled_connection& clean) noexcept;

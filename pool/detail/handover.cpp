@@ -17,12 +17,15 @@ void handover::place(pooled_connection& clean, bool existed) noexcept {
     retirements_->close(clean, *why);
     return;
   }
-  waiter* const first =
-      facts_->pool->paused() ? nullptr : waiters_->first_for(clean.times_lent == 0);
+  const bool paused = facts_->pool->paused();
+  waiter* const first = paused ? nullptr : waiters_->first_for(clean.times_lent == 0);
+  const waiter* const next = paused ? nullptr : waiters_->first_for(true);
   connection_cap& cap = facts_->pool->cap();
   // At the cap over all endpoints whoever came first is next, wherever they wait.
-  if (first != nullptr && cap.in_shortage() && cap.claim_slot_of(*self_, first->ticket)) {
+  if (next != nullptr && cap.in_shortage() && cap.claim_slot_of(*self_, next->ticket)) {
     retirements_->close(clean, close_reason::evicted);
+  } else if (clean.times_lent != 0 && makes_room_next()) {
+    make_room(clean);
   } else if (first != nullptr) {
     reserve(clean, *first, existed);
   } else {
@@ -56,7 +59,11 @@ void handover::place_shared(managed_connection& one, bool existed) noexcept {
     return;
   }
   shared_leases::unlist(one);
-  put_by(one);
+  if (one.times_lent != 0 && makes_room_next()) {
+    make_room(one);
+  } else {
+    put_by(one);
+  }
 }
 
 // Nobody can use it now: it becomes idle, or is closed.
@@ -68,6 +75,7 @@ void handover::put_by(pooled_connection& clean) noexcept {
   } else if (cap.in_shortage() && cap.claim_slot_of(*self_, nobody)) {
     retirements_->close(clean, close_reason::evicted);
   } else {
+    if (clean.times_lent == 0) clean.was_spare = true;
     idle_->push(clean);
     if (rules_->idle_room == 0) rules_->refresh(*facts_);  // a limit that was passed may be kept
     if (facts_->config().min_idle_per_endpoint > 0) maintenance_->schedule();
@@ -76,8 +84,35 @@ void handover::put_by(pooled_connection& clean) noexcept {
   }
 }
 
+bool handover::makes_room_next() noexcept {
+  if (waiters_->fresh() == 0 || facts_->pool->paused()) return false;
+  const std::uint32_t missing = demand_->slots_missing();
+  return missing > 0 && waiters_->fresh_is_next(waiters_->fresh() - missing);
+}
+
+void handover::make_room(pooled_connection& unwanted) noexcept {
+  facts_->pool->cap().frees_slot_for_itself();
+  retirements_->close(unwanted, close_reason::evicted);
+  demand_->look();
+}
+
+// What was never lent lies at the bottom of the stack. True if a caller has it, or if it was dead.
+bool handover::lend_unused_idle() noexcept {
+  pooled_connection& unused = idle_->coldest();
+  if (unused.times_lent != 0) return false;
+  if (lender_->is_alive(unused)) {
+    idle_->take(unused);
+    reserve(unused, *waiters_->first_for(true), true);
+  }
+  return true;
+}
+
 void handover::serve_from_idle() noexcept {
   while (!waiters_->empty()) {
+    if (!idle_->empty() && makes_room_next()) {
+      if (is_shared(idle_->coldest()) || !lend_unused_idle()) make_room(idle_->coldest());
+      continue;
+    }
     pooled_connection* const next = lender_->next();
     waiter* const first = next == nullptr ? nullptr : waiters_->first_for(next->times_lent == 0);
     if (first == nullptr) return;
@@ -99,7 +134,8 @@ void handover::leave_queue(waiter& one) noexcept {
 }
 
 void handover::reserve(pooled_connection& clean, waiter& first, bool existed) noexcept {
-  leave_queue(first);
+  waiters_->serve(first);
+  if (self_->in_line()) demand_->look();
   clean.stage = connection_stage::reserved;
   clean.reserved_for = &first;
   watch_->begin(clean);
@@ -107,7 +143,8 @@ void handover::reserve(pooled_connection& clean, waiter& first, bool existed) no
 }
 
 void handover::reserve_shared(managed_connection& one, waiter& first, bool existed) noexcept {
-  leave_queue(first);
+  waiters_->serve(first);
+  if (self_->in_line()) demand_->look();
   if (lender_->add_lease(one) && !waiters_->empty()) demand_->look();
   one.chosen.push_back(first);
   first.hand(one, existed);
@@ -158,7 +195,7 @@ void handover::deliver(waiter& one, pooled_connection& reserved) noexcept {
     one.fail_with(error(facts_->pool->closed_because(), phase::acquire).about(facts_->peer.text()));
   } else if (!one.has_failed()) {
     waiters_->put_back(one);
-    rules_->look_closely();
+    rules_->let_nobody_pass();
     demand_->look();
   }
   release_claim(reserved, why);
@@ -168,7 +205,6 @@ void handover::lend_to(waiter& one, pooled_connection& claimed) noexcept {
   if (!is_shared(claimed)) lender_->become_leased(claimed);
   one.take(claimed);
   const bool used = claimed.times_lent++ > 0;
-  if (!used) demand_->served();
   facts_->counts.reused += used ? 1 : 0;
   if (used || one.was_handed_existing()) {
     ++facts_->counts.hits;

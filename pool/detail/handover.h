@@ -67,6 +67,11 @@ class handover {
   void lend_to(waiter& one, pooled_connection& claimed) noexcept;
   void place_shared(managed_connection& one, bool existed) noexcept;
   void put_by(pooled_connection& clean) noexcept;
+  // Whether a connection that was lent before has to make room now for a caller who wants a new
+  // one.
+  bool makes_room_next() noexcept;
+  void make_room(pooled_connection& unwanted) noexcept;
+  bool lend_unused_idle() noexcept;
   void reserve(pooled_connection& clean, waiter& first, bool existed) noexcept;
   void reserve_shared(managed_connection& one, waiter& first, bool existed) noexcept;
 

@@ -15,27 +15,22 @@ namespace conpool {
 
 bool intake::may_dial_now() noexcept {
   if (!demand_->gate_allows_one_more()) return false;
-  if (demand_->at_own_limit()) {
-    // A caller who wants a fresh one at the limit gets the slot of the coldest idle one.
-    if (waiters_->fresh() > 0 && !idle_->empty() && facts_->counts.closing == 0) {
-      retirements_->close(idle_->coldest(), close_reason::evicted);
-    }
-    return false;
-  }
+  if (demand_->at_own_limit()) return false;
   return facts_->pool->cap().may_open(*self_, demand_->first_unserved().has_value());
 }
 
 void intake::begin_dials() noexcept {
   while (facts_->counts.connecting < demand_->connects_wanted() && may_dial_now()) {
-    demand_->begun();
+    const connect_gate::beginning begun = demand_->begun();
     // Owned by the shard, not by a caller: whoever asked may give up.
     facts_->home->spawn(&intake::dial, counted_pointer<pool_facts>(*facts_->pool), std::ref(*this),
-                        retirements_->generation());
+                        retirements_->generation(), begun);
   }
   demand_->schedule_retry();
 }
 
-task<void> intake::dial(counted_pointer<pool_facts> keep, intake& self, std::uint32_t generation) {
+task<void> intake::dial(counted_pointer<pool_facts> keep, intake& self, std::uint32_t generation,
+                        connect_gate::beginning begun) {
   endpoint_facts& facts = *self.facts_;
   if (facts.counts.connecting > self.demand_->connects_wanted() && !facts.shut_down) {
     self.demand_->spared();
@@ -46,15 +41,19 @@ task<void> intake::dial(counted_pointer<pool_facts> keep, intake& self, std::uin
   auto work = self.dialer_.connect(deadline);
   auto made = co_await in_context(keep->dial_context(), std::move(work));
   if (made) {
+    (*made)->begun = begun;
     self.established(**made, generation);
   } else {
-    self.dial_failed(made.error());
+    self.dial_failed(made.error(), begun);
   }
 }
 
-void intake::dial_failed(const error& why) noexcept {
-  demand_->failed(why);
-  if (waiter* const longest = waiters_->head()) {
+// If this opened the breaker, the look at demand tells the others who wait.
+void intake::dial_failed(const error& why, const connect_gate::beginning& begun) noexcept {
+  const bool for_callers = demand_->failed(why, begun);
+  waiter* const longest =
+      for_callers && !facts_->can_serve() ? waiters_->longest_waiting() : nullptr;
+  if (longest != nullptr) {
     handover_->leave_queue(*longest);
     longest->fail_with(why);
   } else {
@@ -69,7 +68,7 @@ void intake::dial_failed(const error& why) noexcept {
 }
 
 void intake::established(pooled_connection& fresh, std::uint32_t generation) noexcept {
-  const bool closed_breaker = demand_->stood();
+  const bool closed_breaker = demand_->stood(fresh.begun);
   take_in(fresh, generation);
   facts_->tell(pool_event_kind::connected, &fresh);
   if (closed_breaker) facts_->tell(pool_event_kind::breaker_closed);
@@ -103,6 +102,7 @@ void intake::take_in(pooled_connection& fresh, std::uint32_t generation) noexcep
     one.lease_limit = mode.is_shared ? std::max(1U, mode.leases) : 1;
     shared_->expect(one.lease_limit);
   }
+  if (demand_->adopted()) facts_->tell(pool_event_kind::breaker_closed);
   maintenance_->connection_stands(fresh);
   demand_->look();  // more may be needed than this one, or somebody waited for it to stand
 }

@@ -1,8 +1,9 @@
 // How connections come into an endpoint's pool: dialed on demand, or adopted.
 //
-// Connects belong to the pool and not to a caller: a caller that gives up does not end its connect,
-// and a connect that fails fails the caller who has waited longest, and nobody else. Used on its
-// shard only.
+// Connects belong to the pool and not to a caller: a caller that gives up does not end its connect.
+// While something stands a connect that fails fails nobody: callers wait for what comes back. While
+// nothing does, it fails the caller who has waited longest; when it opens the breaker all who wait
+// are told. Used on its shard only.
 #pragma once
 
 #include <cstdint>
@@ -51,9 +52,10 @@ class intake {
 
  private:
   bool may_dial_now() noexcept;
-  static task<void> dial(counted_pointer<pool_facts> keep, intake& self, std::uint32_t generation);
+  static task<void> dial(counted_pointer<pool_facts> keep, intake& self, std::uint32_t generation,
+                         connect_gate::beginning begun);
   bool is_welcome(const adopt_options& known) const noexcept;
-  void dial_failed(const error& why) noexcept;
+  void dial_failed(const error& why, const connect_gate::beginning& begun) noexcept;
   void established(pooled_connection& fresh, std::uint32_t generation) noexcept;
   void take_in(pooled_connection& fresh, std::uint32_t generation) noexcept;
 

@@ -13,7 +13,8 @@ void lend_rules::refresh(const endpoint_facts& facts) noexcept {
   watch = policy != validation_policy::none;
   detects_leaks = config.leak_threshold > duration::zero();
   lends = watch ? look::at_completions : look::not_at_all;
-  if (asks_first || pool.paused() || pool.observed() || detects_leaks ||
+  nobody_passes = nobody_passes && facts.counts.waiting > 0;
+  if (asks_first || pool.paused() || pool.observed() || detects_leaks || nobody_passes ||
       (hooks != nullptr && hooks->on_each_lend())) {
     lends = look::closely;
   }
@@ -21,6 +22,7 @@ void lend_rules::refresh(const endpoint_facts& facts) noexcept {
                (hooks != nullptr && hooks->on_each_return());
   dirty = config.reuse_unanswered ? ~std::uint32_t{stream::wrote_last} : ~0U;
 
+  floor = config.min_idle_per_endpoint;
   idle_room = config.idle_limit();
   // Above the floor each return may make the coldest connection due.
   if (config.min_idle_per_endpoint > 0) idle_room = config.min_idle_per_endpoint;

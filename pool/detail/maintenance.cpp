@@ -168,7 +168,8 @@ void maintenance::trim(time_point now) noexcept {
   const double peak = standing - untouched;
   // It rises at once and falls by a quarter of the difference each step.
   need_ = peak >= need_ ? peak : need_ + (peak - need_) / 4;
-  const auto needed = static_cast<std::uint32_t>(std::lround(need_));
+  // What is kept ready is beside what is needed.
+  const auto needed = static_cast<std::uint32_t>(std::lround(need_)) + demand_->floor();
   if (standing <= needed) return;
   std::uint32_t surplus = (standing - needed + 1) / 2;
   while (surplus-- > 0 && facts_->counts.idle > demand_->floor()) {

@@ -11,6 +11,8 @@ bool dialer::supports(const endpoint& to) noexcept {
   return to.transport() != transport::tls;
 }
 
+void dialer::count_handshake(const pooled_connection&) noexcept {}
+
 task<result<void>> dialer::shake_hands(pooled_connection&, time_point) {
   co_return fail(error(errc::unsupported, phase::handshake)
                      .about(facts_->peer.text())

@@ -12,6 +12,7 @@
 #include <source_location>
 
 #include <conpool/pool/connection.h>
+#include <conpool/pool/detail/connect_gate.h>
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/context.h>
@@ -61,6 +62,7 @@ class pooled_connection : public connection, public idle_hook, public member_hoo
   waiter* reserved_for = nullptr;    // while reserved
   std::uint64_t times_lent = 0;      // this lease included
   std::uint32_t generation = 0;      // of its endpoint when its connect began
+  connect_gate::beginning begun{};   // of its dial
   connection_stage stage = connection_stage::connecting;
   close_reason reason = close_reason::pool_closed;  // once it retires or closes
   const bool managed;                               // is a managed_connection
@@ -69,6 +71,7 @@ class pooled_connection : public connection, public idle_hook, public member_hoo
   bool in_batch = false;                            // for somebody who waits for the report
   bool retiring = false;                            // takes no new leases
   bool leak_reported = false;                       // in this lease
+  bool was_spare = false;                           // nobody needed it when it stood
 
  protected:
   pooled_connection(endpoint_facts& of, int fd, bool is_managed);

@@ -8,15 +8,25 @@
 namespace conpool::refusals {
 namespace {
 
-error breaker_open(endpoint_facts& facts, const connect_gate& gate) {
-  ++facts.counts.failed_fast;
-  std::string detail =
-      std::to_string(gate.failures()) + " connects failed in a row; one at a time goes on trying";
+// A permanent refusal is its own answer: whoever asks hears what the server said, in its own kind.
+error breaker_open(const endpoint_facts& facts, const dial_demand& demand) {
+  const std::uint32_t tried = demand.failures();
+  if (demand.gate().permanent() && facts.last_error && facts.last_error->is_permanent()) {
+    std::string detail(facts.last_error->detail());
+    if (!detail.empty()) detail += "; ";
+    detail += "this is what a connect was told before; the next one is put off, and one at a time "
+              "goes on trying";
+    error made = *facts.last_error;
+    return std::move(made).with_detail(detail).after_attempts(tried);
+  }
+  std::string detail = "connects for callers failed in a row, and no connection stands; one "
+                       "connect at a time goes on trying, so try again later, or see what is wrong "
+                       "with the server";
   if (facts.last_error) detail += "; the last one: " + facts.last_error->message();
   return error(errc::breaker_open, phase::acquire)
       .about(facts.peer.text())
       .with_detail(detail)
-      .after_attempts(gate.failures());
+      .after_attempts(tried);
 }
 
 error queue_full(endpoint_facts& facts) {
@@ -32,23 +42,27 @@ error queue_full(endpoint_facts& facts) {
 }
 
 // What it was that the queue waits for, for a person.
-std::string waits_for(const endpoint_facts& facts, const connect_gate& gate, bool in_line) {
+std::string waits_for(const endpoint_facts& facts, const dial_demand& demand, bool in_line) {
   if (facts.pool->paused()) return "the pool is paused";
+  std::string held_back = demand.held_back_by();
+  if (!held_back.empty()) return held_back;
   if (in_line) return "max_connections of the pool are open";
   if (facts.total() >= facts.config().max_connections_per_endpoint &&
       facts.counts.connecting == 0) {
     return "all connections were in use";
   }
   if (facts.counts.connecting > 0) return "a connect was under way";
-  if (!gate.may_dial(facts.now())) {
-    return "the next connect waits after " + std::to_string(gate.failures()) + " failed in a row";
-  }
   return "no connection became free";
 }
 
 }  // namespace
 
-std::optional<error> at_the_door(endpoint_facts& facts, const connect_gate& gate, bool try_only) {
+error breaker_opened(endpoint_facts& facts, const dial_demand& demand) {
+  facts.counts.failed_fast += facts.counts.waiting;
+  return breaker_open(facts, demand);
+}
+
+std::optional<error> at_the_door(endpoint_facts& facts, const dial_demand& demand, bool try_only) {
   facts.touched = facts.now();
   if (facts.shut_down) {
     return error(facts.pool->closed_because(), phase::acquire).about(facts.peer.text());
@@ -60,18 +74,21 @@ std::optional<error> at_the_door(endpoint_facts& facts, const connect_gate& gate
   }
   if (facts.pool->paused() && facts.pool->pause_fails()) return paused(facts);
   if (try_only) return error(errc::none_idle, phase::acquire).about(facts.peer.text());
-  if (gate.open()) return breaker_open(facts, gate);
+  if (demand.gate().open()) {
+    ++facts.counts.failed_fast;
+    return breaker_open(facts, demand);
+  }
   if (facts.counts.waiting < facts.config().waiter_limit()) return std::nullopt;
   return queue_full(facts);
 }
 
-error ended_early(endpoint_facts& facts, const connect_gate& gate, bool in_line, errc why) {
+error ended_early(endpoint_facts& facts, const dial_demand& demand, bool in_line, errc why) {
   const bool timed_out = why == errc::acquire_timeout;
   error made = error(why, phase::acquire).about(facts.peer.text());
   if (timed_out) {
     pool_counts& counts = facts.counts;
     ++counts.acquire_timeouts;
-    std::string detail = waits_for(facts, gate, in_line) + "; " + std::to_string(counts.active) +
+    std::string detail = waits_for(facts, demand, in_line) + "; " + std::to_string(counts.active) +
                          " leased, " + std::to_string(counts.idle) + " idle, " +
                          std::to_string(counts.connecting) + " connecting, " +
                          std::to_string(counts.waiting) + " waiting, at most " +

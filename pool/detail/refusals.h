@@ -13,10 +13,12 @@
 namespace conpool::refusals {
 
 // Why a caller may not queue up; nothing if it may.
-std::optional<error> at_the_door(endpoint_facts& facts, const connect_gate& gate, bool try_only);
+std::optional<error> at_the_door(endpoint_facts& facts, const dial_demand& demand, bool try_only);
+// What all hear who wait when the breaker opens.
+error breaker_opened(endpoint_facts& facts, const dial_demand& demand);
 // What an acquire returns that was ended by its deadline or its context. `in_line`: the endpoint
 // waits for a slot of the pool's.
-error ended_early(endpoint_facts& facts, const connect_gate& gate, bool in_line, errc why);
+error ended_early(endpoint_facts& facts, const dial_demand& demand, bool in_line, errc why);
 // While the pool is paused and the policy is to fail.
 error paused(const endpoint_facts& facts);
 

@@ -159,7 +159,7 @@ void retirement::return_to_queue(pooled_connection& lost) noexcept {
   const auto put_back = [this](waiter& one) {
     one.take_away();
     waiters_->put_back(one);
-    rules_->look_closely();  // nobody passes it until the look at demand has served it
+    rules_->let_nobody_pass();  // the look at demand serves it
   };
   if (lost.managed) {
     auto& chosen = as_managed(lost).chosen;
@@ -217,6 +217,7 @@ void retirement::bury(pooled_connection& gone) noexcept {
 // May destroy the endpoint's pool, unless its caller keeps it.
 void retirement::forget(pooled_connection& gone) noexcept {
   const counted_pointer<pool_facts> keep(*facts_->pool);
+  const bool was_used = gone.times_lent > 0;
   facts_->members.remove(gone);
   facts_->free_connection(gone);
   keep->drop_reference();  // the connection's
@@ -227,7 +228,7 @@ void retirement::forget(pooled_connection& gone) noexcept {
   }
   facts_->touched = facts_->now();
   if (rules_->idle_room == 0) rules_->refresh(*facts_);
-  demand_->one_left();
+  demand_->one_left(was_used);
 }
 
 // --- all of them

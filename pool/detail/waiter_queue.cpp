@@ -22,6 +22,15 @@ void waiter_queue::leave(waiter& one) noexcept {
   if (one.fresh) --fresh_;
 }
 
+void waiter_queue::serve(waiter& one) noexcept {
+  leave(one);
+  if (one.priority == acquire_priority::normal || lanes_[1].empty()) {
+    passed_ = 0;
+  } else {
+    ++passed_;
+  }
+}
+
 void waiter_queue::put_back(waiter& one) noexcept {
   lane& into = lane_of(one);
   auto later = into.begin();
@@ -31,35 +40,54 @@ void waiter_queue::put_back(waiter& one) noexcept {
   if (one.fresh) ++fresh_;
 }
 
+waiter* waiter_queue::in_order::next() noexcept {
+  const bool any_normal = normal_ != normal_end_;
+  if (high_ != high_end_ && (!any_normal || passed_ < passed_most)) {
+    if (any_normal) ++passed_;
+    return &*high_++;
+  }
+  passed_ = 0;
+  return any_normal ? &*normal_++ : nullptr;
+}
+
 waiter* waiter_queue::first_for(bool never_lent) noexcept {
   if (empty()) return nullptr;
-  for (lane& in : lanes_) {
-    for (waiter& one : in) {
-      if (!one.fresh || never_lent) return &one;
-    }
+  in_order all(*this);
+  while (waiter* const one = all.next()) {
+    if (!one->fresh || never_lent) return one;
   }
   return nullptr;
 }
 
-waiter* waiter_queue::head() noexcept {
-  for (lane& in : lanes_) {
-    if (!in.empty()) return &in.front();
+bool waiter_queue::fresh_is_next(std::uint32_t provided_for) noexcept {
+  in_order all(*this);
+  while (waiter* const one = all.next()) {
+    if (!one->fresh) return false;
+    if (provided_for-- == 0) return true;
   }
-  return nullptr;
+  return false;
 }
 
-std::optional<std::uint64_t> waiter_queue::ticket_after(std::uint64_t passed) const noexcept {
-  for (const lane& in : lanes_) {
-    for (const waiter& one : in) {
-      if (passed == 0) return one.ticket;
-      --passed;
-    }
+waiter* waiter_queue::longest_waiting() noexcept {
+  waiter* longest = nullptr;
+  for (lane& in : lanes_) {
+    if (in.empty()) continue;
+    waiter& first = in.front();
+    if (longest == nullptr || first.ticket < longest->ticket) longest = &first;
+  }
+  return longest;
+}
+
+std::optional<std::uint64_t> waiter_queue::ticket_after(std::uint64_t passed) noexcept {
+  in_order all(*this);
+  while (const waiter* const one = all.next()) {
+    if (passed-- == 0) return one->ticket;
   }
   return std::nullopt;
 }
 
 void waiter_queue::fail_all(const error& why) noexcept {
-  while (waiter* const next = head()) {
+  while (waiter* const next = first_for(true)) {
     leave(*next);
     next->fail_with(why);
   }

@@ -30,7 +30,8 @@ void enforce_key_usage(Session* session) noexcept {
 }  // namespace
 
 channel::channel(ssl_config& config, const std::string& peer)
-    : connection_info(peer, boringssl_ptr<ssl_st>(SSL_new(config.ssl_ctx_.get()))),
+    : connection_info(peer, boringssl_ptr<ssl_st>(SSL_new(config.ssl_ctx_.get())),
+                      config.insecure_),
       config_(&config) {
   ++config_->channels_;
   BIO* bio = config_->home().bio();

@@ -194,15 +194,27 @@ TEST_F(lend_rules, there_is_no_room_during_a_shortage) {
   EXPECT_EQ(computed().idle_room, settings().idle_limit());
 }
 
+TEST_F(lend_rules, a_lend_at_the_floor_looks_whether_to_refill_it) {
+  EXPECT_EQ(computed().floor, 0U);
+  settings().min_idle_per_endpoint = 3;
+  EXPECT_EQ(computed().floor, 3U);
+}
+
 TEST_F(lend_rules, there_is_no_room_after_the_end) {
   facts().shut_down = true;
   EXPECT_EQ(computed().idle_room, 0U);
 }
 
-TEST_F(lend_rules, a_refresh_ends_a_closer_look_for_those_who_wait) {
+TEST_F(lend_rules, nobody_passes_those_who_wait_until_a_refresh_finds_none_any_more) {
   conpool::lend_rules rules = computed();
-  rules.look_closely();
+  ++counts().waiting;
+  rules.refresh(facts());
+  EXPECT_EQ(rules.lends, look::at_completions) << "nothing is kept for them";
+  rules.let_nobody_pass();
   EXPECT_EQ(rules.lends, look::closely);
+  rules.refresh(facts());
+  EXPECT_EQ(rules.lends, look::closely) << "they still wait";
+  --counts().waiting;
   rules.refresh(facts());
   EXPECT_EQ(rules.lends, look::at_completions);
   rules.close();

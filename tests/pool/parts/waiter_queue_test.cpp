@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -60,9 +61,10 @@ class waiter_queue : public shard_fixture {
     return names;
   }
 
+  std::string ran_;
+
  private:
   pool_counts counts_;
-  std::string ran_;
   conpool::waiter_queue queue_{counts_};
 };
 
@@ -74,7 +76,6 @@ TEST_F(waiter_queue, callers_are_served_in_the_order_of_their_arrival) {
   queue().join(a, 1);
   queue().join(b, 2);
   queue().join(c, 3);
-  EXPECT_EQ(queue().head(), &a);
   EXPECT_EQ(queue().first_for(true), &a);
   EXPECT_EQ(served(), "abc");
 }
@@ -88,7 +89,8 @@ TEST_F(waiter_queue, high_priority_is_served_before_all_others) {
   queue().join(b, 2);
   queue().join(c, 3);
   queue().join(d, 4);
-  EXPECT_EQ(queue().head(), &b);
+  EXPECT_EQ(queue().first_for(true), &b);
+  EXPECT_EQ(queue().longest_waiting(), &a) << "in both lanes";
   EXPECT_EQ(served(), "bdac");
 }
 
@@ -130,7 +132,6 @@ TEST_F(waiter_queue, a_connection_that_was_lent_before_passes_those_who_want_a_f
   queue().join(c, 3);
   EXPECT_EQ(queue().first_for(false), &c);
   EXPECT_EQ(queue().first_for(true), &a);
-  EXPECT_EQ(queue().head(), &a);
   queue().leave(a);
   EXPECT_EQ(queue().first_for(true), &b);
   queue().leave(b);
@@ -182,6 +183,59 @@ TEST_F(waiter_queue, tells_the_ticket_of_who_is_served_after_so_many_others) {
   EXPECT_EQ(queue().ticket_after(3), std::nullopt);
   EXPECT_EQ(queue().ticket_after(UINT64_MAX), std::nullopt);
   EXPECT_EQ(served(), "bac");
+}
+
+TEST_F(waiter_queue, after_so_many_of_high_priority_one_of_normal_is_served) {
+  constexpr std::uint32_t most = conpool::waiter_queue::passed_most;
+  std::vector<std::unique_ptr<caller>> all;
+  const auto join = [&](char name, acquire_priority lane) {
+    all.push_back(std::make_unique<caller>(home(), ran_, name, lane, false));
+    queue().join(*all.back(), all.size());
+  };
+  join('n', normal);
+  join('m', normal);
+  for (std::uint32_t i = 0; i < 3 * most; ++i) join('h', high);
+  EXPECT_EQ(queue().ticket_after(most), 1U);
+  EXPECT_EQ(queue().ticket_after(2 * most + 1), 2U);
+  std::string names;
+  while (waiter* const next = queue().first_for(false)) {
+    queue().serve(*next);
+    names += static_cast<caller*>(next)->name();
+  }
+  const std::string run(most, 'h');
+  EXPECT_EQ(names, run + "n" + run + "m" + run);
+}
+
+TEST_F(waiter_queue, those_of_high_priority_who_pass_nobody_are_not_counted) {
+  std::vector<std::unique_ptr<caller>> all;
+  for (std::uint64_t i = 1; i <= 20; ++i) {
+    all.push_back(std::make_unique<caller>(home(), ran_, 'h', high, false));
+    queue().join(*all.back(), i);
+    queue().serve(*all.back());
+  }
+  caller a = make('a');
+  caller b = make('b', high);
+  queue().join(a, 21);
+  queue().join(b, 22);
+  EXPECT_EQ(served(), "ba");
+}
+
+TEST_F(waiter_queue, knows_whose_turn_it_is_to_have_a_fresh_connection) {
+  caller a = make('a', normal, true);
+  caller b = make('b');
+  caller c = make('c', normal, true);
+  EXPECT_FALSE(queue().fresh_is_next(0));
+  queue().join(a, 1);
+  EXPECT_TRUE(queue().fresh_is_next(0));
+  EXPECT_FALSE(queue().fresh_is_next(1)) << "it is provided for";
+  queue().join(b, 2);
+  queue().join(c, 3);
+  EXPECT_TRUE(queue().fresh_is_next(0));
+  EXPECT_FALSE(queue().fresh_is_next(1)) << "who takes any comes before the second";
+  queue().leave(b);
+  EXPECT_TRUE(queue().fresh_is_next(1));
+  queue().leave(a);
+  queue().leave(c);
 }
 
 TEST_F(waiter_queue, all_of_them_fail_in_the_order_in_which_they_would_have_been_served) {
