@@ -9,6 +9,7 @@
 #include <conpool/runtime/deadline.h>
 #include <conpool/runtime/resolver.h>
 #include <conpool/runtime/socket.h>
+#include <conpool/tls/detail/resumption.h>
 
 namespace conpool {
 namespace {
@@ -96,46 +97,73 @@ task<result<int>> dialer::open_socket(int family) {
 
 task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_point deadline) {
   ring& kernel = facts_->home->ring();
-  auto opened = co_await open_socket(to.family());
-  if (!opened) co_return fail(std::move(opened.error()));
-  const int fd = *opened;
-  auto* const fresh = facts_->make_connection(fd);
-  result<void> connected{};
-  const int code = apply_socket_options(kernel, fd, to.family(), facts_->pool->sockets());
-  if (code < 0) {
-    connected = fail(error(errc::connect_failed, phase::connect, code).about(facts_->peer.text()));
-  } else {
-    connected = co_await fresh->connect(to.data(), to.size(), deadline);
+  tls::resumption earlier;
+  std::optional<error> in_vain;  // what came of offering an earlier session
+  for (;;) {
+    auto opened = co_await open_socket(to.family());
+    if (!opened) co_return fail(std::move(opened.error()));
+    const int fd = *opened;
+    auto* const fresh = facts_->make_connection(fd);
+    result<void> connected{};
+    const int code = apply_socket_options(kernel, fd, to.family(), facts_->pool->sockets());
+    if (code < 0) {
+      connected =
+          fail(error(errc::connect_failed, phase::connect, code).about(facts_->peer.text()));
+    } else {
+      connected = co_await fresh->connect(to.data(), to.size(), deadline);
+    }
+    if (connected) connected = check_connected(*fresh, fd, to);
+    if (connected && facts_->peer.transport() == transport::tls) {
+      connected = co_await shake_hands(*fresh, deadline, earlier);
+    }
+    const protocol_hooks* const hooks = facts_->hooks();
+    if (connected && hooks != nullptr && hooks->on_connect != nullptr) {
+      connected = co_await greet(*fresh, deadline);
+    }
+    if (connected) co_return fresh;
+    // What on_connect left behind may still be in flight.
+    fresh->begin_close();
+    while (!fresh->closed()) {
+      auto rested = co_await facts_->home->sleep_for(std::chrono::milliseconds(1));
+      if (!rested) co_await facts_->home->yield();
+    }
+    facts_->free_connection(*fresh);
+    error why = std::move(connected.error());
+    const bool may_go_on = !facts_->shut_down && facts_->now() < deadline;
+    if (!earlier.failed || !earlier.offer || !may_go_on) {
+      co_return fail(describe(std::move(why), to, in_vain).after_attempts(in_vain ? 2 : 1));
+    }
+    // A peer that does not like the session gets a full handshake, on a connection of its own.
+    ++facts_->counts.resumptions_failed;
+    in_vain.emplace(std::move(why));
+    earlier.offer = false;
   }
-  if (connected && (fresh->conditions() & stream::closing) != 0) {
+}
+
+result<void> dialer::check_connected(const pooled_connection& fresh, int fd,
+                                     const socket_address& to) const {
+  if ((fresh.conditions() & stream::closing) != 0) {
     // It stood, and before this ran its shard began to stop and closed it.
-    connected = fail(error(errc::shard_stopped, phase::connect).about(facts_->peer.text()));
+    return fail(error(errc::shard_stopped, phase::connect).about(facts_->peer.text()));
   }
-  if (connected && connected_to_itself(kernel, fd, to)) {
-    connected = fail(error(errc::connect_failed, phase::connect, ECONNREFUSED)
-                         .about(facts_->peer.text())
-                         .with_detail("nobody listens; the socket was connected to itself"));
+  if (connected_to_itself(facts_->home->ring(), fd, to)) {
+    return fail(error(errc::connect_failed, phase::connect, ECONNREFUSED)
+                    .about(facts_->peer.text())
+                    .with_detail("nobody listens; the socket was connected to itself"));
   }
-  if (connected && facts_->peer.transport() == transport::tls) {
-    connected = co_await shake_hands(*fresh, deadline);
+  return {};
+}
+
+error dialer::describe(error why, const socket_address& to,
+                       const std::optional<error>& in_vain) const {
+  std::string detail(why.detail());
+  if (!fixed_address_ && detail.empty()) detail = "at " + to.to_string();
+  if (in_vain) {
+    if (!detail.empty()) detail += "; ";
+    detail += "before that, an earlier session was offered in vain: " + in_vain->message();
   }
-  const protocol_hooks* const hooks = facts_->hooks();
-  if (connected && hooks != nullptr && hooks->on_connect != nullptr) {
-    connected = co_await greet(*fresh, deadline);
-  }
-  if (connected) co_return fresh;
-  // What on_connect left behind may still be in flight.
-  fresh->begin_close();
-  while (!fresh->closed()) {
-    auto rested = co_await facts_->home->sleep_for(std::chrono::milliseconds(1));
-    if (!rested) co_await facts_->home->yield();
-  }
-  facts_->free_connection(*fresh);
-  error why = std::move(connected.error());
-  if (!fixed_address_ && why.detail().empty()) {
-    why = std::move(why).with_detail("at " + to.to_string());
-  }
-  co_return fail(std::move(why).after_attempts(1));
+  if (detail.empty()) return why;
+  return std::move(why).with_detail(detail);
 }
 
 // The protocol's own hello (on_connect), within what is left of connection_timeout.

@@ -20,7 +20,8 @@ namespace conpool {
 
 namespace tls {
 class profile;
-}
+struct resumption;
+}  // namespace tls
 
 class dialer {
  public:
@@ -36,10 +37,14 @@ class dialer {
 
  private:
   task<result<pooled_connection*>> connect_to(socket_address to, time_point deadline);
+  result<void> check_connected(const pooled_connection& fresh, int fd,
+                               const socket_address& to) const;
+  error describe(error why, const socket_address& to, const std::optional<error>& in_vain) const;
   task<result<int>> open_socket(int family);
   task<result<void>> greet(pooled_connection& fresh, time_point deadline);
   // In tls_dial.cpp, or in no_tls.cpp in builds without TLS.
-  task<result<void>> shake_hands(pooled_connection& fresh, time_point deadline);
+  task<result<void>> shake_hands(pooled_connection& fresh, time_point deadline,
+                                 tls::resumption& earlier);
 
   endpoint_facts* facts_;
   std::optional<socket_address> fixed_address_;  // nothing to resolve

@@ -11,7 +11,7 @@ bool dialer::supports(const endpoint& to) noexcept {
   return to.transport() != transport::tls;
 }
 
-task<result<void>> dialer::shake_hands(pooled_connection&, time_point) {
+task<result<void>> dialer::shake_hands(pooled_connection&, time_point, tls::resumption&) {
   co_return fail(error(errc::unsupported, phase::handshake)
                      .about(facts_->peer.text())
                      .with_detail("this build of conpool has no TLS (-Dtls=disabled)"));
