@@ -99,6 +99,12 @@ handshake_step channel::handshake_broke(int result) {
       return handshake_step::wants_input;
     case SSL_ERROR_WANT_WRITE:
       return handshake_step::wants_output;
+    case SSL_ERROR_ZERO_RETURN:
+      // Which is no error to BoringSSL, and has no reason.
+      ERR_clear_error();
+      fail_with(describe(errc::alert_received, phase::handshake,
+                         "alert 0, close notify, in the middle of the handshake"));
+      return handshake_step::failed;
     default:
       fail_by_boringssl(phase::handshake);
       return handshake_step::failed;
