@@ -74,13 +74,13 @@ MUTANTS = [
      "entry = ERR_peek_error(); entry != 0; entry = 0) {"),
     ("names_the_function_and_both_files", "tls/detail/symbol_check.cpp",
      "for (const bound& looked_at : of_ssl) {", "for (const bound& looked_at : of_crypto) {"),
-    ("names_the_library_if_it_is_openssl", "tls/profile.cpp",
+    ("names_the_function_and_both_files_if_it_is_openssl", "tls/profile.cpp",
      "  if (auto bound = symbol_check(); !bound) return fail(std::move(bound).error());\n", ""),
-    ("names_the_library_if_it_is_openssl", "tls/trust_store.cpp",
+    ("names_the_function_and_both_files_if_it_is_openssl", "tls/trust_store.cpp",
      "std::string_view source) {\n"
      "  if (auto bound = symbol_check(); !bound) return fail(std::move(bound).error());\n",
      "std::string_view source) {\n"),
-    ("names_the_library_if_it_is_openssl", "tls/trust_store.cpp",
+    ("names_the_function_and_both_files_if_it_is_openssl", "tls/trust_store.cpp",
      "next would be tried.\n"
      "  if (auto bound = symbol_check(); !bound) return fail(std::move(bound).error());\n",
      "next would be tried.\n"),
