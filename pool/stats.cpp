@@ -83,6 +83,7 @@ pool_counts& pool_counts::operator+=(const pool_counts& other) noexcept {
   handshakes += other.handshakes;
   handshakes_failed += other.handshakes_failed;
   resumed += other.resumed;
+  resumptions_failed += other.resumptions_failed;
   insecure += other.insecure;
   breaker_opened += other.breaker_opened;
   connects_spared += other.connects_spared;

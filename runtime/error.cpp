@@ -29,6 +29,8 @@ const char* describe_tls(errc code) noexcept {
       return "certificate is for another name";
     case errc::certificate_revoked:
       return "certificate is revoked";
+    case errc::revocation_unknown:
+      return "no revocation list says whether the certificate is revoked";
     case errc::certificate_bad_purpose:
       return "certificate is not for this purpose";
     case errc::certificate_weak:

@@ -59,12 +59,13 @@ enum class errc : int {
   not_tls,                     // the peer answered with something that is not TLS
   tls_protocol,                // the peer broke the protocol; the detail has BoringSSL's reason
   alert_received,              // the peer ended it with a fatal alert; the detail names it
-  certificate_expired,         // a certificate of the chain, or a revocation list, is too old
+  certificate_expired,         // a certificate of the chain is too old
   certificate_not_yet_valid,   // its validity begins in the future
   certificate_unknown_issuer,  // no chain to a trusted root
   certificate_self_signed,     // the peer's certificate, or its root, signed itself; not trusted
   certificate_host_mismatch,   // it is for another name or address
   certificate_revoked,         // a revocation list names it
+  revocation_unknown,          // no list says: it is missing, out of date or not yet valid
   certificate_bad_purpose,     // it is not for this side of TLS, or its issuer may not issue
   certificate_weak,            // a key or signature too weak for the policy
   certificate_rejected,        // anything else that is wrong with it; the detail says what

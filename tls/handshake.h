@@ -16,8 +16,10 @@
 // build without TLS. All have phase::handshake and are about the socket's name. After an error the
 // socket is only good for closing; the alert that tells the peer why has been sent.
 //
-// The socket's name and the profile are the key of its sessions. Both functions and of() are used
-// on the socket's shard's thread.
+// The socket's name and the profile are the key of its sessions. If a session was offered and the
+// handshake failed, another attempt needs another socket: it offers none, and neither do others of
+// that key for a minute or more. The pool makes that attempt by itself. Both functions and of() are
+// used on the socket's shard's thread.
 #pragma once
 
 #include <memory>

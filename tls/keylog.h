@@ -7,9 +7,10 @@
 //   if (!keys) return fail(keys.error());
 //   options.keys = *keys;
 //
-// The file is opened for appending, with mode 0600. A line is one write(2), so several processes
-// may share the file. TLS 1.3 writes five lines for a connection, when it is made. A line that
-// could not be written is counted in failures() and otherwise ignored.
+// The file is made with mode 0600, or opened for appending if it is a file of this user that nobody
+// else may read or write. A symbolic link is not followed. A line is one write(2), so several
+// processes of one user may share the file. TLS 1.3 writes five lines for a connection, when it is
+// made. A line that could not be written is counted in failures() and otherwise ignored.
 //
 // Shared by shared_ptr; may be used on any thread. The write blocks as any write to a file does.
 // The format: "The SSLKEYLOGFILE Format for TLS", IETF.
@@ -27,7 +28,8 @@ namespace conpool::tls {
 
 class keylog {
  public:
-  // Errors: io_failed with the errno of open(2), phase::configure, about the path.
+  // Errors: io_failed, phase::configure, about the path, with the errno of open(2), or with the
+  // reason why what is there is not written to.
   static result<std::shared_ptr<const keylog>> open(const std::string& path);
   // The file that SSLKEYLOGFILE names (secure_getenv); null if it is not set. Errors: open()'s.
   static result<std::shared_ptr<const keylog>> from_env();

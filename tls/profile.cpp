@@ -6,6 +6,7 @@
 #include <conpool/tls/detail/boringssl_settings.h>
 #include <conpool/tls/detail/credentials.h>
 #include <conpool/tls/detail/symbol_check.h>
+#include <conpool/tls/detail/wiping.h>
 #include <conpool/tls/profile.h>
 
 namespace conpool::tls {
@@ -70,7 +71,12 @@ profile::profile(made_by_make, profile_options options, peer_name name, std::uin
   alpn_wire_ = wire_form(options_.alpn);
 }
 
+profile::~profile() {
+  wipe_keys(options_);
+}
+
 result<profile_ptr> profile::make(profile_options options) {
+  const keys_wiped_at_end wiped(options);
   if (auto bound = symbol_check(); !bound) return fail(std::move(bound).error());
   peer_name name;
   if (!options.verify_name.empty()) {

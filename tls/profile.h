@@ -87,6 +87,7 @@ struct profile_options {
   // themselves may be signed with is up to `weak`.
   std::string signature_algorithms{};
   // The client's certificate chain, its own certificate first, and its key: PEM, both or neither.
+  // A profile overwrites its copy of the key when it goes; what you keep is yours.
   std::string certificate_chain_pem{};
   std::string private_key_pem{};
   // If there are any, a certificate of the verified chain must have one of these keys; with
@@ -129,6 +130,9 @@ class profile {
 
  public:
   profile(made_by_make, profile_options options, peer_name name, std::uint32_t id);
+  profile(const profile&) = delete;
+  profile& operator=(const profile&) = delete;
+  ~profile();
 
  private:
   profile_options options_;

@@ -9,6 +9,7 @@
 #include <conpool/tls/detail/credentials.h>
 #include <conpool/tls/detail/peer_chain.h>
 #include <conpool/tls/detail/shard_resources.h>
+#include <conpool/tls/detail/wiping.h>
 #include <conpool/tls/server_profile.h>
 
 namespace conpool::tls {
@@ -50,6 +51,7 @@ server_profile::~server_profile() {
 
 result<std::unique_ptr<server_profile>> server_profile::make(shard_resources& home,
                                                              server_options options) {
+  const keys_wiped_at_end wiped(options);
   if (!home.usable()) return fail(home.usable().error());
   if (auto good = check_alpn(options.alpn); !good) return fail(std::move(good).error());
   if (options.require_alpn && options.alpn.empty()) {
@@ -63,6 +65,7 @@ result<std::unique_ptr<server_profile>> server_profile::make(shard_resources& ho
     return bad("client_trust", "name the roots of the clients' certificates");
   }
   std::unique_ptr<server_profile> made(new server_profile(home, std::move(options)));
+  const keys_wiped_at_end parsed(made->options_);
   if (auto done = made->configure(); !done) return fail(std::move(done).error());
   return made;
 }

@@ -73,6 +73,7 @@ class server_profile final : public ssl_config {
                                                       server_options options);
   ~server_profile() override;
 
+  // Without the keys, which are overwritten when BoringSSL has them.
   const server_options& options() const noexcept { return options_; }
 
  private:

@@ -9,6 +9,7 @@
 #include <conpool/runtime/deadline.h>
 #include <conpool/runtime/resolver.h>
 #include <conpool/runtime/socket.h>
+#include <conpool/tls/detail/resumption.h>
 
 namespace conpool {
 namespace {
@@ -108,27 +109,51 @@ error dialer::not_opened(int code) const {
   return error(kind, phase::connect, code).about(facts_->peer.text());
 }
 
-task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_point deadline) {
-  ring& kernel = facts_->home->ring();
-  auto opened = co_await open_socket(to.family());
-  if (!opened) co_return fail(std::move(opened.error()));
-  const int fd = *opened;
-  pooled_connection* fresh = nullptr;
+// Its state's constructor is the protocol's, and may throw.
+result<pooled_connection*> dialer::make_connection(int fd) {
   std::string thrown = "the protocol's state threw";
   try {
-    fresh = facts_->make_connection(fd);
+    return facts_->make_connection(fd);
   } catch (const std::exception& why) {
     thrown.append(": ").append(why.what());
   } catch (...) {
     thrown.append(" something");
   }
-  if (fresh == nullptr) {
-    kernel.close(fd);
-    co_return fail(
-        error(errc::connect_failed, phase::connect).about(facts_->peer.text()).with_detail(thrown));
+  facts_->home->ring().close(fd);
+  return fail(
+      error(errc::connect_failed, phase::connect).about(facts_->peer.text()).with_detail(thrown));
+}
+
+task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_point deadline) {
+  tls::resumption earlier;
+  std::optional<error> in_vain;  // what came of offering an earlier session
+  for (;;) {
+    auto attempt = try_once(to, deadline, earlier);
+    auto made = co_await attempt;
+    if (made) co_return made;
+    const bool may_go_on = !facts_->shut_down && facts_->now() < deadline;
+    if (!earlier.failed || !earlier.offer || !may_go_on) {
+      error why = std::move(made.error());
+      co_return fail(describe(std::move(why), to, in_vain).after_attempts(in_vain ? 2 : 1));
+    }
+    // A peer that does not like the session gets a full handshake, on a connection of its own.
+    ++facts_->counts.resumptions_failed;
+    in_vain.emplace(std::move(made.error()));
+    earlier.offer = false;
   }
+}
+
+task<result<pooled_connection*>> dialer::try_once(const socket_address& to, time_point deadline,
+                                                  tls::resumption& earlier) {
+  auto opened = co_await open_socket(to.family());
+  if (!opened) co_return fail(std::move(opened.error()));
+  const int fd = *opened;
+  auto made = make_connection(fd);
+  if (!made) co_return fail(std::move(made.error()));
+  pooled_connection* const fresh = *made;
   result<void> connected{};
-  const int code = apply_socket_options(kernel, fd, to.family(), facts_->pool->sockets());
+  const int code =
+      apply_socket_options(facts_->home->ring(), fd, to.family(), facts_->pool->sockets());
   if (code < 0) {
     connected = fail(not_opened(code));
   } else if (facts_->now() >= deadline) {
@@ -137,18 +162,12 @@ task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_poin
   } else {
     connected = co_await fresh->connect(to.data(), to.size(), deadline);
   }
-  if (connected && (fresh->conditions() & stream::closing) != 0) {
-    // It stood, and before this ran its shard began to stop and closed it.
-    connected = fail(error(errc::shard_stopped, phase::connect).about(facts_->peer.text()));
-  }
-  if (connected && connected_to_itself(kernel, fd, to)) {
-    connected = fail(error(errc::connect_failed, phase::connect, ECONNREFUSED)
-                         .about(facts_->peer.text())
-                         .with_detail("nobody listens; the socket was connected to itself"));
-  }
+  if (connected) connected = check_connected(*fresh, fd, to);
   if (connected && facts_->peer.transport() == transport::tls) {
-    connected = co_await shake_hands(*fresh, deadline);
-    if (!connected) ++facts_->counts.handshakes_failed;
+    connected = co_await shake_hands(*fresh, deadline, earlier);
+    // An offer in vain is followed by a full handshake, which counts.
+    const bool goes_on = earlier.failed && earlier.offer;
+    if (!connected && !goes_on) ++facts_->counts.handshakes_failed;
   }
   const protocol_hooks* const hooks = facts_->hooks();
   if (connected && hooks != nullptr && hooks->on_connect != nullptr) {
@@ -162,11 +181,33 @@ task<result<pooled_connection*>> dialer::connect_to(socket_address to, time_poin
     if (!rested) co_await facts_->home->yield();
   }
   facts_->free_connection(*fresh);
-  error why = std::move(connected.error());
-  if (!fixed_address_ && why.detail().empty()) {
-    why = std::move(why).with_detail("at " + to.to_string());
+  co_return fail(std::move(connected.error()));
+}
+
+result<void> dialer::check_connected(const pooled_connection& fresh, int fd,
+                                     const socket_address& to) const {
+  if ((fresh.conditions() & stream::closing) != 0) {
+    // It stood, and before this ran its shard began to stop and closed it.
+    return fail(error(errc::shard_stopped, phase::connect).about(facts_->peer.text()));
   }
-  co_return fail(std::move(why).after_attempts(1));
+  if (connected_to_itself(facts_->home->ring(), fd, to)) {
+    return fail(error(errc::connect_failed, phase::connect, ECONNREFUSED)
+                    .about(facts_->peer.text())
+                    .with_detail("nobody listens; the socket was connected to itself"));
+  }
+  return {};
+}
+
+error dialer::describe(error why, const socket_address& to,
+                       const std::optional<error>& in_vain) const {
+  std::string detail(why.detail());
+  if (!fixed_address_ && detail.empty()) detail = "at " + to.to_string();
+  if (in_vain) {
+    if (!detail.empty()) detail += "; ";
+    detail += "before that, an earlier session was offered in vain: " + in_vain->message();
+  }
+  if (detail.empty()) return why;
+  return std::move(why).with_detail(detail);
 }
 
 // The protocol's own hello (on_connect), within what is left of connection_timeout.
@@ -202,10 +243,10 @@ task<result<void>> dialer::greet(pooled_connection& fresh, time_point deadline) 
 error dialer::said_by_protocol(const error& cause) const {
   const errc kind = cause == errc::deadline_exceeded ? errc::connect_timeout : cause.kind();
   const std::string text(cause.detail());
-  error made = error(kind, phase::handshake, cause.system_errno())
-                   .about(facts_->peer.text())
-                   .with_detail("the protocol's on_connect: " +
-                                (text.empty() ? cause.message() : text));
+  error made =
+      error(kind, phase::handshake, cause.system_errno())
+          .about(facts_->peer.text())
+          .with_detail("the protocol's on_connect: " + (text.empty() ? cause.message() : text));
   return cause.is_permanent() ? std::move(made).permanent() : std::move(made);
 }
 

@@ -20,7 +20,8 @@ namespace conpool {
 
 namespace tls {
 class profile;
-}
+struct resumption;
+}  // namespace tls
 
 class dialer {
  public:
@@ -37,12 +38,19 @@ class dialer {
 
  private:
   task<result<pooled_connection*>> connect_to(socket_address to, time_point deadline);
+  task<result<pooled_connection*>> try_once(const socket_address& to, time_point deadline,
+                                            tls::resumption& earlier);
+  result<pooled_connection*> make_connection(int fd);
+  result<void> check_connected(const pooled_connection& fresh, int fd,
+                               const socket_address& to) const;
+  error describe(error why, const socket_address& to, const std::optional<error>& in_vain) const;
   task<result<int>> open_socket(int family);
   error not_opened(int code) const;
   task<result<void>> greet(pooled_connection& fresh, time_point deadline);
   error said_by_protocol(const error& cause) const;
   // In tls_dial.cpp, or in no_tls.cpp in builds without TLS.
-  task<result<void>> shake_hands(pooled_connection& fresh, time_point deadline);
+  task<result<void>> shake_hands(pooled_connection& fresh, time_point deadline,
+                                 tls::resumption& earlier);
   // Precondition: its handshake is done.
   void count_handshake(const pooled_connection& secured) noexcept;
 

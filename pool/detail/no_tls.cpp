@@ -13,7 +13,7 @@ bool dialer::supports(const endpoint& to) noexcept {
 
 void dialer::count_handshake(const pooled_connection&) noexcept {}
 
-task<result<void>> dialer::shake_hands(pooled_connection&, time_point) {
+task<result<void>> dialer::shake_hands(pooled_connection&, time_point, tls::resumption&) {
   co_return fail(error(errc::unsupported, phase::handshake)
                      .about(facts_->peer.text())
                      .with_detail("this build of conpool has no TLS (-Dtls=disabled)"));

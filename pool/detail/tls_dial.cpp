@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <conpool/pool/detail/dialer.h>
+#include <conpool/tls/detail/resumption.h>
 #include <conpool/tls/handshake.h>
 #include <conpool/tls/profile.h>
 
@@ -40,7 +41,8 @@ void dialer::count_handshake(const pooled_connection& secured) noexcept {
 }
 
 // Within what is left of connection_timeout.
-task<result<void>> dialer::shake_hands(pooled_connection& fresh, time_point deadline) {
+task<result<void>> dialer::shake_hands(pooled_connection& fresh, time_point deadline,
+                                       tls::resumption& earlier) {
   if (profile_ == nullptr || is_outdated(*profile_, facts_->peer)) {
     auto now = profile_of(facts_->peer);
     if (!now) {
@@ -53,7 +55,7 @@ task<result<void>> dialer::shake_hands(pooled_connection& fresh, time_point dead
   }
   // Of its own: a reload may replace the endpoint's meanwhile.
   const tls::profile_ptr as = profile_;
-  auto work = tls::connect(fresh, as, deadline);
+  auto work = tls::connect(fresh, as, deadline, earlier);
   auto done = co_await work;
   if ((fresh.conditions() & stream::closing) != 0) {
     co_return fail(error(errc::shard_stopped, phase::handshake).about(facts_->peer.text()));

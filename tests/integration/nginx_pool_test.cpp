@@ -10,6 +10,7 @@
 
 #include <tests/support/nginx_server.h>
 #include <tests/support/pool_fixture.h>
+#include <tests/support/relay.h>
 
 namespace conpool::test {
 namespace {
@@ -137,6 +138,33 @@ TEST_F(nginx_pool, a_connection_of_tls_1_2_is_lent_again) {
   }
   EXPECT_EQ(totals().created, 1U);
   EXPECT_EQ(totals().hits, 2U);
+}
+
+// A load balancer's other server, say, which does not know the id and is no help.
+TEST_F(nginx_pool, a_session_id_that_is_reset_is_followed_by_a_full_handshake) {
+  relay between(home(), at(server_.old_port()));
+  tls::profile_options only_1_2 = options();
+  only_1_2.max_version = tls::version::tls_1_2;  // a client of TLS 1.3 would make up an id
+  const endpoint there = between.at().with_profile(tls::profile::make(only_1_2).value()).value();
+  const auto visit = [&] {
+    const std::string answer = request(there);
+    backends().clear(there);
+    settle();
+    return answer;
+  };
+  EXPECT_TRUE(has(visit(), " .. end"));
+  EXPECT_TRUE(has(visit(), " r. end"));
+  between.treat_sessions(on_session::reset);
+  for (unsigned times = 1; times <= 4; ++times) {
+    const std::string answer = visit();
+    EXPECT_TRUE(has(answer, " .. end")) << answer;
+  }
+  EXPECT_EQ(totals().resumptions_failed, 1U);
+  EXPECT_EQ(totals().resumed, 1U);
+  EXPECT_EQ(totals().connect_failures, 0U);
+  between.stop();
+  EXPECT_TRUE(until([&] { return between.stopped(); }));
+  settle();
 }
 
 }  // namespace

@@ -1,10 +1,15 @@
 #include <cstdlib>
+#include <cstring>
 #include <new>
+
+#include <malloc.h>
 
 #include <tests/support/failing_new.h>
 
 namespace conpool::test {
 std::size_t failing_allocation = 0;
+std::string_view text_looked_for;
+std::size_t freed_with_text = 0;
 }  // namespace conpool::test
 
 namespace {
@@ -18,6 +23,16 @@ void* given(void* block) {
   return block;
 }
 
+void take(void* block) {
+  using namespace conpool::test;
+  if (block != nullptr && !text_looked_for.empty() &&
+      ::memmem(block, ::malloc_usable_size(block), text_looked_for.data(),
+               text_looked_for.size()) != nullptr) {
+    ++freed_with_text;
+  }
+  std::free(block);
+}
+
 }  // namespace
 
 void* operator new(std::size_t bytes) {
@@ -28,14 +43,14 @@ void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return given(std::aligned_alloc(step, (bytes + step - 1) / step * step));
 }
 void operator delete(void* block) noexcept {
-  std::free(block);
+  take(block);
 }
 void operator delete(void* block, std::size_t /*bytes*/) noexcept {
-  std::free(block);
+  take(block);
 }
 void operator delete(void* block, std::align_val_t /*alignment*/) noexcept {
-  std::free(block);
+  take(block);
 }
 void operator delete(void* block, std::size_t /*bytes*/, std::align_val_t /*alignment*/) noexcept {
-  std::free(block);
+  take(block);
 }

@@ -43,7 +43,9 @@ nginx_server::nginx_server(const authority& root, std::int64_t from_s) {
                       block(port_, a, own + "keepalive_timeout 1s;") +
                           block(port_, b, certified(root, b, from_s) + "keepalive_timeout 1s;") +
                           block(strict_port_, a, own + strict) +
-                          block(old_port_, a, own + "ssl_protocols TLSv1.2;"),
+                          block(old_port_, a,
+                                own + "ssl_protocols TLSv1.2; ssl_session_tickets off; "
+                                      "ssl_session_cache shared:old:1m;"),
                       port_);
 }
 

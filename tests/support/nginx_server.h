@@ -1,5 +1,6 @@
 // nginx over TLS, with certificates of the test's own. One port has two names and keeps connections
-// alive for a second; one port wants client certificates; and one speaks TLS 1.2 only.
+// alive for a second; one port wants client certificates; and one speaks TLS 1.2 only, with session
+// ids instead of tickets.
 //
 // It answers any request with "NAME saw SERVER-NAME CLIENT SESSION-REUSED. end\n", where
 // SESSION-REUSED is "r" for a session that was resumed and "." for one that was not.

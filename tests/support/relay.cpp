@@ -1,5 +1,7 @@
 #include <tests/support/relay.h>
 
+#include <tests/support/client_hello.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -48,6 +50,7 @@ task<void> relay::accept_all() {
   for (;;) {
     auto client = co_await door_.accept();
     if (!client) break;
+    ++accepted_;
     const socket_address to = socket_address::ip(server_.host(), server_.port()).value();
     socket_options options;
     options.timeouts = patient;
@@ -63,6 +66,7 @@ task<void> relay::accept_all() {
 
 task<void> relay::forward(std::shared_ptr<pair> both) {
   std::array<char, 4096> buffer;
+  bool is_first = true;
   for (;;) {
     while (deaf_) {
       auto slept = co_await home_->sleep_for(1ms);
@@ -70,11 +74,31 @@ task<void> relay::forward(std::shared_ptr<pair> both) {
     }
     auto count = co_await both->client->read(std::span<char>(buffer));
     if (!count || *count == 0) break;
-    auto sent = co_await both->server->write(std::string_view(buffer.data(), *count));
+    const std::string_view said(buffer.data(), *count);
+    if (std::exchange(is_first, false)) {
+      auto work = mistreated(both, said);
+      const bool over = co_await work;
+      if (over) break;
+    }
+    auto sent = co_await both->server->write(said);
     if (!sent) break;
   }
   ::shutdown(both->server->fd(), SHUT_WR);
   --open_;
+}
+
+// Whether nothing of this client is passed on, since it offered a session.
+task<bool> relay::mistreated(std::shared_ptr<pair> both, std::string_view first_flight) {
+  if (server_.transport() != transport::tls || !offers_session(first_flight)) co_return false;
+  ++sessions_offered_;
+  if (on_session_ == on_session::pass) co_return false;
+  if (on_session_ == on_session::reset) both->client.reset();
+  if (on_session_ == on_session::say_nothing) {
+    std::array<char, 64> rest;
+    auto count = co_await both->client->read(std::span<char>(rest));
+    while (count && *count > 0) count = co_await both->client->read(std::span<char>(rest));
+  }
+  co_return true;  // and the server's end is passed on
 }
 
 task<void> relay::answer(std::shared_ptr<pair> both) {
@@ -93,7 +117,7 @@ task<void> relay::answer(std::shared_ptr<pair> both) {
     auto sent = co_await both->client->write(std::string_view(buffer.data(), *count));
     if (!sent) break;
   }
-  ::shutdown(both->client->fd(), SHUT_WR);
+  if (both->client) ::shutdown(both->client->fd(), SHUT_WR);
   --open_;
 }
 

@@ -1,5 +1,5 @@
 // A TCP relay between a client and a server, on a shard of the test's own thread. It passes on what
-// both say, and is slow or deaf when told to.
+// both say, and is slow or deaf when told to, or cannot stand clients who offer a TLS session.
 //
 // It passes on the end of a stream after everything that came before it. The pace of what passes
 // follows the shard's clock, which the test sets.
@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include <conpool/pool/endpoint.h>
 #include <conpool/runtime/listener.h>
@@ -16,6 +17,9 @@
 #include <conpool/runtime/socket.h>
 
 namespace conpool::test {
+
+// What a relay does to a client whose ClientHello offers an earlier session.
+enum class on_session : std::uint8_t { pass, end, reset, say_nothing };
 
 class relay {
  public:
@@ -32,7 +36,14 @@ class relay {
   void slow_after(std::size_t bytes) noexcept { at_once_ = bytes; }
   // While `on`, the relay takes nothing more from clients.
   void deaf(bool on) noexcept { deaf_ = on; }
+  // What becomes of clients who offer an earlier session.
+  void treat_sessions(on_session how) noexcept { on_session_ = how; }
+  // Connections from now on lead to another server.
+  void lead_to(const endpoint& server) { server_ = server; }
 
+  // How many clients came, and how many of these offered a session.
+  std::size_t accepted() const noexcept { return accepted_; }
+  std::size_t sessions_offered() const noexcept { return sessions_offered_; }
   std::size_t open() const noexcept { return open_; }
   void stop() noexcept { tasks_.cancel(); }
   bool stopped() const noexcept { return tasks_.running() == 0; }
@@ -42,6 +53,7 @@ class relay {
   task<void> accept_all();
   task<void> forward(std::shared_ptr<pair> both);
   task<void> answer(std::shared_ptr<pair> both);
+  task<bool> mistreated(std::shared_ptr<pair> both, std::string_view first_flight);
 
   shard* home_;
   endpoint server_;
@@ -50,6 +62,9 @@ class relay {
   scope tasks_;
   std::size_t at_once_ = SIZE_MAX;
   std::size_t open_ = 0;
+  std::size_t accepted_ = 0;
+  std::size_t sessions_offered_ = 0;
+  on_session on_session_ = on_session::pass;
   bool deaf_ = false;
 };
 

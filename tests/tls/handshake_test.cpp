@@ -223,6 +223,51 @@ TEST_F(tls_odd_peer, an_alert_is_named_with_peer_and_server_name) {
   EXPECT_EQ(answer(std::as_bytes(std::span(failure)), false), errc::alert_received);
 }
 
+TEST_F(tls_odd_peer, endless_records_that_say_nothing_end_with_a_reason) {
+  struct flood {
+    std::vector<unsigned char> record;
+    const char* reason;
+    errc why;
+  };
+  const flood floods[] = {
+      {{21, 3, 1, 0, 2, 1, 90}, "TOO_MANY_WARNING_ALERTS", errc::tls_protocol},
+      {{21, 3, 3, 0, 2, 1, 112}, "TOO_MANY_WARNING_ALERTS", errc::tls_protocol},
+      {{21, 3, 3, 0, 2, 1, 0}, "close notify", errc::alert_received},
+      {{21, 3, 3, 0, 2, 2, 0}, "close notify", errc::alert_received},
+      {{21, 3, 3, 0, 2, 9, 90}, "UNKNOWN_ALERT_TYPE", errc::tls_protocol},
+      {{22, 3, 3, 0, 0}, "TOO_MANY_EMPTY_FRAGMENTS", errc::tls_protocol},
+  };
+  for (const flood& one : floods) {
+    SCOPED_TRACE(one.reason);
+    const std::string peer = "tls://odd:443";
+    end asking(client(), peer);
+    asking.step();
+    for (int i = 0; i < 1000; ++i) append(asking.inbox, std::as_bytes(std::span(one.record)));
+    ASSERT_EQ(asking.step(), handshake_step::failed);
+    const error& why = asking.channel.failure();
+    EXPECT_EQ(why, one.why) << why.message();
+    EXPECT_NE(why.detail().find(one.reason), std::string_view::npos) << why.message();
+  }
+}
+
+// In the middle of a handshake of TLS 1.2, behind all that the server says at first.
+TEST_F(tls_odd_peer, a_close_notify_in_the_handshake_is_named) {
+  auto options = client_options();
+  options.max_version = tls::version::tls_1_2;
+  session both(client(std::move(options)), server());
+  both.client.step();
+  both.deliver();
+  both.server.step();
+  both.deliver();
+  both.client.step();
+  const std::array<unsigned char, 7> close_notify{21, 3, 3, 0, 2, 1, 0};
+  append(both.client.inbox, std::as_bytes(std::span(close_notify)));
+  ASSERT_EQ(both.client.step(), handshake_step::failed);
+  const error& why = both.client.channel.failure();
+  EXPECT_EQ(why, errc::alert_received) << why.message();
+  EXPECT_NE(why.detail().find("close notify"), std::string_view::npos) << why.message();
+}
+
 TEST_F(tls_odd_peer, a_handshake_has_a_bound) {
   limits.handshake_bytes_max = 400;
   auto options = client_options();

@@ -133,5 +133,80 @@ TEST_F(tls_memory, none_for_a_ticket_costs_only_the_ticket) {
   EXPECT_LT(number, 100U);
 }
 
+// Nobody finds a key in memory that is free again.
+class tls_keys : public tls_test {
+ protected:
+  // A line from the middle of the key's text.
+  static std::string line_of(const std::string& pem) { return pem.substr(pem.find('\n') + 1, 60); }
+  // How often its text was left behind by what `work` has freed; `key_pem` itself stays.
+  template <typename Work>
+  std::size_t left_behind(const std::string& key_pem, Work work) {
+    const std::string line = line_of(key_pem);
+    freed_with_text = 0;
+    text_looked_for = line;
+    work();
+    text_looked_for = {};
+    return freed_with_text;
+  }
+  tls::profile_options with_key(const char* protocol) {
+    auto options = client_options();
+    options.certificate_chain_pem = own_.chain_pem();
+    options.private_key_pem = own_.key_pem;
+    options.alpn = {protocol};
+    return options;
+  }
+  const certificate own_ = root().issue({.common_name = "a client", .usage = "clientAuth"});
+};
+
+TEST_F(tls_keys, are_wiped_with_the_profile) {
+  const std::size_t left = left_behind(own_.key_pem, [&] {
+    const auto one = tls::profile::make(with_key("one")).value();
+    const auto same = tls::profile::make(with_key("one")).value();
+    EXPECT_EQ(one, same);
+    tls::shard_resources resources(limits, clock);
+    EXPECT_TRUE(resources.config_for(one));
+  });
+  EXPECT_EQ(left, 0U);
+}
+
+TEST_F(tls_keys, are_wiped_if_no_profile_is_made) {
+  const std::size_t left = left_behind(own_.key_pem, [&] {
+    auto options = with_key("two");
+    options.min_version = tls::version::tls_1_3;
+    options.max_version = tls::version::tls_1_2;
+    EXPECT_FALSE(tls::profile::make(std::move(options)));
+    options = with_key("three");
+    options.certificate_chain_pem = leaf().chain_pem();
+    EXPECT_FALSE(tls::profile::make(std::move(options))) << "another key's";
+  });
+  EXPECT_EQ(left, 0U);
+}
+
+// Both may be in one file.
+TEST_F(tls_keys, are_wiped_where_the_chain_has_them_too) {
+  const std::size_t left = left_behind(own_.key_pem, [&] {
+    auto options = with_key("four");
+    options.certificate_chain_pem += own_.key_pem;
+    EXPECT_TRUE(tls::profile::make(std::move(options)));
+  });
+  EXPECT_EQ(left, 0U);
+}
+
+TEST_F(tls_keys, of_a_server_are_wiped_once_they_are_parsed) {
+  std::array<std::uint8_t, 48> ticket_key{};
+  ticket_key.fill('k');
+  const std::size_t left = left_behind(leaf().key_pem, [&] {
+    auto options = server_options();
+    options.ticket_key = ticket_key;
+    tls::server_profile& made = server(std::move(options));
+    EXPECT_TRUE(made.options().private_key_pem.empty());
+    EXPECT_FALSE(made.options().ticket_key);
+    auto wrong = server_options(own_);
+    wrong.private_key_pem = leaf().key_pem;
+    EXPECT_FALSE(tls::server_profile::make(server_resources(), std::move(wrong)));
+  });
+  EXPECT_EQ(left, 0U);
+}
+
 }  // namespace
 }  // namespace conpool::test

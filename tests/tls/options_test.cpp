@@ -1,4 +1,4 @@
-// What can be asked for: names, profiles, protocols, client certificates, roots, key logs.
+// What can be asked for: names, profiles, protocols, client certificates, roots.
 #include <tests/tls/tls_fixture.h>
 
 #include <gtest/gtest.h>
@@ -18,7 +18,8 @@
 
 #include <conpool/tls/detail/peer_name.h>
 #include <conpool/tls/detail/symbol_check.h>
-#include <conpool/tls/keylog.h>
+
+#include <tests/support/temporary_file.h>
 
 namespace conpool::test {
 namespace {
@@ -343,66 +344,6 @@ INSTANTIATE_TEST_SUITE_P(versions, tls_client_certificate,
                          });
 
 // A file that is gone when the test is.
-class temporary_file {
- public:
-  temporary_file() {
-    const int fd = ::mkstemp(path_.data());
-    EXPECT_GE(fd, 0);
-    ::close(fd);
-    ::unlink(path_.c_str());
-  }
-  ~temporary_file() { ::unlink(path_.c_str()); }
-  temporary_file(const temporary_file&) = delete;
-  temporary_file& operator=(const temporary_file&) = delete;
-  const std::string& path() const { return path_; }
-  std::string text() const {
-    std::ifstream in(path_);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-
- private:
-  std::string path_ = "/tmp/conpool-test-XXXXXX";
-};
-
-class tls_keylog : public tls_test {};
-
-TEST_F(tls_keylog, is_written_only_when_asked_for_and_readable_by_its_owner_only) {
-  const temporary_file file;
-  ::setenv("SSLKEYLOGFILE", file.path().c_str(), 1);
-  session silent(client(), server());
-  ASSERT_TRUE(silent.shake());
-  struct ::stat status{};
-  EXPECT_NE(::stat(file.path().c_str(), &status), 0) << "the environment alone switched it on";
-
-  auto options = client_options();
-  options.keys = tls::keylog::from_env().value();
-  ::unsetenv("SSLKEYLOGFILE");
-  ASSERT_TRUE(options.keys);
-  session logged(client(options), server());
-  ASSERT_TRUE(logged.shake());
-  ASSERT_EQ(::stat(file.path().c_str(), &status), 0);
-  EXPECT_EQ(status.st_mode & 0777U, 0600U);
-  std::istringstream lines(file.text());
-  std::string line;
-  int count = 0;
-  while (std::getline(lines, line)) {
-    ++count;
-    EXPECT_TRUE(line.find("TRAFFIC_SECRET") != std::string::npos ||
-                line.find("EXPORTER_SECRET") != std::string::npos)
-        << line;
-  }
-  EXPECT_EQ(count, 5);
-  EXPECT_EQ(options.keys->failures(), 0U);
-}
-
-TEST_F(tls_keylog, is_nothing_without_the_variable_and_an_error_without_the_folder) {
-  ::unsetenv("SSLKEYLOGFILE");
-  EXPECT_FALSE(tls::keylog::from_env().value());
-  const auto made = tls::keylog::open("/nonexistent/keys");
-  ASSERT_FALSE(made);
-  EXPECT_EQ(made.error().system_errno(), ENOENT);
-}
-
 class tls_trust : public tls_test {};
 
 TEST_F(tls_trust, generations_differ_and_bad_bundles_are_errors) {

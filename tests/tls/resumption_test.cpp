@@ -161,7 +161,7 @@ TEST_F(tls_resumption, a_resumed_chain_is_verified_again_from_the_cache) {
   EXPECT_EQ(client_resources().counters().verifications, 2U);
 }
 
-TEST_F(tls_resumption, a_certificate_that_expired_meanwhile_is_refused_when_resumed) {
+TEST_F(tls_resumption, a_certificate_that_expired_meanwhile_is_refused) {
   const certificate brief = root().issue({.dns = {host}, .until_s = test_epoch_s + 600});
   tls::profile_on_shard& client_side = client();
   tls::server_profile& server_side = server(server_options(brief));
@@ -171,6 +171,61 @@ TEST_F(tls_resumption, a_certificate_that_expired_meanwhile_is_refused_when_resu
   ASSERT_GT(tickets(client_side), 0U);
   EXPECT_EQ(refused(client_side, server_side), errc::certificate_expired);
   // Whatever was kept of that identity is gone.
+  EXPECT_EQ(tickets(client_side), 0U);
+}
+
+TEST_F(tls_resumption, a_certificate_that_expires_on_the_way_is_refused_though_it_is_resumed) {
+  for (const tls::version only : {tls::version::tls_1_2, tls::version::tls_1_3}) {
+    SCOPED_TRACE(to_string(only));
+    clock.set_s(test_epoch_s);
+    const certificate brief = root().issue({.dns = {host}, .until_s = test_epoch_s + 600});
+    tls::profile_on_shard& client_side = client(with_version(only));
+    tls::server_profile& server_side = server(server_options(brief));
+    visit(client_side, server_side);
+    clock.advance_s(599);
+    session both(client_side, server_side);
+    both.client.step();
+    clock.advance_s(2);
+    EXPECT_FALSE(both.shake());
+    ASSERT_EQ(both.client.channel.state(), tls::channel_state::failed);
+    EXPECT_EQ(both.client.channel.failure(), errc::certificate_expired);
+    EXPECT_TRUE(both.client.channel.resumption_failed());
+    EXPECT_EQ(tickets(client_side), 0U);
+  }
+}
+
+// The server has another certificate by now, and still takes the tickets of before.
+TEST_F(tls_resumption, a_session_ends_with_its_chain) {
+  for (const tls::version only : {tls::version::tls_1_2, tls::version::tls_1_3}) {
+    SCOPED_TRACE(to_string(only));
+    clock.set_s(test_epoch_s);
+    auto brief = server_options(root().issue({.dns = {host}, .until_s = test_epoch_s + 7200}));
+    auto lasting = server_options();
+    brief.ticket_key.emplace().fill(7);
+    lasting.ticket_key.emplace().fill(7);
+    tls::profile_on_shard& client_side = client(with_version(only));
+    visit(client_side, server(brief));
+    // Its verdict is an hour old, and found among those that are known, when this one begins.
+    clock.advance_s(3000);
+    EXPECT_TRUE(visit(client_side, server(brief)));
+    clock.advance_s(4201);
+    EXPECT_FALSE(visit(client_side, server(lasting)));
+    EXPECT_TRUE(visit(client_side, server(lasting)));
+  }
+}
+
+TEST_F(tls_resumption, a_session_ends_with_the_revocation_lists_that_its_chain_was_checked_by) {
+  auto options = client_options();
+  const std::string lists = root().revoke({}, test_epoch_s + 600);
+  options.trust = tls::trust_store::from_pem(root().pem(), {.crls_pem = lists}).value();
+  tls::profile_on_shard& client_side = client(std::move(options));
+  tls::server_profile& server_side = server();
+  visit(client_side, server_side);
+  ASSERT_EQ(tickets(client_side), 2U);
+  clock.advance_s(601);
+  end asking(client_side, "tls://peer:443");
+  asking.step();
+  EXPECT_FALSE(asking.channel.offered_session());
   EXPECT_EQ(tickets(client_side), 0U);
 }
 
@@ -203,6 +258,81 @@ TEST_F(tls_resumption, a_failed_handshake_that_offered_a_ticket_purges_the_key) 
   EXPECT_EQ(tickets(client_side), 1U);
   EXPECT_EQ(broken.channel.end_of_input().error(), errc::truncated);
   EXPECT_EQ(tickets(client_side), 0U);
+}
+
+// One that was offered in vain, as at a server that ends, resets or ignores whoever offers one.
+TEST_F(tls_resumption,
+       after_a_failure_none_is_offered_for_a_while_that_grows_until_one_is_resumed) {
+  const std::string peer = "tls://peer:443";
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server();
+  const auto offers = [&] {
+    end asking(client_side, peer);
+    asking.step();
+    return asking.channel.offered_session();
+  };
+  const auto fail_one = [&] {
+    end asking(client_side, peer);
+    asking.step();
+    EXPECT_TRUE(asking.channel.offered_session());
+    asking.channel.handshake_given_up();
+    EXPECT_TRUE(asking.channel.resumption_failed());
+  };
+  std::int64_t pause_s = tls::session_cache::pause_min_s;
+  visit(client_side, server_side);
+  visit(client_side, server_side, "tls://other:443");
+  for (int times = 0; times < 8; ++times) {
+    SCOPED_TRACE(pause_s);
+    fail_one();
+    EXPECT_EQ(tickets(client_side), 0U);
+    EXPECT_FALSE(visit(client_side, server_side)) << "with new tickets";
+    ASSERT_EQ(tickets(client_side), 2U);
+    EXPECT_FALSE(offers());
+    clock.advance_s(pause_s - 1);
+    EXPECT_FALSE(offers());
+    clock.advance_s(1);
+    pause_s = std::min(2 * pause_s, tls::session_cache::pause_max_s);
+  }
+  EXPECT_EQ(pause_s, tls::session_cache::pause_max_s);
+  EXPECT_TRUE(visit(client_side, server_side, "tls://other:443")) << "its own affair";
+  EXPECT_TRUE(visit(client_side, server_side));
+  fail_one();
+  clock.advance_s(tls::session_cache::pause_min_s);
+  visit(client_side, server_side);
+  EXPECT_TRUE(offers());
+}
+
+TEST_F(tls_resumption, sessions_that_fail_at_once_make_one_pause) {
+  const std::string peer = "tls://peer:443";
+  tls::profile_on_shard& client_side = client();
+  auto many = server_options();
+  many.tickets = 4;
+  visit(client_side, server(std::move(many)));
+  std::vector<std::unique_ptr<end>> asking;
+  for (int i = 0; i < 4; ++i) {
+    asking.push_back(std::make_unique<end>(client_side, peer));
+    asking.back()->step();
+    EXPECT_TRUE(asking.back()->channel.offered_session());
+  }
+  for (const auto& one : asking) one->channel.handshake_given_up();
+  clock.advance_s(tls::session_cache::pause_min_s);
+  visit(client_side, server());
+  end next(client_side, peer);
+  next.step();
+  EXPECT_TRUE(next.channel.offered_session());
+}
+
+TEST_F(tls_resumption, a_clock_that_is_set_back_ends_a_pause) {
+  tls::profile_on_shard& client_side = client();
+  tls::server_profile& server_side = server();
+  const std::string peer = "tls://peer:443";
+  visit(client_side, server_side);
+  end asking(client_side, peer);
+  asking.step();
+  asking.channel.handshake_given_up();
+  clock.advance_s(-day_s / 2);
+  visit(client_side, server_side);
+  EXPECT_TRUE(visit(client_side, server_side));
 }
 
 TEST_F(tls_resumption, a_server_with_another_key_makes_a_full_handshake) {

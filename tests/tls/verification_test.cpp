@@ -170,10 +170,23 @@ TEST_F(tls_verification, revocation_lists_are_obeyed) {
   const auto fresh = with_list(test_epoch_s + day_s);
   EXPECT_EQ(verdict(fresh, kept), good);
   EXPECT_EQ(verdict(fresh, revoked), errc::certificate_revoked);
-  EXPECT_EQ(verdict(with_list(test_epoch_s - 1), kept), errc::certificate_expired);
+  // It is the list that is too old, not the certificate.
+  EXPECT_EQ(verdict(with_list(test_epoch_s - 1), kept), errc::revocation_unknown);
   // An issuer without a list is not taken for one that revokes nothing.
   const authority between = root().intermediate("without a list");
-  EXPECT_EQ(verdict(fresh, between.issue({.dns = {host}})), errc::certificate_rejected);
+  EXPECT_EQ(verdict(fresh, between.issue({.dns = {host}})), errc::revocation_unknown);
+}
+
+TEST_F(tls_verification, a_stale_revocation_list_is_named_and_the_servers_certificate_not_blamed) {
+  auto options = client_options();
+  options.trust =
+      tls::trust_store::from_pem(root().pem(), {.crls_pem = root().revoke({}, test_epoch_s - 1)})
+          .value();
+  const error why = refused(client(std::move(options)), server());
+  EXPECT_EQ(why, errc::revocation_unknown);
+  EXPECT_NE(why.message().find("CRL has expired"), std::string::npos) << why.message();
+  EXPECT_EQ(why.message().find("alert sent: certificate expired"), std::string::npos)
+      << why.message();
 }
 
 TEST_F(tls_verification, a_verdict_by_a_revocation_list_ends_with_the_list) {
@@ -188,7 +201,7 @@ TEST_F(tls_verification, a_verdict_by_a_revocation_list_ends_with_the_list) {
   ASSERT_TRUE(first.shake());
   EXPECT_EQ(client_side.verified().size(), 1U);
   clock.advance_s(61);
-  EXPECT_EQ(refused(client_side, server_side), errc::certificate_expired);
+  EXPECT_EQ(refused(client_side, server_side), errc::revocation_unknown);
 }
 
 TEST_F(tls_verification, pins_are_obeyed) {

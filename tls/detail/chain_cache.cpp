@@ -23,23 +23,25 @@ bool chain_cache::same(const entry& known,
   return true;
 }
 
-bool chain_cache::contains(std::span<const crypto_buffer_st* const> chain, std::int64_t now_s) {
+std::optional<std::int64_t> chain_cache::end_of(std::span<const crypto_buffer_st* const> chain,
+                                                std::int64_t now_s) {
   const auto found =
       std::ranges::find_if(entries_, [&](const entry& known) { return same(known, chain); });
-  if (found == entries_.end()) return false;
-  if (found->ends_s <= now_s) {
+  if (found == entries_.end()) return std::nullopt;
+  if (found->forgotten_at_s <= now_s) {
     entries_.erase(found);
-    return false;
+    return std::nullopt;
   }
   found->used = ++uses_;
-  return true;
+  return found->ends_s;
 }
 
-void chain_cache::insert(std::span<crypto_buffer_st* const> chain, std::int64_t ends_s) {
+void chain_cache::insert(std::span<crypto_buffer_st* const> chain, std::int64_t ends_s,
+                         std::int64_t forgotten_at_s) {
   if (entries_max_ == 0) return;
   if (entries_.size() >= entries_max_)
     entries_.erase(std::ranges::min_element(entries_, {}, &entry::used));
-  entry made{{}, ends_s, ++uses_};
+  entry made{{}, ends_s, forgotten_at_s, ++uses_};
   made.chain.reserve(chain.size());  // a reference that was taken can always be kept
   for (crypto_buffer_st* certificate : chain) {
     CRYPTO_BUFFER_up_ref(certificate);

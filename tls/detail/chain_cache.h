@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,9 +26,12 @@ class chain_cache {
  public:
   explicit chain_cache(std::size_t entries_max) noexcept : entries_max_(entries_max) {}
 
-  // Whether the chain was verified and the verdict holds at `now_s`.
-  bool contains(std::span<const crypto_buffer_st* const> chain, std::int64_t now_s);
-  void insert(std::span<crypto_buffer_st* const> chain, std::int64_t ends_s);
+  // If the chain was verified and the verdict holds at `now_s`: when the chain itself ends.
+  std::optional<std::int64_t> end_of(std::span<const crypto_buffer_st* const> chain,
+                                     std::int64_t now_s);
+  // `forgotten_at_s`: when the verdict ends, which is at the chain's end at the latest.
+  void insert(std::span<crypto_buffer_st* const> chain, std::int64_t ends_s,
+              std::int64_t forgotten_at_s);
 
   std::size_t size() const noexcept { return entries_.size(); }
   void clear() noexcept { entries_.clear(); }
@@ -36,6 +40,7 @@ class chain_cache {
   struct entry {
     std::vector<boringssl_ptr<crypto_buffer_st>> chain;
     std::int64_t ends_s;
+    std::int64_t forgotten_at_s;
     std::uint64_t used;
   };
   static bool same(const entry& known, std::span<const crypto_buffer_st* const> chain) noexcept;

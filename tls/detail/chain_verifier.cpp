@@ -23,11 +23,13 @@ bool names_itself(const X509* certificate) noexcept {
 errc kind_of(int code, const X509* certificate) noexcept {
   switch (code) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CRL_HAS_EXPIRED:
       return errc::certificate_expired;
     case X509_V_ERR_CERT_NOT_YET_VALID:
-    case X509_V_ERR_CRL_NOT_YET_VALID:
       return errc::certificate_not_yet_valid;
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+      return errc::revocation_unknown;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -181,8 +183,11 @@ chain_answer verify_chain(std::span<crypto_buffer_st* const> chain, const chain_
   const int verified = X509_verify_cert(context.get());
   const int code = X509_STORE_CTX_get_error(context.get());
   if (verified != 1 || code != X509_V_OK) {
-    return refuse(kind_of(code, X509_STORE_CTX_get_current_cert(context.get())),
-                  X509_verify_cert_error_string(code), SSL_alert_from_verify_result(code));
+    const errc why = kind_of(code, X509_STORE_CTX_get_current_cert(context.get()));
+    // BoringSSL would tell the peer that its certificate has expired if it is our list that has.
+    const int alert = why == errc::revocation_unknown ? SSL_AD_CERTIFICATE_UNKNOWN
+                                                      : SSL_alert_from_verify_result(code);
+    return refuse(why, X509_verify_cert_error_string(code), alert);
   }
   return judge(X509_STORE_CTX_get0_chain(context.get()), asked);
 }

@@ -69,7 +69,7 @@ handshake_step channel::handshake(const_bytes& input, record_buffer& out) {
   shard_resources& home = config_->home();
   if (!started_) {
     started_ = true;
-    if (config_->offers_sessions_) {
+    if (config_->offers_sessions_ && may_offer_session_) {
       const auto session = home.sessions().take(config_->profile_id(), *peer_, home.now_s());
       offered_session_ = session && SSL_set_session(ssl_.get(), session.get()) == 1;
     }
@@ -100,6 +100,12 @@ handshake_step channel::handshake_broke(int result) {
       return handshake_step::wants_input;
     case SSL_ERROR_WANT_WRITE:
       return handshake_step::wants_output;
+    case SSL_ERROR_ZERO_RETURN:
+      // Which is no error to BoringSSL, and has no reason.
+      ERR_clear_error();
+      fail_with(describe(errc::alert_received, phase::handshake,
+                         "alert 0, close notify, in the middle of the handshake"));
+      return handshake_step::failed;
     default:
       fail_by_boringssl(phase::handshake);
       return handshake_step::failed;
@@ -127,7 +133,10 @@ handshake_step channel::handshake_ended() {
   state_ = channel_state::open;
   ++home.counters().handshakes;
   if (config_->insecure_) ++home.counters().insecure;
-  if (resumed()) ++home.counters().resumed;
+  if (resumed()) {
+    ++home.counters().resumed;
+    home.sessions().resumed(config_->profile_id(), *peer_);
+  }
   return handshake_step::open;
 }
 
@@ -341,13 +350,25 @@ void channel::keep_session(boringssl_ptr<ssl_session_st> session) noexcept {
   shard_resources& home = config_->home();
   // No exception may pass through BoringSSL: without memory for a ticket there is none.
   try {
-    home.sessions().put(config_->profile_id(), *peer_, std::move(session), home.now_s());
+    home.sessions().put(config_->profile_id(), *peer_, std::move(session), home.now_s(),
+                        chain_ends_s_);
   } catch (const std::bad_alloc&) {
     ++home.counters().tickets_lost;
   }
 }
 
+// Certificates are judged after the peer has said whether it resumes.
+void channel::note_full_handshake() noexcept {
+  full_handshake_ = full_handshake_ || SSL_session_reused(ssl_.get()) == 0;
+}
+
+void channel::accept_certificate(std::int64_t ends_s) noexcept {
+  note_full_handshake();
+  chain_ends_s_ = ends_s;
+}
+
 void channel::refuse_certificate(errc why, std::string_view reason) {
+  note_full_handshake();
   refusal_ = describe(why, phase::handshake, reason);
 }
 
@@ -382,14 +403,28 @@ void channel::fail_by_boringssl(phase where) {
   }
 }
 
+void channel::handshake_given_up() noexcept {
+  if (state_ == channel_state::handshaking) note_failed_resumption();
+}
+
+// The session may be what the peer did not like. If it is not, sessions are no good either: what
+// was kept came with a chain that is refused now, or from a server that there is no more.
+void channel::note_failed_resumption() noexcept {
+  if (!offered_session_) return;
+  shard_resources& home = config_->home();
+  if (full_handshake_) {
+    home.sessions().purge(config_->profile_id(), *peer_);
+    return;
+  }
+  resumption_failed_ = true;
+  home.sessions().failed(config_->profile_id(), *peer_, home.now_s());
+}
+
 void channel::fail_with(error why) {
   CONPOOL_ASSERT(!failure_, "a channel failed twice");
   if (state_ == channel_state::handshaking) {
     ++config_->home().counters().handshakes_failed;
-    // A ticket may be what the peer did not like; and after a refused certificate none is good.
-    if (offered_session_) {
-      config_->home().sessions().purge(config_->profile_id(), *peer_);
-    }
+    note_failed_resumption();
   }
   state_ = channel_state::failed;
   failure_.emplace(std::move(why));

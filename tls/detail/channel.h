@@ -82,6 +82,15 @@ class channel final : public connection_info {
   // a key exchange (0.7 ms with Debian's BoringSSL): a driver with many channels gives each a call
   // in turn, and looks at the clock between them. The record buffer should have 4 KiB; less works.
   handshake_step handshake(const_bytes& input, record_buffer& out);
+  // No earlier session is offered. Precondition: handshake() was not called.
+  void offer_no_session() noexcept { may_offer_session_ = false; }
+  // Whether one was.
+  bool offered_session() const noexcept { return offered_session_; }
+  // The network, or the peer by saying nothing, has ended the handshake: there will be no input.
+  void handshake_given_up() noexcept;
+  // Whether the handshake has failed with an earlier session offered, and before the peer had begun
+  // a full one.
+  bool resumption_failed() const noexcept { return resumption_failed_; }
 
   // Decrypts into the caller's memory until that is full or the input is used up. 0 with an empty
   // input means that more is needed, or, in state peer_closed, the end. Precondition: the handshake
@@ -137,13 +146,17 @@ class channel final : public connection_info {
   void alert_was_sent(std::uint8_t alert) noexcept { alert_sent_ = alert; }
   void certificate_was_requested() noexcept { certificate_requested_ = true; }
   void keep_session(boringssl_ptr<ssl_session_st> session) noexcept;
-  // The verifier's verdict on the peer's chain: the failure, once BoringSSL reports one.
+  // The verifier's verdict on the peer's chain: when it ends, or the failure, once BoringSSL
+  // reports one.
+  void accept_certificate(std::int64_t ends_s) noexcept;
   void refuse_certificate(errc why, std::string_view reason);
   void refuse_without_memory() noexcept { refusal_.emplace(errc::out_of_memory, phase::handshake); }
 
  private:
   friend struct span_bio;
 
+  void note_full_handshake() noexcept;
+  void note_failed_resumption() noexcept;
   handshake_step handshake_ended();
   handshake_step handshake_broke(int result);
   void read_ended(int result);
@@ -156,7 +169,8 @@ class channel final : public connection_info {
 
   ssl_config* config_;
   std::optional<error> failure_;
-  std::optional<error> refusal_;  // the verifier's, until BoringSSL reports it
+  std::optional<error> refusal_;   // the verifier's, until BoringSSL reports it
+  std::int64_t chain_ends_s_ = 0;  // its sessions end with it
   std::size_t handshake_bytes_ = 0;
   std::size_t idle_bytes_ = 0;
   std::uint32_t idle_messages_ = 0;
@@ -164,7 +178,10 @@ class channel final : public connection_info {
   std::uint8_t alert_sent_ = 0;
   channel_state state_ = channel_state::handshaking;
   bool started_ = false;
+  bool may_offer_session_ = true;
   bool offered_session_ = false;
+  bool full_handshake_ = false;  // the peer has begun one
+  bool resumption_failed_ = false;
   bool certificate_requested_ = false;
   bool has_read_ = false;
   bool plain_left_ = false;

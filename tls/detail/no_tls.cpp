@@ -35,6 +35,9 @@ bool available() noexcept {
   return false;
 }
 
+// A program that could have a profile contains its destructor.
+profile::~profile() = default;
+
 result<profile_ptr> profile::make(profile_options) {
   return fail(no_tls());
 }

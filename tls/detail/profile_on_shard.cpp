@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -86,9 +87,12 @@ bool profile_on_shard::verify(channel& of, const ssl_st* session, std::uint8_t& 
   const profile_options& options = profile_->options();
   const std::vector<crypto_buffer_st*> chain = peer_chain(session);
   const std::int64_t now_s = home_->now_s();
-  if (!chain.empty() && verified_.contains(chain, now_s)) {
-    ++home_->counters().verifications_saved;
-    return true;
+  if (!chain.empty()) {
+    if (const auto known = verified_.end_of(chain, now_s)) {
+      ++home_->counters().verifications_saved;
+      of.accept_certificate(*known);
+      return true;
+    }
   }
   const chain_answer answer =
       verify_chain(chain, {roots_, &profile_->name(), true, options.weak, options.pins, now_s});
@@ -98,10 +102,14 @@ bool profile_on_shard::verify(channel& of, const ssl_st* session, std::uint8_t& 
     of.refuse_certificate(answer.why, answer.reason);
     return false;
   }
-  if (roots_ != nullptr) {
-    verified_.insert(chain, std::min({answer.ends_s, options.trust->stale_at_s(),
-                                      now_s + home_->limits().verified_lifetime_max_s}));
+  if (roots_ == nullptr) {
+    of.accept_certificate(std::numeric_limits<std::int64_t>::max());
+    return true;
   }
+  const std::int64_t ends_s = std::min(answer.ends_s, options.trust->stale_at_s());
+  verified_.insert(chain, ends_s,
+                   std::min(ends_s, now_s + home_->limits().verified_lifetime_max_s));
+  of.accept_certificate(ends_s);
   return true;
 }
 

@@ -5,8 +5,12 @@
 // keeps the newest few sessions of a key (4), and the keys that were used last (1024).
 //
 // Whoever offers a session of TLS 1.3 takes it out: it is used once, so that connections cannot be
-// linked by it. A session of TLS 1.2 stays. Both end at the lifetime that the server gave, or at
-// lifetime_max_s if that is less.
+// linked by it. A session of TLS 1.2 stays. Both end at the lifetime that the server gave, at
+// lifetime_max_s, or with the verdict on the peer's chain, whichever comes first.
+//
+// Some peers end, reset or ignore a client who offers what they do not know any more. After such a
+// failure the sessions of the key are gone and none is given out for pause_min_s, and for twice as
+// long after each further failure, up to pause_max_s, until one was resumed.
 //
 // The shard_resources own it; it is used on their thread only. It costs nothing for a connection
 // that is reused, and a lookup and a list operation for a handshake.
@@ -28,17 +32,24 @@ namespace conpool::tls {
 class session_cache {
  public:
   static constexpr std::size_t sessions_per_key = 4;
+  static constexpr std::int64_t pause_min_s = 60;
+  static constexpr std::int64_t pause_max_s = 3600;
 
   session_cache(std::size_t keys_max, std::int64_t lifetime_max_s);
   ~session_cache();
 
-  // Keeps a session. The oldest of its key, or the key that was used longest ago, makes room.
+  // Keeps a session, at most until `ends_s`, when the verdict on its chain ends. The oldest of its
+  // key, or the key that was used longest ago, makes room.
   void put(std::uint32_t profile, std::string_view peer, boringssl_ptr<ssl_session_st> session,
-           std::int64_t now_s);
-  // The newest that has not ended; null if there is none.
+           std::int64_t now_s, std::int64_t ends_s);
+  // The newest that has not ended; null if there is none, or if the key has a pause.
   boringssl_ptr<ssl_session_st> take(std::uint32_t profile, std::string_view peer,
                                      std::int64_t now_s);
-  // Forgets the sessions of a key, after a handshake that offered one of them failed.
+  // A session that was taken was offered in vain: the key loses all, and has a pause.
+  void failed(std::uint32_t profile, std::string_view peer, std::int64_t now_s) noexcept;
+  // One was resumed: the next pause is a short one.
+  void resumed(std::uint32_t profile, std::string_view peer) noexcept;
+  // Forgets the sessions of a key.
   void purge(std::uint32_t profile, std::string_view peer) noexcept;
   // Forgets all sessions of a profile.
   void purge(std::uint32_t profile) noexcept;
@@ -77,9 +88,15 @@ class session_cache {
   struct entry : list_hook<> {
     const key* name = nullptr;
     std::array<kept, sessions_per_key> newest_first;
+    std::int64_t paused_at_s = 0;
+    std::uint32_t failures = 0;  // since one was resumed
+
+    bool paused(std::int64_t now_s) const noexcept;
+    bool has_session() const noexcept;
   };
   using map = std::unordered_map<key, std::unique_ptr<entry>, hash, equal>;
 
+  map::iterator find_or_make(std::uint32_t profile, std::string_view peer);
   void forget(map::iterator which) noexcept;
 
   map entries_;

@@ -56,11 +56,18 @@ std::string compare(const bound& looked_at, const bound& anchor) {
   return {};
 }
 
-std::string fault() {
+// Where all of it comes from one file, or nobody knows from which: what it calls itself.
+std::string compare_name() {
   const std::string_view name = OpenSSL_version(OPENSSL_VERSION);
-  if (name.find("BoringSSL") == std::string_view::npos) {
-    return "the program is bound to what calls itself " + std::string(name) + ", not BoringSSL";
-  }
+  if (name.find("BoringSSL") != std::string_view::npos) return {};
+  void* base = nullptr;
+  const bound asked = bound_to("OpenSSL_version", &OpenSSL_version);
+  const char* file = file_of(asked.address, base);
+  return std::string(asked.name) + " is bound to " + (file != nullptr ? file : "an unknown file") +
+         ", which calls itself " + std::string(name) + " and is not BoringSSL";
+}
+
+std::string fault() {
   const bound ssl_anchor = bound_to("TLS_with_buffers_method", &TLS_with_buffers_method);
   const bound crypto_anchor = bound_to("CRYPTO_BUFFER_new", &CRYPTO_BUFFER_new);
   const bound of_ssl[] = {bound_to("SSL_new", &SSL_new), bound_to("SSL_CTX_new", &SSL_CTX_new),
@@ -74,7 +81,7 @@ std::string fault() {
   for (const bound& looked_at : of_crypto) {
     if (std::string found = compare(looked_at, crypto_anchor); !found.empty()) return found;
   }
-  return {};
+  return compare_name();
 }
 
 }  // namespace

@@ -16,7 +16,8 @@
 
 namespace conpool::tls {
 
-// Errors: unsupported; the detail names the function and the file it was bound to.
+// Errors: unsupported; the detail names a function and the file that it was bound to, beside one
+// that only BoringSSL has and its file.
 result<void> symbol_check();
 
 }  // namespace conpool::tls

@@ -63,6 +63,8 @@ class secured_world {
     return counted;
   }
 
+  void dislike_sessions() noexcept { side_.dislike_sessions(true); }
+
   pool_stats close() {
     EXPECT_TRUE(here_.run([this]() -> task<void> {
       auto closed = co_await backends_->close();
@@ -153,6 +155,28 @@ TEST(sim_tls, a_handshake_that_is_cut_at_any_byte_fails_one_connect_and_hangs_no
               totals.created);
   }
   EXPECT_GT(failed, seeds / 4);
+}
+
+TEST(sim_tls, servers_that_end_reset_or_ignore_whoever_offers_a_session_fail_nobody) {
+  std::uint64_t in_vain = 0;
+  const seed_range range(seeds);
+  for (std::uint64_t seed = range.first; seed < range.end; ++seed) {
+    SCOPED_TRACE("CONPOOL_SIM_SEED=" + std::to_string(seed));
+    server_plan plan = good_day();
+    plan.close_after_reply = 0.5;  // so that there are many connects
+    secured_world one(seed, plan);
+    one.dislike_sessions();
+    const tally counted = one.ask();
+    EXPECT_EQ(counted.wrong, 0U);
+    const pool_stats totals = one.close();
+    EXPECT_EQ(totals.handshakes_failed + totals.connect_failures + totals.connect_timeouts, 0U);
+    EXPECT_EQ(totals.resumed, 0U);
+    EXPECT_EQ(totals.handshakes, totals.created);
+    // One pause for each server; each of the three connects at once may have offered one.
+    EXPECT_LE(totals.resumptions_failed, 6U);
+    in_vain += totals.resumptions_failed;
+  }
+  EXPECT_GT(in_vain, seeds / 2);
 }
 
 TEST(sim_tls, whatever_the_servers_do_an_answer_is_whole_or_an_error) {

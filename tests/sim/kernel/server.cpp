@@ -82,6 +82,11 @@ std::string server::unwrap(std::uint64_t number, std::string_view arrived) {
   session& here = *find(number);
   std::string say;
   std::string plain = here.below->receive(arrived, say);
+  if (here.below->gives_up()) {
+    here.hangs = net_.chance(0.3);
+    if (!here.hangs) leave(number, farewell::either);
+    return {};
+  }
   if (say.empty()) return plain;
   here.speaks_at = std::max(here.speaks_at, net_.now());
   if (net_.chance(plan_.cut_handshake)) {

@@ -10,6 +10,8 @@
 #include <conpool/tls/detail/record_buffer.h>
 #include <conpool/tls/profile.h>
 
+#include <tests/support/client_hello.h>
+
 namespace conpool::sim {
 namespace {
 
@@ -20,11 +22,17 @@ const test::authority& root() {
 
 class session final : public wire {
  public:
-  explicit session(tls::server_profile& as)
-      : channel_(as, name), memory_(tls::record_buffer_size) {}
+  session(tls::server_profile& as, bool dislikes_sessions)
+      : channel_(as, name), memory_(tls::record_buffer_size), waits_for_hello_(dislikes_sessions) {}
 
   std::string receive(std::string_view arrived, std::string& say) override {
     input_.append(arrived);
+    if (waits_for_hello_) {
+      if (!has_whole_record()) return {};
+      waits_for_hello_ = false;
+      gives_up_ = test::offers_session(input_);
+    }
+    if (gives_up_) return {};
     auto input = std::as_bytes(std::span<const char>(input_));
     std::string plain;
     while (channel_.state() == tls::channel_state::handshaking) {
@@ -63,8 +71,15 @@ class session final : public wire {
     channel_.close(out);
     return std::string(text(out));
   }
+  bool gives_up() const noexcept override { return gives_up_; }
 
  private:
+  bool has_whole_record() const noexcept {
+    test::hello_reader header(input_);
+    header.take(3);
+    const std::size_t length = header.number(2);
+    return length > 0 && input_.size() >= 5 + length;
+  }
   static std::string_view text(const tls::record_buffer& of) {
     return {reinterpret_cast<const char*>(of.filled().data()), of.filled().size()};
   }
@@ -73,6 +88,8 @@ class session final : public wire {
   tls::channel channel_;
   std::vector<std::byte> memory_;
   std::string input_;
+  bool waits_for_hello_;
+  bool gives_up_ = false;
 };
 
 }  // namespace
@@ -87,7 +104,7 @@ tls_side::tls_side() : resources_(tls::shard_limits(), time_of_day_) {
 
 std::function<std::unique_ptr<wire>()> tls_side::maker() {
   return [this] {
-    return std::make_unique<session>(*profile_);
+    return std::make_unique<session>(*profile_, dislikes_sessions_);
   };
 }
 

@@ -27,6 +27,8 @@ class tls_side {
   tls_side();
 
   std::function<std::unique_ptr<wire>()> maker();
+  // While `on`, clients who offer an earlier session meet a FIN, a reset or silence.
+  void dislike_sessions(bool on) noexcept { dislikes_sessions_ = on; }
   // tls://address, under a profile that trusts it.
   endpoint at(const server& to) const;
 
@@ -34,6 +36,7 @@ class tls_side {
   tls::manual_wall_clock time_of_day_{test::test_epoch_s};
   tls::shard_resources resources_;
   std::unique_ptr<tls::server_profile> profile_;
+  bool dislikes_sessions_ = false;
 };
 
 }  // namespace conpool::sim

@@ -22,6 +22,8 @@ class wire {
   // from a cut.
   virtual std::string seal(std::string_view plain) = 0;
   virtual std::string farewell() = 0;
+  // It wants nothing to do with this client: the server leaves, or says nothing more.
+  virtual bool gives_up() const noexcept { return false; }
 };
 
 }  // namespace conpool::sim

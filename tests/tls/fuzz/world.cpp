@@ -81,7 +81,8 @@ std::unique_ptr<rigged_session> world::open(const session_kind& kind) {
   if (of.session) {
     SSL_SESSION_up_ref(of.session.get());
     resources_.sessions().put(of.profile->id(), peer,
-                              tls::boringssl_ptr<ssl_session_st>(of.session.get()), clock_.now_s());
+                              tls::boringssl_ptr<ssl_session_st>(of.session.get()), clock_.now_s(),
+                              INT64_MAX);
   }
   return std::make_unique<rigged_session>(*of.client, *of.server, kind);
 }
