@@ -34,9 +34,6 @@ result<std::unique_ptr<shard>> shard::create(const shard_options& options) {
   if (!made_ring) return fail(made_ring.error());
   std::unique_ptr<shard> made(new shard(options));
   made->ring_ = std::move(*made_ring);
-  const int event = ring::open_event();
-  if (event < 0) return fail(error(errc::too_many_files, phase::start, event));
-  made->wake_fd_ = event;
   return made;
 }
 
@@ -53,7 +50,6 @@ shard::~shard() {
     run();
   }
   root_context_.cancel(errc::shard_stopped);  // scopes that outlive the shard let go of it
-  if (wake_fd_ >= 0) ring_->close(wake_fd_);
 }
 
 result<void> shard::attach() {
@@ -67,7 +63,7 @@ result<void> shard::attach() {
 }
 
 void shard::arm_wake_read() noexcept {
-  ring_->read(wake_read_, wake_fd_,
+  ring_->read(wake_read_, ring_->waker().event_fd(),
               std::as_writable_bytes(std::span<std::uint64_t>(&wake_read_.count, 1)));
 }
 
@@ -77,27 +73,37 @@ void shard::woken(operation& op) noexcept {
 }
 
 void shard::post(mail& item) noexcept {
-  if (!inbox_.push(item)) return;
+  // The mail may be the last that the shard waits for: once it is in the inbox, the shard may end
+  // and be freed at any moment, so nothing of it is touched from then on.
+  wake_target& target = ring_->waker();
+  shard* const sender = current_;
+  const bool own = sender == this;
+  target.keep();
   // Exactly one sender is told to wake a sleeper. A shard does it through its own ring, without a
   // system call of its own; any other thread writes to the eventfd.
-  shard* const sender = current_;
-  if (sender == this) return;
-  if (sender != nullptr) {
-    sender->ring_->wake(ring_->fd(), wake_fd_);
-    return;
+  if (inbox_.push(item) && !own) {
+    if (sender != nullptr) {
+      sender->ring_->wake(target);
+    } else {
+      target.signal();
+    }
   }
-  ring::signal_event(wake_fd_);
-  // The kernel does not pass a signal on from one eventfd to another, so a foreign loop gets its
-  // own.
-  if (const int foreign = foreign_fd_.load(std::memory_order_acquire); foreign >= 0) {
-    ring::signal_event(foreign);
-  }
+  target.let_go();
 }
 
-int shard::fd() noexcept {
-  const int opened = ring_->signal_fd();
-  if (opened >= 0) foreign_fd_.store(opened, std::memory_order_release);
-  return opened;
+// For a foreign loop, whatever is done between this turn and the next has to ring the bell.
+void shard::end_watched_turn() noexcept {
+  ring_->unmute_signal();
+  ready_.announce_to(&ring_->bell());
+  next_turn_.announce_to(&ring_->bell());
+  timers_.announce_to(&ring_->bell());
+}
+
+void shard::begin_watched_turn() noexcept {
+  ring_->mute_signal();
+  ready_.announce_to(nullptr);
+  next_turn_.announce_to(nullptr);
+  timers_.announce_to(nullptr);
 }
 
 bool shard::run_once(duration max_wait) {
@@ -107,7 +113,8 @@ bool shard::run_once(duration max_wait) {
   shard* const outer_shard = std::exchange(current_, this);
   ready_queue* const outer_queue = std::exchange(ready_queue::current_, &ready_);
 
-  ring_->mute_signal();
+  if (ring_->has_signal_fd()) [[unlikely]]
+    begin_watched_turn();
   inbox_.awake();
   now_ = clock_->now();
   if (ring_->completions_pending()) ring_->harvest();
@@ -136,7 +143,8 @@ bool shard::run_once(duration max_wait) {
   } else if (ring_->needs_enter()) {
     ring_->enter(duration::zero());
   }
-  ring_->unmute_signal();
+  if (ring_->has_signal_fd()) [[unlikely]]
+    end_watched_turn();
   more = more || ring_->completions_pending();
 
   ready_queue::current_ = outer_queue;
@@ -188,6 +196,7 @@ void shard::deliver_leftovers() noexcept {
 void shard::stop() noexcept {
   if (stopping_) return;
   stopping_ = true;
+  if (current_ != this) ring_->bell().ring();
   if (owner_ != std::thread::id{}) assert_owner();
   root_context_.cancel(errc::shard_stopped);
   if (owner_ == std::thread::id{}) return;  // never turned: nothing was started

@@ -79,9 +79,12 @@ class shard : public shard_core {
   void run();
 
   // For foreign loops: fd() becomes readable when a turn has something to do, and a turn is due at
-  // next_deadline() even if it does not. Both hold after a turn has returned false. The descriptor
-  // is an eventfd, which the first call opens and the shard closes; -errno if none can be opened.
-  int fd() noexcept;
+  // next_deadline() even if it does not. Both hold after a turn has returned false. What the
+  // owner's thread does outside of a turn makes fd() readable, too, if a turn has to follow: a task
+  // that is spawned or woken, a timer that is armed, a lease that is given back, stop(). The
+  // descriptor is an eventfd, which the first call opens and the shard closes; -errno if none can
+  // be opened.
+  int fd() noexcept { return ring_->signal_fd(); }
   std::optional<time_point> next_deadline() const noexcept { return timers_.next_deadline(); }
 
   // Runs function(arguments...), which returns a task, in the turns that follow. The task belongs
@@ -142,6 +145,8 @@ class shard : public shard_core {
 
   void run_ready() noexcept;
   void wait_for_work(duration wait) noexcept;
+  void begin_watched_turn() noexcept;
+  void end_watched_turn() noexcept;
   bool only_wake_read_left() const noexcept;
   void arm_wake_read() noexcept;
   static void woken(operation& op) noexcept;
@@ -156,8 +161,6 @@ class shard : public shard_core {
 
   shard_options options_;
   mailbox inbox_;
-  int wake_fd_ = -1;  // an eventfd: threads without a ring wake the shard through it
-  std::atomic<int> foreign_fd_ = -1;  // what fd() returned, for those threads
   wake_read wake_read_;
   scope tasks_;
   extension_table extensions_;

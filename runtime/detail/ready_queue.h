@@ -12,6 +12,8 @@
 
 #include <cstddef>
 
+#include <conpool/runtime/detail/turn_bell.h>
+
 namespace conpool {
 
 struct ready_node {
@@ -35,7 +37,12 @@ class ready_queue {
     node.next_ready = nullptr;
     *tail_ = &node;
     tail_ = &node.next_ready;
+    if (bell_ != nullptr) [[unlikely]]
+      bell_->ring();
   }
+
+  // Outside of a turn a push rings it; null for none.
+  void announce_to(turn_bell* bell) noexcept { bell_ = bell; }
 
   // Appends all nodes of another queue, which is empty then.
   void take_all(ready_queue& other) noexcept {
@@ -72,6 +79,7 @@ class ready_queue {
 
   ready_node* head_ = nullptr;
   ready_node** tail_ = &head_;
+  turn_bell* bell_ = nullptr;
   unsigned inline_budget_ = inline_budget_max;
 };
 

@@ -16,7 +16,7 @@ enum tag : std::uint64_t {
   tag_operation = 0,  // an operation's own; the rest is its address
   tag_cancel = 1,     // a cancel's; the rest is the address of the operation it was aimed at
   tag_wake = 2,       // another shard woke this ring
-  tag_wake_sent = 3,  // this ring failed to wake another one; the rest is the fallback eventfd
+  tag_wake_sent = 3,  // this ring woke another one; the rest is the address of its wake_target
 };
 constexpr std::uint64_t tag_mask = 7;
 
@@ -29,6 +29,9 @@ void ring::mute() noexcept {
   store_release(flags, *flags | IORING_CQ_EVENTFD_DISABLED);
   std::uint64_t count = 0;
   [[maybe_unused]] const ssize_t taken = ::read(signal_fd_, &count, sizeof count);
+  bell_.answer();
+  outside_ = false;
+  limit_queue();
 }
 
 void ring::unmute() noexcept {
@@ -37,6 +40,17 @@ void ring::unmute() noexcept {
   // The kernel marks the ring and then looks whether to signal. Here it is the other way round, and
   // one of the two must see what the other did.
   std::atomic_thread_fence(std::memory_order_seq_cst);
+  outside_ = true;
+  limit_queue();
+}
+
+void ring::limit_queue() noexcept {
+  kernel& k = *kernel_;
+  // While entries are kept aside, the queue counts as full: they must go first, since order
+  // matters. Outside of a turn it does, too, so that the check for a full queue, which is made
+  // anyway, finds the first operation that is started there.
+  const bool closer = outside_ || !k.backlog.empty();
+  sq_full_at_ = closer ? sq_tail_ : load_acquire(k.uring.sq.khead) + sq_mask_ + 1;
 }
 
 void ring::recycle_buffer(std::uint16_t id) noexcept {
@@ -65,6 +79,12 @@ io_uring_sqe* ring::next_entry() noexcept {
 
 io_uring_sqe* ring::next_entry_slowly() noexcept {
   kernel& k = *kernel_;
+  if (outside_) {
+    outside_ = false;
+    bell_.ring();
+    limit_queue();
+    if (sq_tail_ != sq_full_at_) return next_entry();
+  }
   if (k.backlog.empty()) {
     flush();
     if (sq_tail_ != sq_full_at_) return next_entry();
@@ -172,13 +192,14 @@ void ring::cancel(operation& op) noexcept {
   entry->user_data = reinterpret_cast<std::uint64_t>(&op) | tag_cancel;
 }
 
-void ring::wake(int ring_fd, int fallback_eventfd) noexcept {
+void ring::wake(wake_target& other) noexcept {
+  other.keep();  // until the answer: a refusal may come when the other ring is gone
+  ++in_flight_;
   io_uring_sqe* entry = next_entry();
   entry->opcode = IORING_OP_MSG_RING;
-  entry->fd = ring_fd;
-  entry->off = tag_wake;                  // the user_data the other ring sees
-  entry->flags = IOSQE_CQE_SKIP_SUCCESS;  // only a refusal is of interest here
-  entry->user_data = (static_cast<std::uint64_t>(fallback_eventfd) << 3) | tag_wake_sent;
+  entry->fd = other.ring_fd();
+  entry->off = tag_wake;  // the user_data the other ring sees
+  entry->user_data = reinterpret_cast<std::uint64_t>(&other) | tag_wake_sent;
 }
 
 int ring::enter_kernel(unsigned submit, unsigned min_complete, unsigned flags,
@@ -211,11 +232,9 @@ int ring::enter_kernel(unsigned submit, unsigned min_complete, unsigned flags,
     statistics_.submissions += static_cast<unsigned>(code);
     ++statistics_.submitting_enters;
   }
-  // While entries are kept aside, the queue counts as full: they must go first, since order
-  // matters.
   const unsigned head = load_acquire(k.uring.sq.khead);
   submitted_ += head - std::exchange(k.taken, head);
-  sq_full_at_ = k.backlog.empty() ? head + sq_mask_ + 1 : sq_tail_;
+  limit_queue();
   return code;
 }
 
@@ -254,9 +273,10 @@ void ring::dispatch(std::uint64_t user_data, int result, unsigned flags) noexcep
   const std::uint64_t kind = user_data & tag_mask;
   if (kind == tag_wake) return;
   if (kind == tag_wake_sent) {
-    const std::uint64_t one = 1;
-    // If even this fails, the counter is at its maximum, so the other side has been woken.
-    [[maybe_unused]] const ssize_t n = ::write(static_cast<int>(user_data >> 3), &one, sizeof one);
+    wake_target& other = *reinterpret_cast<wake_target*>(user_data & ~tag_mask);
+    --in_flight_;
+    if (result < 0) other.signal();
+    other.let_go();
     return;
   }
   operation& op = *reinterpret_cast<operation*>(user_data & ~tag_mask);

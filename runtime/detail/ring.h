@@ -28,6 +28,8 @@
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/operation.h>
 #include <conpool/runtime/detail/socket_calls.h>
+#include <conpool/runtime/detail/turn_bell.h>
+#include <conpool/runtime/detail/wake_target.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/kernel.h>
 
@@ -49,14 +51,18 @@ class ring : public socket_calls {
 
   // The ring's descriptor. It is not for epoll: a deferred completion makes it readable, but wakes
   // nobody who waits on it already.
-  int fd() const noexcept { return fd_; }
+  int fd() const noexcept { return target_->ring_fd(); }
+  // Where other threads wake the owner. It owns the ring's descriptors, and may outlive the ring.
+  wake_target& waker() noexcept { return *target_; }
 
   // Returns an eventfd that the kernel makes readable when there is something to harvest, for loops
   // that wait elsewhere; -errno if none can be opened. The first call opens it, the ring closes it.
   int signal_fd() noexcept;
-  // While it is muted the eventfd is not signalled; completions_pending() tells after
-  // unmute_signal() what has happened meanwhile. mute_signal() also takes back a signal that was
-  // given. Without a signal_fd() both do nothing.
+  bool has_signal_fd() const noexcept { return signal_fd_ >= 0; }
+  // While it is muted, which is during a turn, the eventfd is not signalled; completions_pending()
+  // tells after unmute_signal() what has happened meanwhile. mute_signal() also takes back a signal
+  // that was given. Until it is muted again, starting an operation makes the eventfd readable, too,
+  // because it takes a turn to submit it. Without a signal_fd() both do nothing.
   void mute_signal() noexcept {
     if (signal_fd_ >= 0) [[unlikely]]
       mute();
@@ -88,9 +94,11 @@ class ring : public socket_calls {
   using socket_calls::peek;
   // Asks the kernel to end an operation in flight. Asking twice is harmless.
   void cancel(operation& op) noexcept;
-  // Makes the ring behind `ring_fd` post a completion that only wakes it. If the kernel refuses,
-  // `fallback_eventfd` is signalled instead.
-  void wake(int ring_fd, int fallback_eventfd) noexcept;
+  // Makes the ring of `other` post a completion that only wakes it. If the kernel refuses, its
+  // eventfd is signalled instead. `other` is kept until the kernel has answered.
+  void wake(wake_target& other) noexcept;
+  // Makes the signal_fd() readable once, if this is called between two turns.
+  turn_bell& bell() noexcept { return bell_; }
 
   // --- Entering the kernel.
   // Submits what is prepared. If `wait` is positive, it blocks until a completion is there or the
@@ -122,7 +130,7 @@ class ring : public socket_calls {
   std::uint64_t prepared() const noexcept { return prepared_; }
   std::uint64_t submitted() const noexcept { return submitted_; }
 
-  // How many operations and cancels the kernel has not answered yet.
+  // How many operations, cancels and wake-ups the kernel has not answered yet.
   std::size_t in_flight() const noexcept { return in_flight_; }
 
   const ring_statistics& statistics() const noexcept { return statistics_; }
@@ -140,6 +148,7 @@ class ring : public socket_calls {
   void flush() noexcept;
   void mute() noexcept;
   void unmute() noexcept;
+  void limit_queue() noexcept;
   void refill_from_backlog() noexcept;
   void dispatch(std::uint64_t user_data, int result, unsigned flags) noexcept;
   result<void> register_buffers(const ring_options& options);
@@ -150,12 +159,14 @@ class ring : public socket_calls {
   unsigned* cq_tail_ = nullptr;
   unsigned* sq_flags_ = nullptr;
   unsigned cq_head_ = 0;
-  unsigned sq_tail_ = 0;     // prepared so far
-  unsigned sq_full_at_ = 0;  // the tail at which the queue is full
+  unsigned sq_tail_ = 0;  // prepared so far
+  // The tail at which next_entry() has to look closer: the queue is full, or entries are kept
+  // aside, or this is outside of a turn and the loop has to be told.
+  unsigned sq_full_at_ = 0;
   unsigned sq_mask_ = 0;
   io_uring_sqe* sqes_ = nullptr;
-  int fd_ = -1;
   int signal_fd_ = -1;
+  bool outside_ = false;  // of a turn, and an operation has to ring the bell
   std::byte* buffers_ = nullptr;
   std::byte peeked_{};  // where peeks put the byte that nobody reads
   std::size_t buffer_bytes_ = 0;
@@ -163,6 +174,8 @@ class ring : public socket_calls {
   std::uint64_t prepared_ = 0;
   std::uint64_t submitted_ = 0;
   ring_statistics statistics_;
+  turn_bell bell_;
+  wake_target* target_ = nullptr;
   std::unique_ptr<kernel> kernel_;
 };
 

@@ -1,5 +1,6 @@
 // How a ring is made: its queues, its receive buffers, its eventfd.
 #include <cerrno>
+#include <new>
 #include <string>
 
 #include <sys/eventfd.h>
@@ -62,7 +63,13 @@ result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
 
   io_uring& uring = made->kernel_->uring;
   io_uring_ring_dontfork(&uring);  // a child of fork() must not share the queues
-  made->fd_ = uring.ring_fd;
+  const int event = open_event();
+  if (event < 0) return fail(error(errc::too_many_files, phase::start, event).about("eventfd"));
+  made->target_ = new (std::nothrow) wake_target(uring.ring_fd, event);
+  if (made->target_ == nullptr) {
+    close(event);
+    throw std::bad_alloc();
+  }
   made->kernel_->enter_fd = uring.ring_fd;
   made->cq_tail_ = uring.cq.ktail;
   made->sq_flags_ = uring.sq.kflags;
@@ -111,8 +118,9 @@ result<void> ring::register_buffers(const ring_options& options) {
 ring::~ring() {
   if (!kernel_) return;
   if (kernel_->registered_fd) io_uring_unregister_ring_fd(&kernel_->uring);
+  if (target_ != nullptr) kernel_->uring.ring_fd = -1;  // the target closes it
   io_uring_queue_exit(&kernel_->uring);
-  if (signal_fd_ >= 0) ::close(signal_fd_);
+  if (target_ != nullptr) target_->let_go();
   if (kernel_->buffer_ring != nullptr) munmap(kernel_->buffer_ring, kernel_->buffer_ring_bytes);
   if (buffers_ != nullptr) munmap(buffers_, buffer_bytes_ * kernel_->buffer_count);
 }
@@ -142,6 +150,8 @@ int ring::signal_fd() noexcept {
     return code;
   }
   signal_fd_ = made;
+  bell_.connect(made);
+  target_->watch_by(made);
   return made;
 }
 

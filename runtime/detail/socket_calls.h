@@ -1,8 +1,8 @@
 // The socket calls that never wait: plain system calls, behind the same door as the ring.
 //
 // The base of ring, so that code asks one object for everything it wants of the kernel, and a
-// simulated network can answer for both. It has no state. open_event() and signal_event() may be
-// called on any thread, everything else on the ring's.
+// simulated network can answer for both. It has no state. close(), open_event() and signal_event()
+// may be called on any thread, everything else on the ring's.
 //
 // Each returns a count, a descriptor or 0, and a negative errno value if it fails.
 #pragma once
@@ -33,7 +33,7 @@ class socket_calls {
   // turn: the last ones of a connection, and those that found no receive buffer.
   int send_now(int fd, std::span<const std::byte> bytes) noexcept;
   int receive_now(int fd, std::span<std::byte> memory) noexcept;
-  void close(int fd) noexcept;
+  static void close(int fd) noexcept;  // any thread
 
   // Wake-ups from threads without a ring: an eventfd(2), whose read the owner keeps in flight.
   static int open_event() noexcept;                 // a descriptor, or -errno; any thread

@@ -38,6 +38,7 @@
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/assert.h>
 #include <conpool/runtime/detail/intrusive_list.h>
+#include <conpool/runtime/detail/turn_bell.h>
 
 namespace conpool {
 
@@ -85,7 +86,13 @@ class timer_wheel {
     node.tick_ = tick_at_or_after(deadline);
     ++size_;
     place(node);
+    if (bell_ != nullptr) [[unlikely]]
+      bell_->ring();
   }
+
+  // Outside of a turn an arming rings it, since the loop that waits for next_deadline() may sleep
+  // too long; null for none.
+  void announce_to(turn_bell* bell) noexcept { bell_ = bell; }
 
   // Makes `node` not fire, whatever state it is in.
   void cancel(timer_node& node) noexcept {
@@ -172,6 +179,7 @@ class timer_wheel {
   // The tick of the last advance(): all that is in a slot lies after it.
   std::uint64_t current_tick_ = 0;
   std::size_t size_ = 0;
+  turn_bell* bell_ = nullptr;
   // For each level, the slots that are not empty.
   std::array<std::uint64_t, levels> occupied_{};
   // The nodes that fire in the next advance(), and those that the running one has still to fire.

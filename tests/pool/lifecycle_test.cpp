@@ -1,5 +1,6 @@
 // How connections end: expiry, clear, close, dirty returns, leases that outlive their pool.
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <array>
 #include <chrono>
@@ -28,6 +29,18 @@ TEST_F(lifecycle, T2_idle_connections_are_a_stack) {
   EXPECT_EQ(next->id(), id_b);
   lease after = hold();
   EXPECT_EQ(after->id(), id_a);
+}
+
+TEST_F(lifecycle, a_lease_given_back_outside_of_a_turn_makes_the_descriptor_readable) {
+  pollfd watched{.fd = home().fd(), .events = POLLIN, .revents = 0};
+  lease held = hold();
+  EXPECT_TRUE(works(held));
+  settle();
+  EXPECT_EQ(::poll(&watched, 1, 0), 0);
+  held.release();  // as a callback of a foreign loop would
+  EXPECT_EQ(::poll(&watched, 1, 0), 1);
+  settle();
+  EXPECT_EQ(::poll(&watched, 1, 0), 0);
 }
 
 TEST_F(lifecycle, T35_the_coldest_expire_on_time_and_the_warm_stay) {

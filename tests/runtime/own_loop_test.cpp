@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <conpool/runtime/event.h>
 #include <conpool/runtime/socket.h>
 
 #include <tests/support/descriptors.h>
@@ -48,6 +49,18 @@ class own_loop : public ::testing::Test {
 
   shard& home() { return *home_; }
   unsigned waits() const { return waits_; }
+
+  // Turns until nothing more is to do; the descriptor is not readable then.
+  void rest() {
+    for (unsigned turns = 0; turns < turns_max && home().run_once(duration::zero()); ++turns) {
+    }
+    EXPECT_FALSE(readable());
+  }
+  // Whether the descriptor is readable now.
+  bool readable() {
+    epoll_event event{};
+    return ::epoll_wait(poller_.get(), &event, 1, 0) == 1;
+  }
 
   // As the header says to: turn while there is more, then wait for the descriptor or the deadline.
   // A wait without a deadline is bounded only so that a lost wake-up fails instead of hanging.
@@ -170,6 +183,112 @@ TEST_F(own_loop, a_post_from_a_shard_on_another_thread_makes_the_descriptor_read
     EXPECT_TRUE(loop_until([&] { return item.delivered; }));
     sender.join();
   }
+}
+
+TEST_F(own_loop, a_task_spawned_outside_of_a_turn_makes_the_descriptor_readable) {
+  rest();
+  bool ran = false;
+  home().spawn([&]() -> task<void> {
+    ran = true;
+    co_return;
+  });
+  EXPECT_TRUE(readable());
+  EXPECT_TRUE(loop_until([&] { return ran; }));
+  rest();
+}
+
+TEST_F(own_loop, a_task_woken_outside_of_a_turn_makes_the_descriptor_readable) {
+  event gate(home());
+  bool passed = false;
+  home().spawn([&]() -> task<void> {
+    auto waited = co_await gate.wait();
+    EXPECT_TRUE(waited);
+    passed = true;
+  });
+  rest();
+  gate.set();
+  EXPECT_TRUE(readable());
+  EXPECT_TRUE(loop_until([&] { return passed; }));
+}
+
+TEST_F(own_loop, a_node_for_the_next_turn_queued_outside_of_one_makes_the_descriptor_readable) {
+  struct noted : ready_node {
+    noted() noexcept : ready_node(&noted::go) {}
+    static void go(ready_node& node) noexcept { static_cast<noted&>(node).ran = true; }
+    bool ran = false;
+  };
+  rest();
+  noted node;
+  home().run_next_turn(node);
+  EXPECT_TRUE(readable());
+  EXPECT_TRUE(loop_until([&] { return node.ran; }));
+}
+
+TEST_F(own_loop, a_timer_armed_outside_of_a_turn_makes_the_descriptor_readable) {
+  struct noted : timer_node {
+    noted() noexcept : timer_node(&noted::fire) {}
+    static void fire(timer_node& node) noexcept { static_cast<noted&>(node).fired = true; }
+    bool fired = false;
+  };
+  rest();
+  noted timer;
+  home().timers().arm(timer, home().now() + 1ms);
+  EXPECT_TRUE(readable());
+  EXPECT_TRUE(loop_until([&] { return timer.fired; }));
+}
+
+TEST_F(own_loop, an_operation_started_outside_of_a_turn_makes_the_descriptor_readable) {
+  struct noted : operation {
+    noted() noexcept : operation(&noted::done) {}
+    static void done(operation& op) noexcept { static_cast<noted&>(op).ended = true; }
+    bool ended = false;
+  };
+  rest();
+  std::array<noted, 3> several;
+  for (noted& one : several) home().ring().nop(one);
+  EXPECT_TRUE(readable());
+  EXPECT_TRUE(loop_until([&] { return several[0].ended && several[1].ended && several[2].ended; }));
+  // And after a turn once more.
+  rest();
+  noted again;
+  home().ring().nop(again);
+  EXPECT_TRUE(readable());
+  EXPECT_TRUE(loop_until([&] { return again.ended; }));
+}
+
+TEST_F(own_loop, a_stop_outside_of_a_turn_makes_the_descriptor_readable) {
+  rest();
+  home().stop();
+  EXPECT_TRUE(readable());
+}
+
+TEST_F(own_loop, what_happens_in_a_turn_leaves_the_descriptor_alone) {
+  bool ended = false;
+  home().spawn([&]() -> task<void> {
+    auto slept = co_await home().sleep_for(1ms);
+    EXPECT_TRUE(slept);
+    ended = true;
+  });
+  EXPECT_TRUE(loop_until([&] { return ended; }));
+  rest();
+}
+
+TEST_F(own_loop, a_turn_of_another_shard_may_spawn_here) {
+  auto other = shard::create({}).value();
+  rest();
+  bool ran = false;
+  const auto spawn_there = [](shard& there, bool& done) -> task<void> {
+    there.spawn(
+        [](bool& flag) -> task<void> {
+          flag = true;
+          co_return;
+        },
+        std::ref(done));
+    co_return;
+  };
+  EXPECT_TRUE(run_on(*other, spawn_there(home(), ran)));
+  EXPECT_TRUE(readable());
+  EXPECT_TRUE(loop_until([&] { return ran; }));
 }
 
 TEST_F(own_loop, an_idle_shard_does_not_spin_the_loop) {

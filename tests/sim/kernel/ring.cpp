@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include <tests/sim/kernel/network.h>
 #include <tests/sim/kernel/uring.h>
@@ -71,7 +72,12 @@ result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
   if (queue.fd() < 0) {
     return fail(error(errc::too_many_files, phase::start, queue.fd()).about("io_uring"));
   }
-  made->fd_ = queue.fd();
+  const int event = open_event();
+  if (event < 0) {
+    close(queue.fd());
+    return fail(error(errc::too_many_files, phase::start, event).about("eventfd"));
+  }
+  made->target_ = new wake_target(queue.fd(), event);
   made->cq_tail_ = &queue.tail;
   made->sq_flags_ = &queue.flags;
   static_assert(pending_flags == (uring::flag_overflow | uring::flag_task_work));
@@ -81,7 +87,8 @@ result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
 }
 
 ring::~ring() {
-  if (kernel_ && signal_fd_ >= 0) kernel_->net.sockets().close(signal_fd_);
+  kernel_.reset();
+  if (target_ != nullptr) target_->let_go();
 }
 
 result<void> ring::enable() {
@@ -90,13 +97,22 @@ result<void> ring::enable() {
 }
 
 int ring::signal_fd() noexcept {
-  if (signal_fd_ < 0) signal_fd_ = kernel_->net.sockets().open_event();
+  if (signal_fd_ < 0) {
+    signal_fd_ = kernel_->net.sockets().open_event();
+    bell_.connect(signal_fd_);
+    target_->watch_by(signal_fd_);
+  }
   return signal_fd_;
 }
 
-// Nobody can wait on a descriptor of the simulation.
-void ring::mute() noexcept {}
-void ring::unmute() noexcept {}
+// Nobody can wait on a descriptor of the simulation, but what is told to it can be looked at.
+void ring::mute() noexcept {
+  bell_.answer();
+  outside_ = false;
+}
+void ring::unmute() noexcept {
+  outside_ = true;
+}
 
 void ring::recycle_buffer(std::uint16_t id) noexcept {
   kernel_->net.spend();
@@ -116,6 +132,7 @@ void ring::flush() noexcept {
 
 void ring::kernel::push(ring& self, const entry& wanted) {
   ++self.prepared_;
+  if (std::exchange(self.outside_, false)) self.bell_.ring();
   if (queue.prepare(wanted)) return;
   self.flush();
   queue.prepare(wanted);
@@ -185,10 +202,12 @@ void ring::cancel(operation& op) noexcept {
       {.what = opcode::cancel, .user_data = target | tag_cancel, .target = target | tag_operation});
 }
 
-void ring::wake(int ring_fd, int fallback_eventfd) noexcept {
-  const auto fallback = static_cast<std::uint64_t>(fallback_eventfd);
-  kernel_->push(
-      *this, {.what = opcode::wake, .user_data = (fallback << 3) | tag_wake_sent, .fd = ring_fd});
+void ring::wake(wake_target& other) noexcept {
+  other.keep();
+  ++in_flight_;
+  kernel_->push(*this, {.what = opcode::wake,
+                        .user_data = reinterpret_cast<std::uint64_t>(&other) | tag_wake_sent,
+                        .fd = other.ring_fd()});
 }
 
 // --- entering the kernel
@@ -226,7 +245,13 @@ bool ring::needs_enter() const noexcept {
 void ring::dispatch(std::uint64_t user_data, int result, unsigned flags) noexcept {
   const std::uint64_t kind = user_data & tag_mask;
   if (kind == tag_wake) return;
-  if (kind == tag_wake_sent) return signal_event(static_cast<int>(user_data >> 3));
+  if (kind == tag_wake_sent) {
+    wake_target& other = *reinterpret_cast<wake_target*>(user_data & ~tag_mask);
+    --in_flight_;
+    if (result < 0) other.signal();
+    other.let_go();
+    return;
+  }
   operation& op = *reinterpret_cast<operation*>(user_data & ~tag_mask);
   CONPOOL_ASSERT(op.owed_ > 0, "a completion for an operation that is not in flight");
   if (kind == tag_operation) {

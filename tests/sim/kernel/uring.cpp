@@ -75,7 +75,6 @@ uring::~uring() {
     misuse("a ring was freed while " + std::to_string(sizes_.buffers - free_buffers_.size()) +
            " of its receive buffers were in use");
   }
-  if (fd_ >= 0) net_.sockets().close(fd_);
   net_.remove_ring(ring_number_);
 }
 
@@ -137,8 +136,7 @@ void uring::start(std::uint64_t number) {
     uring* const other = net_.ring_of(wanted.fd);
     if (other == nullptr) return finish(number, {-EBADFD});
     other->wake();
-    requests_.erase(number);  // success is not reported
-    return;
+    return finish(number, {0});
   }
   if (wanted.what == opcode::connect) {
     const int code = net_.sockets().begin_connect(wanted.fd, wanted.address, wanted.address_length);
