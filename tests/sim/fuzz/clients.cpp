@@ -1,6 +1,8 @@
 // The clients of the fuzz: each acquires in some way, does something, and leaves in some way; and
 // each of that may be cut short at any moment.
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +20,8 @@ using namespace std::chrono_literals;
 class asking {
  public:
   asking(pool& from, const endpoint& to, const acquire_options& how)
+      : inner_(from.acquire(to, how)) {}
+  asking(pool& from, const endpoint_handle& to, const acquire_options& how)
       : inner_(from.acquire(to, how)) {}
 
   bool await_ready() noexcept { return inner_.await_ready(); }
@@ -56,17 +60,21 @@ class held {
   void release() {
     if (!from_) return;
     const std::shared_ptr<pool> from = std::exchange(from_, nullptr);
-    in_->checks.gives_back(*from, id_);
+    in_->checks.gives_back(*from, id_, clean);
     if (lease_ && lease_->closed()) in_->checks.saw_closed(*from, id_);
     lease_.release();
   }
   void discard() {
+    clean = false;
     in_->checks.saw_closed(*from_, id_);
     lease_->mark(connection::discarded);
     release();
   }
   lease& taken() { return lease_; }
   pool& from() { return *from_; }
+
+  // Nothing was left in the middle, as far as its user knows.
+  bool clean = true;
 
  private:
   run* in_;
@@ -79,13 +87,23 @@ task<std::optional<held>> acquire(run& in, random_source& dice, endpoint to) {
   const std::shared_ptr<pool> from = in.current;
   const acquire_options how = draw_options(in, dice);
   const wish one = in.checks.asks(*from, to.text(), how);
-  asking asked(*from, to, how);
-  auto taken = co_await asked;
+  result<lease> taken = fail(error(errc::cancelled));
+  bool waited = false;
+  if (!from->closed() && dice.below(3) == 0) {
+    const endpoint_handle known = from->handle(to);
+    asking asked(*from, known, how);
+    taken = co_await asked;
+    waited = asked.waited();
+  } else {
+    asking asked(*from, to, how);
+    taken = co_await asked;
+    waited = asked.waited();
+  }
   if (!taken) {
-    in.checks.failed(one, taken.error());
+    in.checks.failed(one, *from, taken.error());
     co_return std::nullopt;
   }
-  in.checks.got(one, *from, *taken, asked.waited());
+  in.checks.got(one, *from, **taken, waited);
   co_return held(in, from, std::move(*taken));
 }
 
@@ -132,14 +150,49 @@ task<void> hand_over(run& in, random_source& dice, held& mine, bool answered) {
   if (!again) in.here.net().sockets().close(fd);
 }
 
+// Waits for what nobody has asked for. True if nothing came: then the connection is as it was.
+task<bool> listen_in_vain(connection& over, duration time) {
+  std::array<std::byte, 16> into{};
+  auto got = co_await over.read_some(into, 1, time);
+  co_return !got;
+}
+
 task<void> leave(run& in, random_source& dice, held& mine, after what) {
   if (what == after::never || dice.below(16) == 0) {
     mine.discard();
   } else if (dice.below(16) == 0) {
     co_await hand_over(in, dice, mine, what == after::again);
   } else if (dice.below(40) == 0) {
+    mine.clean = false;
     mine.taken()->begin_close();
+  } else if (dice.below(60) == 0) {
+    mine.taken()->retire();
   }
+}
+
+// By with_connection(), which acquires, uses and releases in one.
+task<bool> visit_with(run& in, random_source& dice) {
+  const std::shared_ptr<pool> from = in.current;
+  const endpoint to = in.draw_endpoint(dice);
+  wish one = in.checks.asks(*from, to.text(), {});
+  one.others_waited = false;  // whether it waited is not seen
+  bool got = false;
+  const auto use = [&](connection& over) -> task<result<void>> {
+    got = true;
+    const std::uint64_t id = over.id();
+    in.checks.got(one, *from, over, false);
+    auto talk = exchange(in, dice, over);
+    auto what = co_await talk;
+    const bool clean = what == after::again;
+    in.checks.gives_back(*from, id, clean);
+    if (over.closed() || !clean) in.checks.saw_closed(*from, id);
+    if (!clean) co_return fail(error(errc::io_failed));
+    co_return result<void>{};
+  };
+  auto work = from->with_connection(to, std::ref(use));
+  auto done = co_await work;
+  if (!got) in.checks.failed(one, *from, done.error());
+  co_return got;
 }
 
 task<bool> visit(run& in, random_source& dice, unsigned depth) {
@@ -149,7 +202,13 @@ task<bool> visit(run& in, random_source& dice, unsigned depth) {
   after next = after::again;
   const std::uint64_t exchanges = dice.below(3);
   for (std::uint64_t i = 0; next == after::again && i < exchanges; ++i) {
+    mine->clean = false;
     next = co_await exchange(in, dice, *mine->taken());
+    mine->clean = next == after::again;
+  }
+  if (exchanges == 0 && !in.drawn.shares() && dice.below(4) == 0) {
+    auto vain = listen_in_vain(*mine->taken(), 1ms + dice.up_to(10ms));
+    mine->clean = co_await vain;
   }
   if (dice.below(4) == 0) {
     const duration pause = dice.up_to(30ms);
@@ -167,7 +226,7 @@ task<bool> visit(run& in, random_source& dice, unsigned depth) {
 
 task<void> client(run& in, random_source dice) {
   while (!in.ending) {
-    auto work = visit(in, dice, 0);
+    auto work = dice.below(8) == 0 ? visit_with(in, dice) : visit(in, dice, 0);
     if (dice.below(3) == 0) {
       // Cut short at any moment.
       const duration most = dice.up_to(20ms);

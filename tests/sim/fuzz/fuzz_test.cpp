@@ -32,8 +32,8 @@ summary live(std::uint64_t seed) {
                  "replay: CONPOOL_SIM_SEED=%llu build/test/tests/sim-tests "
                  "--gtest_filter=fuzz.T71_the_oracle_holds_after_every_step\n",
                  static_cast<unsigned long long>(seed));
-    std::fprintf(stderr, "protocol %d, calm %d, validation %s at first\n",
-                 static_cast<int>(one.drawn.spoken), static_cast<int>(one.drawn.calm),
+    std::fprintf(stderr, "protocol %d, weather %d, validation %s at first\n",
+                 static_cast<int>(one.drawn.spoken), static_cast<int>(one.drawn.sky),
                  to_string(one.drawn.config.validation));
   }
   return {one.here.net().trace_hash(), one.checks.steps(), one.checks.served(),

@@ -18,12 +18,18 @@ task<void> warm(run& in, random_source dice) {
   const auto count = static_cast<std::uint32_t>(dice.below(7));
   const duration within = 1ms + dice.up_to(100ms);
   auto warmed = co_await kept->warm(to, count, within);
-  if (!warmed || kept->closed() || !in.drawn.calm) co_return;
+  if (!warmed || kept->closed() || !in.drawn.calm()) co_return;
 }
 
 task<void> validate(run& in, random_source dice) {
   const std::shared_ptr<pool> kept = in.current;
   const endpoint to = in.draw_endpoint(dice);
+  ++in.validating;
+  struct at_end {
+    unsigned& count;
+    ~at_end() { --count; }
+  } const leave{in.validating};
+  in.checks.pings_at_will();
   auto one = kept->validate(to);
   auto all = kept->validate_all();
   result<validation_report> report{};
@@ -69,7 +75,7 @@ void observe(run& in) {
     if (in.ending || own.below(30) != 0) return;
     if (own.below(8) == 0) throw std::runtime_error("an observer throws");
     if (own.below(8) == 0) return from->observe({});
-    if (!in.drawn.calm && own.below(8) == 0) {
+    if (in.drawn.storm() && own.below(8) == 0) {
       return from->clear(told.peer, own.below(2) == 0 ? leased::keep : leased::break_off);
     }
     if (!in.drawn.shares()) in.start(&interfere, own.next());
@@ -89,6 +95,7 @@ void clear(run& in) {
 void reconfigure(run& in) {
   const pool_config changed = draw_config(in.dice, in.drawn);
   const result<void> done = in.current->reconfigure(changed);
+  in.checks.reconfigured();
   EXPECT_OK(done) << "; " << in.here.trouble();
 }
 
@@ -136,7 +143,7 @@ void operate(run& in) {
       return;
     default:
       // In a calm run nobody loses a connection that was kept for them.
-      if (!in.drawn.calm) clear(in);
+      if (in.drawn.storm()) clear(in);
   }
 }
 

@@ -28,6 +28,7 @@ void oracle::watch(std::shared_ptr<pool> made) {
   memory_.clear();
   last_served_.clear();
   connections_before_ = 0;
+  configured_ = here_.now();
 }
 
 // --- what clients tell
@@ -36,6 +37,7 @@ wish oracle::asks(pool& from, const std::string& peer, const acquire_options& op
   wish one;
   one.peer = peer;
   one.number = ++last_wish_;
+  one.step = steps_;
   one.asked = here_.home().now();
   const pool_config& config = from.config();
   duration most =
@@ -44,6 +46,7 @@ wish oracle::asks(pool& from, const std::string& peer, const acquire_options& op
   one.due = one.asked + std::max(most, duration::zero());
   one.lane = options.priority;
   one.fresh = options.fresh;
+  if (one.fresh) ++fresh_wishes_;
   const auto before = from.stats(endpoint::parse(peer).value());
   const auto wants_new =
       static_cast<std::size_t>(std::ranges::count_if(pending_, [&](const auto& other) {
@@ -54,53 +57,93 @@ wish oracle::asks(pool& from, const std::string& peer, const acquire_options& op
   return one;
 }
 
-void oracle::got(const wish& one, const pool& from, lease& taken, bool waited) {
+void oracle::got(const wish& one, const pool& from, connection& taken, bool waited) {
   EXPECT_EQ(pending_.erase(one.number), 1U) << "answered twice; " << trouble();
   ++served_;
-  const connection_key key(&from, taken->id());
+  const connection_key key(&from, taken.id());
   EXPECT_FALSE(retired_.contains(key)) << "connection " << key.second << " is gone; " << trouble();
   const unsigned most = plan_.shares() ? leases_max : 1;
   EXPECT_LE(++lent_[key], most) << "connection " << key.second << " lent twice; " << trouble();
+  resting_.erase(key);
   EXPECT_LE(here_.home().now(), one.due + tolerance) << "late; " << trouble();
   if (one.fresh && !plan_.shares()) {
-    EXPECT_FALSE(taken.reused()) << trouble();
+    EXPECT_EQ(taken.uses(), 1U) << trouble();
   }
   EXPECT_FALSE(!waited && one.others_waited)
       << "passed those who waited at " << one.peer << " under "
       << to_string(from.config().validation) << "; " << trouble();
-  // What the pool could see: the receive was handed to the kernel in an earlier turn.
-  const auto since = returned_.find(key);
-  const bool had_watch = since != returned_.end() && since->second + 2 < steps_ &&
-                         taken->receive_posted() && plan_.spoken == speech::none &&
-                         plan_.faults.submits_less == 0;
-  if (had_watch && from.config().validation == validation_policy::watch && plan_.calm) {
-    const socket_table::arrivals there = here_.net().sockets().inspect(taken->fd());
-    EXPECT_FALSE(there.ended || there.broken || there.bytes > 0)
-        << "lent dead connection " << key.second << "; " << trouble();
+  check_lend(one, from, taken);
+  check_order(one, from, taken, waited);
+  if (taken.uses() == 1) note_first_lend(from, one);
+}
+
+// A peek beside the lend: what has come long enough ago the pool should have known.
+void oracle::check_lend(const wish& one, const pool& from, connection& taken) const {
+  constexpr duration at_once = 100us;
+  if (from.config().validation == validation_policy::none) return;
+  // What shared connections and readers have is their protocol's.
+  if (plan_.shares() || plan_.spoken == speech::careful || from.config().server_speaks_first)
+    return;
+  const std::uint32_t held =
+      taken.conditions() & (stream::has_data | stream::more_data | stream::ended | stream::failed);
+  EXPECT_EQ(held, 0U) << "lent connection " << taken.id() << " of " << one.peer << "; "
+                      << trouble();
+  const socket_table::arrivals there = here_.net().sockets().inspect(taken.fd());
+  const bool something = there.ended || there.broken || there.bytes > 0;
+  EXPECT_FALSE(something && here_.net().now() - there.since > at_once)
+      << "lent connection " << taken.id() << " with " << there.bytes << " bytes"
+      << (there.ended ? ", ended" : "") << (there.broken ? ", broken" : "") << " since "
+      << (here_.net().now() - there.since).count() << " ns; " << trouble();
+}
+
+void oracle::check_order(const wish& one, const pool& from, const connection& taken, bool waited) {
+  // While a fresh caller waits and nothing is done for it, nobody who came later gets what exists.
+  const auto now = from.stats(endpoint::parse(one.peer).value());
+  const bool nothing_is_done = now && now->connecting == 0 && now->closing == 0 &&
+                               now->retiring == 0 && !from.paused() && !from.closed() &&
+                               from.config().max_connections == 0 && plan_.calm();
+  if (nothing_is_done && taken.uses() > 1 && !plan_.shares()) {
+    for (const auto& [number, other] : pending_) {
+      const bool comes_first = other.fresh && other.peer == one.peer && other.lane == one.lane &&
+                               other.number < one.number && other.step + 2 < steps_ &&
+                               other.asked < one.asked;
+      EXPECT_FALSE(comes_first) << "passed fresh caller " << number << " at " << one.peer << "; "
+                                << trouble();
+    }
   }
   // Who loses what was kept for him, as when another lease discards it or a late answer comes on
   // it, is served later than he was chosen.
-  if (!plan_.calm || plan_.shares() || !waited || plan_.config.reuse_unanswered) return;
+  if (!plan_.calm() || plan_.shares() || !waited || plan_.config.reuse_unanswered) return;
   std::uint64_t& last = last_served_[{one.peer, one.fresh}][static_cast<std::size_t>(one.lane)];
   EXPECT_GT(one.number, last) << "not in the order of asking; " << trouble();
   last = std::max(last, one.number);
 }
 
-void oracle::failed(const wish& one, const error& why) {
+void oracle::failed(const wish& one, const pool& from, const error& why) {
   EXPECT_EQ(pending_.erase(one.number), 1U) << "answered twice; " << trouble();
   ++refused_;
   EXPECT_LE(here_.home().now(), one.due + tolerance) << why.message() << "; " << trouble();
   if (why == errc::acquire_timeout) {
     EXPECT_GE(here_.home().now(), one.due) << "early; " << trouble();
   }
+  check_refusal(one, from, why);
 }
 
-void oracle::gives_back(const pool& from, std::uint64_t id) {
-  const auto found = lent_.find({&from, id});
+void oracle::gives_back(const pool& from, std::uint64_t id, bool clean) {
+  const connection_key key(&from, id);
+  const auto found = lent_.find(key);
   EXPECT_NE(found, lent_.end()) << trouble();
+  if (!clean) ++unclean_;
   if (found == lent_.end()) return;
-  if (--found->second == 0) lent_.erase(found);
-  returned_[{&from, id}] = steps_;
+  if (--found->second > 0) return;
+  lent_.erase(found);
+  returned_[key] = steps_;
+  if (clean && !retired_.contains(key)) resting_[key] = {here_.home().now(), here_.home().now()};
+}
+
+void oracle::saw_closed(const pool& from, std::uint64_t id) {
+  retired_.emplace(&from, id);
+  resting_.erase({&from, id});
 }
 
 // --- after each step
@@ -191,7 +234,11 @@ void oracle::check() {
     check_counts(one, one.endpoint);
     check_caps(one, before, config);
     check_progress(one, before, all);
+    check_breaker(one, before, config);
+    check_outage(one, before, config);
   }
+  check_reuse();
+  check_rests(config);
   for (const auto& [number, one] : pending_) {
     EXPECT_LE(here_.home().now(), one.due + tolerance) << "nobody answers; " << trouble();
   }

@@ -1,5 +1,6 @@
 #include <tests/sim/fuzz/plan.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace conpool::sim::fuzz {
@@ -85,8 +86,10 @@ void draw_limits(random_source& dice, pool_config& made) {
   made.lifetime_jitter_percent = between(dice, 0, 90);
 }
 
-void draw_times(random_source& dice, pool_config& made) {
-  made.connection_timeout = ms_between(dice, 5, 300);
+// Where nothing goes wrong nothing takes longer than it may.
+void draw_times(random_source& dice, pool_config& made, bool storm) {
+  const std::uint32_t enough = storm ? 1 : 50;
+  made.connection_timeout = ms_between(dice, std::max(5U, enough), 300);
   made.acquire_timeout = ms_between(dice, 1, 400);
   made.read_timeout = ms_between(dice, 1, 200);
   made.write_timeout = ms_between(dice, 1, 200);
@@ -96,8 +99,8 @@ void draw_times(random_source& dice, pool_config& made) {
   made.trim_interval = one_in(dice, 3) ? ms_between(dice, 1, 100) : 0ms;
   made.max_endpoint_idle_time = one_in(dice, 3) ? ms_between(dice, 1, 100) : 5min;
   made.ping_window = ms_between(dice, 0, 20);
-  made.ping_timeout = ms_between(dice, 1, 50);
-  made.release_timeout = ms_between(dice, 1, 50);
+  made.ping_timeout = ms_between(dice, enough, 50);
+  made.release_timeout = ms_between(dice, enough, 50);
   made.connect_backoff_min = ms_between(dice, 1, 20);
   made.connect_backoff_max = made.connect_backoff_min + ms_between(dice, 0, 100);
   made.leak_threshold = one_in(dice, 3) ? ms_between(dice, 1, 50) : 0ms;
@@ -117,7 +120,7 @@ void draw_socket_options(random_source& dice, pool_config& made) {
 pool_config draw_config(random_source& dice, const plan& within) {
   pool_config made;
   draw_limits(dice, made);
-  draw_times(dice, made);
+  draw_times(dice, made, within.storm());
   draw_socket_options(dice, made);
   made.validation = static_cast<validation_policy>(dice.below(4));
   const bool may_ping = within.pings();
@@ -135,16 +138,31 @@ pool_config draw_config(random_source& dice, const plan& within) {
 plan::plan(std::uint64_t seed) {
   random_source dice(seed * 7919 + 1);
   spoken = one_in(dice, 2) ? speech::none : static_cast<speech>(dice.below(5));
-  calm = one_in(dice, 5);
+  sky = one_in(dice, 2) ? weather::storm : static_cast<weather>(dice.below(3));
   servers = between(dice, 1, 4);
   clients = between(dice, 2, 24);
   steps = between(dice, 600, 1'800);
   by_shard_stop = one_in(dice, 3);
   config.reuse_unanswered = one_in(dice, 6);
-  if (!calm) {
+  if (storm()) {
     server = moody_server(dice);
     faults = draw_faults(dice);
     if (spoken == speech::none && one_in(dice, 6)) server.greeting = "220 welcome\r\n";
+  } else if (sky == weather::restless) {
+    server.idle_least = 20ms;  // nobody is in the middle of a hello
+    server.idle_most = ms_between(dice, 30, 200);
+    server.close_idle = up_to(dice, 1);
+    server.stray_idle = up_to(dice, 1);
+  } else if (sky == weather::outages) {
+    server.up_most = 1s;
+    server.down_most = 300ms;
+  }
+  // Tiny rings: what is prepared does not always fit, and what arrives finds no buffer.
+  if (one_in(dice, 3)) {
+    ring.sq_entries = 1U << dice.below(4);
+    ring.cq_entries = 1U << (3 + dice.below(3));
+    ring.receive_buffers = 1U << dice.below(4);
+    ring.receive_buffer_bytes = 64U << dice.below(4);
   }
   config = draw_config(dice, *this);
 }

@@ -6,6 +6,7 @@
 
 #include <conpool/pool/config.h>
 #include <conpool/runtime/detail/random.h>
+#include <conpool/runtime/kernel.h>
 
 #include <tests/sim/kernel/plan.h>
 
@@ -19,8 +20,19 @@ enum class speech : std::uint8_t {
   shared_or_alone,  // some connections shared, some not, no reader
 };
 
+// What goes wrong around the pool.
+enum class weather : std::uint8_t {
+  calm,      // nothing: what is promised in order comes in order
+  restless,  // servers end connections that nobody uses
+  outages,   // servers go down and come up again
+  storm,     // anything may fail
+};
+
 struct plan {
   explicit plan(std::uint64_t seed);
+
+  bool calm() const noexcept { return sky == weather::calm; }
+  bool storm() const noexcept { return sky == weather::storm; }
 
   bool pings() const noexcept { return spoken != speech::none && spoken != speech::shared; }
   bool shares() const noexcept {
@@ -32,17 +44,18 @@ struct plan {
   }
 
   speech spoken;
-  bool calm;  // nothing goes wrong: what is promised in order comes in order
+  weather sky;
   unsigned servers;
   unsigned clients;
   unsigned steps;
   bool by_shard_stop;  // how it ends
+  ring_options ring;
   pool_config config;
   server_plan server;
   fault_plan faults;
 };
 
-// Every field of a configuration, within what the plan's protocol allows.
+// Every field of a configuration, within what the plan's protocol and weather allow.
 pool_config draw_config(random_source& dice, const plan& within);
 
 }  // namespace conpool::sim::fuzz

@@ -8,6 +8,19 @@ namespace conpool::sim::fuzz {
 
 using namespace std::chrono_literals;
 
+thread_local ground* ground::newest = nullptr;
+
+fragile_state::fragile_state() {
+  ground* const on = ground::newest;
+  if (on != nullptr && on->one_in(60)) throw std::runtime_error("a state throws");
+}
+
+bool ground::agrees_on(connection& one, bool lends) {
+  if (lends ? one_in(40) : dice.below(40) == 0) one.retire();
+  if (one_in(60)) one.mark(connection::discarded);
+  return agrees();
+}
+
 bool ground::agrees() {
   if (one_in(50)) throw std::runtime_error("a hook throws");
   return !one_in(15);
@@ -29,9 +42,37 @@ task<result<void>> ground::round_trip(connection& over, char what) {
 }
 
 task<bool> careful::on_release(connection& from, state&) {
-  if (on_->dice.below(2) == 0) co_return on_->agrees();
-  auto cleaned = co_await on_->round_trip(from, 'c');
-  co_return cleaned.has_value();
+  bool clean = false;
+  if (on_->dice.below(2) == 0) {
+    clean = on_->agrees_on(from, false);
+  } else {
+    auto cleaned = co_await on_->round_trip(from, 'c');
+    clean = cleaned.has_value();
+  }
+  on_->rests(from);
+  co_return clean;
+}
+
+// Whatever is on its way has come within a while; then one more round trip shows that it was all.
+task<bool> careful::recover(connection& left, state&, close_reason) {
+  std::array<std::byte, 512> old{};
+  if (on_->one_in(3)) co_return false;
+  for (;;) {
+    auto more = co_await left.wait_readable(20ms);
+    if (!more) break;
+    auto count = co_await left.read(old);
+    if (!count || *count == 0) co_return false;
+  }
+  auto checked = co_await on_->round_trip(left, 'r');
+  co_return checked.has_value();
+}
+
+task<void> careful::farewell(connection& leaving, state&) {
+  if (on_->one_in(20)) throw std::runtime_error("a farewell throws");
+  if (on_->one_in(20)) {
+    [[maybe_unused]] auto slept = co_await on_->here.home().sleep_for(1h);
+  }
+  [[maybe_unused]] auto said = co_await leaving.write("bye");
 }
 
 task<void> careful::run(connection&, state&) {
@@ -66,7 +107,7 @@ std::shared_ptr<pool> make(world& here, const pool_config& config, std::shared_p
 
 std::shared_ptr<pool> make_pool(world& here, oracle& checks, const plan& drawn,
                                 const pool_config& config, std::uint64_t seed) {
-  auto on = std::make_shared<ground>(here, checks, seed, drawn.calm);
+  auto on = std::make_shared<ground>(here, checks, seed, !drawn.storm());
   switch (drawn.spoken) {
     case speech::talkative:
       return make<talkative>(here, config, std::move(on));

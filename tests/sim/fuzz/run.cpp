@@ -7,8 +7,22 @@ namespace conpool::sim::fuzz {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+shard_options options_of(const plan& drawn) {
+  shard_options made;
+  made.ring = drawn.ring;
+  return made;
+}
+
+}  // namespace
+
 run::run(std::uint64_t from)
-    : seed(from), drawn(from), here(from), checks(here, drawn), dice(from * 31 + 7) {
+    : seed(from),
+      drawn(from),
+      here(from, options_of(drawn)),
+      checks(here, drawn),
+      dice(from * 31 + 7) {
   for (unsigned i = 1; i <= drawn.servers; ++i) {
     const server& made = here.net().add_server("10.0.0." + std::to_string(i), 1000, drawn.server);
     peers.push_back(endpoint::parse("tcp://" + made.address().to_string()).value());

@@ -43,6 +43,7 @@ struct run {
   random_source dice;
   std::uint64_t pools_made = 0;
   std::size_t tasks = 0;
+  unsigned validating = 0;
   bool ending = false;
 
  private:

@@ -51,7 +51,8 @@ struct server_plan {
   double reset_after_reply = 0;  // RST; it may overtake the reply
 
   // --- An idle connection: one of these is drawn after accept and after each reply, and happens
-  // after up to idle_most unless another request has come before.
+  // after idle_least to idle_most unless another request has come before.
+  duration idle_least{0};
   duration idle_most = std::chrono::milliseconds(500);
   double close_idle = 0;
   double reset_idle = 0;

@@ -27,7 +27,8 @@ server::session* server::find(std::uint64_t number) {
 // --- connects
 
 server::answer server::on_connect() {
-  ++counts_.connects;
+  if (counts_.connects++ == 0 || net_.now() != last_connect_) ++counts_.moments;
+  last_connect_ = net_.now();
   if (net_.chance(plan_.black_hole)) return answer::none;
   if (net_.chance(plan_.unreachable)) return answer::unreachable;
   if (down_ || sessions_.size() >= plan_.connections_max || net_.chance(plan_.refuse)) {
@@ -113,6 +114,7 @@ void server::reply(std::uint64_t number, std::string_view request) {
   });
   if (net_.chance(plan_.swallow)) {
     here.hangs = true;
+    ++counts_.surprises;
     return;
   }
   std::string answer = wrap(here, plan_.respond ? plan_.respond(request) : std::string(request));
@@ -156,6 +158,7 @@ void server::send_to_all(std::string_view bytes) {
 void server::leave(std::uint64_t number, farewell how) {
   session* const leaving = find(number);
   if (leaving == nullptr) return;
+  if (!leaving->end->ended()) ++counts_.surprises;
   if (how == farewell::either) how = net_.chance(0.5) ? farewell::close : farewell::reset;
   net_.say([&] {
     return address_.to_string() + " leaves connection " + std::to_string(number) +
@@ -189,7 +192,8 @@ void server::leave_all(farewell how) {
 void server::grow_idle(std::uint64_t number, time_point since) {
   const std::uint64_t heard = find(number)->last_heard;
   const auto if_idle = [&](auto what) {
-    net_.at(since + net_.up_to(plan_.idle_most), [this, number, heard, what] {
+    const duration rest = plan_.idle_least + net_.up_to(plan_.idle_most - plan_.idle_least);
+    net_.at(since + rest, [this, number, heard, what] {
       session* const one = find(number);
       if (one != nullptr && one->last_heard == heard) what(number);
     });
@@ -201,7 +205,10 @@ void server::grow_idle(std::uint64_t number, time_point since) {
   } else if (net_.chance(plan_.forget_idle)) {
     if_idle([this](std::uint64_t who) { leave(who, farewell::forget); });
   } else if (net_.chance(plan_.stray_idle)) {
-    if_idle([this](std::uint64_t who) { speak(who, wrap(*find(who), "!")); });
+    if_idle([this](std::uint64_t who) {
+      ++counts_.surprises;
+      speak(who, wrap(*find(who), "!"));
+    });
   }
 }
 

@@ -37,7 +37,9 @@ class server {
   };
 
   struct tally {
-    std::uint64_t connects = 0;  // asked for, whatever came of them
+    std::uint64_t connects = 0;   // asked for, whatever came of them
+    std::uint64_t moments = 0;    // in which connects were asked for
+    std::uint64_t surprises = 0;  // connections that it ended, or disturbed, by itself
     std::uint64_t accepted = 0;
     std::uint64_t requests = 0;  // segments that were read
     std::uint64_t bytes = 0;
@@ -97,6 +99,7 @@ class server {
   std::map<std::uint64_t, session> sessions_;
   std::uint64_t next_ = 0;
   tally counts_;
+  time_point last_connect_{};
 };
 
 }  // namespace conpool::sim

@@ -344,7 +344,7 @@ void socket_table::hurry(int fd) {
 socket_table::arrivals socket_table::inspect(int fd) {
   const descriptor& one = find(fd, "inspect");
   if (!one.link) return {};
-  return {one.link->unread(), one.link->ended(), one.link->broken()};
+  return {one.link->unread(), one.link->ended(), one.link->broken(), one.link->unread_since()};
 }
 
 // --- events, and what is ready

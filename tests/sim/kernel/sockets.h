@@ -52,6 +52,7 @@ class socket_table {
     std::size_t bytes = 0;
     bool ended = false;   // FIN
     bool broken = false;  // RST
+    time_point since{};   // when the first of it came
   };
   arrivals inspect(int fd);
   // A socket that is connected to the server already.

@@ -157,6 +157,7 @@ void tcp_end::hurry() {
 }
 
 void tcp_end::apply(segment& one) {
+  if (received_.empty() && !fin_in_ && !dead_) unread_since_ = one.arrives;
   if (one.what == kind::rst) {
     if (dead_) return;
     dead_ = true;

@@ -42,6 +42,8 @@ class tcp_end {
   }
   bool writable() const noexcept { return error_ != 0 || dead_ || fin_out_ || room() > 0; }
   std::size_t unread() const noexcept { return received_.size(); }
+  // When the first of what was not taken yet arrived; meaningless if nothing has.
+  time_point unread_since() const noexcept { return unread_since_; }
   bool ended() const noexcept { return fin_in_; }      // a FIN arrived
   bool broken() const noexcept { return dead_; }       // a RST arrived
   bool finished() const noexcept { return fin_out_; }  // a FIN left
@@ -85,6 +87,7 @@ class tcp_end {
   std::size_t inbound_bytes_ = 0;
   time_point last_arrival_{};
   std::deque<std::byte> received_;
+  time_point unread_since_{};
   int error_ = 0;  // reported once
   bool fin_in_ = false;
   bool fin_out_ = false;
