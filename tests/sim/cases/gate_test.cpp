@@ -192,7 +192,7 @@ TEST_F(sim_gate, a_lease_of_an_adopted_connection_ends_the_row_of_failures) {
   configure({.breaker_failures = 3});
   for (unsigned i = 0; i < 10; ++i) {
     fail_once(peer);
-    ASSERT_TRUE(backends().adopt(at(peer), net().sockets().open_connected(peer)));
+    ASSERT_TRUE(backends().adopt(at(peer), net().sockets().open_connected(peer), {.uses = 0}));
     hold(peer).got->discard();
     here().pass(10ms);
   }
