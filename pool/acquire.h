@@ -33,11 +33,14 @@ struct acquire_options {
   duration timeout{0};
   // A moment of the shard's clock to wait for at most; the sooner of the two holds.
   time_point deadline = time_point::max();
+  // Callers with high priority are served first; after 8 of them in a row that passed somebody, the
+  // first with normal priority is next, so that nobody waits for ever.
   acquire_priority priority = acquire_priority::normal;
   // Do not wait: an idle connection at once, or errc::none_idle. Begins no connect.
   bool try_only = false;
   // Only a connection that was never lent, as after an error that a restarted server explains. At
-  // the limit an idle one is closed to make room.
+  // a limit one that is idle, or that comes back when it is this caller's turn, is closed to make
+  // room; while connects are put off after failures, none is.
   bool fresh = false;
 };
 

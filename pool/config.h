@@ -53,11 +53,13 @@ struct pool_config {
   std::uint32_t max_connections = 0;
 
   // Most connects in progress to one endpoint; more callers wait for these, or for what comes back.
-  // 1 to 65536, default 4.
+  // Until a first connect stands there are 8 at most, and after one has failed there is one at a
+  // time until one stands. 1 to 65536, default 4.
   std::uint32_t max_connecting_per_endpoint = 4;
 
-  // Idle connections that are kept ready for each endpoint from its first use on: neither idle time
-  // nor trimming goes below it, and what is missing is dialed. 0 to idle_limit(). Default 0.
+  // Idle connections that are kept ready for each endpoint from its first use on, beside those that
+  // are leased: neither idle time nor trimming goes below it, and what is lent away or lost is
+  // dialed. A refill that fails delays other refills, and no caller. 0 to idle_limit(). Default 0.
   std::uint32_t min_idle_per_endpoint = 0;
 
   // Most idle connections kept for one endpoint; one that is returned beyond it is closed.
@@ -143,16 +145,20 @@ struct pool_config {
   std::uint32_t max_releasing_per_endpoint = 8;
 
   // After the k-th failed connect in a row the next one waits a random time up to this times
-  // 2^(k-1), at most connect_backoff_max. 1 ms to connect_backoff_max, default 10 ms.
+  // 2^(k-1), at most connect_backoff_max. Connects that ran at the same time count as one. The row
+  // ends when a new connection is lent. 1 ms to connect_backoff_max, default 10 ms.
   std::chrono::milliseconds connect_backoff_min{10};
 
-  // The longest that a connect is put off, whatever failed before.
-  // connect_backoff_min to 24 h, default 5 s.
+  // The longest that a connect is put off, whatever failed before. After a permanent refusal, such
+  // as a wrong password or a certificate that will not verify, the next one waits from half of this
+  // to all of it at once. connect_backoff_min to 24 h, default 5 s.
   std::chrono::milliseconds connect_backoff_max{5'000};
 
-  // After this many failed connects in a row the breaker opens: callers who would have to wait fail
-  // at once with breaker_open, while trial connects go on, one at a time. One that stands closes
-  // it. 1 to 1000000, or 0 for off. Default 5.
+  // After this many failed connects for callers in a row, while no connection stands, or after one
+  // permanent refusal, the breaker opens: who waits and who would have to fail at once with
+  // breaker_open, or with the permanent refusal itself, while trial connects go on, one at a time.
+  // As soon as something stands it closes. Refills, connections that ended before anybody needed
+  // them, and shortages of this process do not count. 1 to 1000000, or 0 for off. Default 5.
   std::uint32_t breaker_failures = 5;
 
   // A lease that is held longer is reported to the observer once, with the place of its acquire.

@@ -136,7 +136,9 @@ class pool {
   // caller waited for, the counts and the last failed connect), connect_failed, connect_timeout,
   // resolve_failed, resolve_timeout, too_many_files, queue_full, breaker_open, pool_paused,
   // pool_closed, none_idle (try_only), cancelled, deadline_exceeded, shard_stopped, unsupported
-  // (tls:// in a build without TLS), and those of a TLS handshake. Await what it returns in the
+  // (tls:// in a build without TLS), out_of_memory, those of a TLS handshake, and whatever the
+  // protocol's on_connect said. error::is_permanent() tells a refusal that will not pass by itself.
+  // While a connection stands no failed connect fails a caller. Await what it returns in the
   // same statement. The pool must outlive the call, but not the lease. The leak detector reports
   // `where`.
   using location = std::source_location;

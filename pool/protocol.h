@@ -25,8 +25,11 @@
 //
 //   task<result<void>> on_connect(connection&, state&)
 //       Runs before the connection is lent for the first time, within connection_timeout, to log
-//       in, select a database or send a preface. An error makes it a failed connect.
-//       Success also says that nothing is left to read of what was asked.
+//       in, select a database or send a preface. An error makes it a failed connect, and callers
+//       hear it with its kind, errno and text. If trying again is of no use before somebody changes
+//       something (a wrong password), say so: fail(error(...).permanent()). Then the next connect
+//       is put off for long, and if nothing stands callers hear of it at once. Success also says
+//       that nothing is left to read of what was asked.
 //   bool on_acquire(connection&, state&)
 //       False closes the connection, and another one is lent.
 //   bool is_healthy(const connection&, const state&)

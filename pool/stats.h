@@ -72,7 +72,7 @@ struct pool_counts {
   std::uint64_t acquire_timeouts = 0;
   std::uint64_t acquires_cancelled = 0;
   std::uint64_t queue_full = 0;
-  std::uint64_t failed_fast = 0;         // acquires that an open breaker refused
+  std::uint64_t failed_fast = 0;         // acquires that an open breaker refused or ended
   std::uint64_t resolve_failures = 0;    // connects that failed to resolve, in time or at all
   std::uint64_t connect_failures = 0;    // connects refused, unreachable and the like
   std::uint64_t connect_timeouts = 0;    // of the connect or the TLS handshake
@@ -106,10 +106,11 @@ struct pool_counts {
 };
 
 struct endpoint_stats : pool_counts {
-  std::string endpoint;               // its canonical text
-  std::string last_error;             // of the last failed connect, empty if none failed
-  std::uint32_t failed_in_a_row = 0;  // connects, since the last one that served
-  bool breaker_open = false;          // callers who would have to wait fail at once
+  std::string endpoint;    // its canonical text
+  std::string last_error;  // of the last failed connect, empty if none failed
+  // Connects for callers, by rounds, since a new connection was lent last.
+  std::uint32_t failed_in_a_row = 0;
+  bool breaker_open = false;  // nothing stands, and callers fail at once
 };
 
 struct pool_stats : pool_counts {

@@ -134,7 +134,7 @@ connect_gate::facts dial_demand::seen() const noexcept {
 }
 
 std::string dial_demand::held_back_by() const {
-  const std::uint32_t rounds = failures();
+  const std::uint32_t rounds = gate_.failures(facts_->first_lends());
   if (rounds == 0 || !gate_.holds_back(seen())) return {};
   return "no more are opened for now, after connects for callers failed in a row (" +
          std::to_string(rounds) + (rounds == 1 ? " attempt)" : " attempts)");

@@ -62,8 +62,6 @@ class dial_demand : private ready_node, private timer_node {
 
   // --- What is allowed.
   const connect_gate& gate() const noexcept { return gate_; }
-  // Callers' failed connects in a row, by rounds.
-  std::uint32_t failures() const noexcept { return gate_.failures(facts_->first_lends()); }
   bool gate_allows_one_more() const noexcept;
   bool at_own_limit() const noexcept {
     return facts_->total() >= facts_->config().max_connections_per_endpoint;

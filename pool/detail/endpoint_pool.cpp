@@ -40,7 +40,7 @@ endpoint_stats endpoint_pool::stats() const {
   endpoint_stats made;
   static_cast<pool_counts&>(made) = facts_.counts;
   made.endpoint = facts_.peer.to_string();
-  made.failed_in_a_row = demand_.failures();
+  made.failed_in_a_row = demand_.gate().failures(facts_.first_lends());
   made.breaker_open = demand_.gate().open();
   if (facts_.last_error) made.last_error = facts_.last_error->message();
   return made;
@@ -128,7 +128,8 @@ pooled_connection* endpoint_pool::take_idle_slowly(const std::source_location& w
   return nullptr;
 }
 
-pooled_connection* endpoint_pool::take_and_refill(const std::source_location& where) noexcept {
+pooled_connection* endpoint_pool::take_at_floor(const std::source_location& where) noexcept {
+  if (idle_.empty() && !rules_.shares) return nullptr;
   pooled_connection* const taken = take_idle_slowly(where);
   if (taken != nullptr && facts_.counts.idle < rules_.floor) demand_.look();
   return taken;

@@ -139,10 +139,7 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
 
   pooled_connection* take_idle_slowly(const std::source_location& where) noexcept;
   // None is idle, or so few that what is taken of them is refilled.
-  pooled_connection* take_at_floor(const std::source_location& where) noexcept {
-    return rules_.shares || rules_.floor > 0 ? take_and_refill(where) : nullptr;
-  }
-  pooled_connection* take_and_refill(const std::source_location& where) noexcept;
+  pooled_connection* take_at_floor(const std::source_location& where) noexcept;
   void give_back_slowly(pooled_connection& returned) noexcept;
   void settle(pooled_connection& returned, bool may_recover) noexcept;
   void release(pooled_connection& clean) noexcept;

@@ -10,18 +10,20 @@ namespace {
 
 // A permanent refusal is its own answer: whoever asks hears what the server said, in its own kind.
 error breaker_open(const endpoint_facts& facts, const dial_demand& demand) {
-  const std::uint32_t tried = demand.failures();
+  const std::uint32_t tried = demand.gate().failures(facts.first_lends());
   if (demand.gate().permanent() && facts.last_error && facts.last_error->is_permanent()) {
     std::string detail(facts.last_error->detail());
     if (!detail.empty()) detail += "; ";
-    detail += "this is what a connect was told before; the next one is put off, and one at a time "
-              "goes on trying";
+    detail +=
+        "this is what a connect was told before; the next one is put off, and one at a time "
+        "goes on trying";
     error made = *facts.last_error;
     return std::move(made).with_detail(detail).after_attempts(tried);
   }
-  std::string detail = "connects for callers failed in a row, and no connection stands; one "
-                       "connect at a time goes on trying, so try again later, or see what is wrong "
-                       "with the server";
+  std::string detail =
+      "connects for callers failed in a row, and no connection stands; one "
+      "connect at a time goes on trying, so try again later, or see what is wrong "
+      "with the server";
   if (facts.last_error) detail += "; the last one: " + facts.last_error->message();
   return error(errc::breaker_open, phase::acquire)
       .about(facts.peer.text())

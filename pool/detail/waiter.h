@@ -16,7 +16,7 @@
 
 namespace conpool {
 
-// Two lanes: callers with high priority are served before all others.
+// Two lanes: callers with high priority are served before others, but see waiter_queue.h.
 enum class acquire_priority : std::uint8_t { high, normal };
 
 class waiter : public wait_point, public waiter_hook {

@@ -2,8 +2,8 @@
 MUTANTS = [
     # (test filter, file, text to find (exactly once), replacement)
     # T71: one fault of each kind that the oracle looks for.
-    ("T71_", "pool/detail/intake.cpp", "if (demand_->at_own_limit()) {",
-     "if (facts_->total() > facts_->config().max_connections_per_endpoint) {"),
+    ("T71_", "pool/detail/intake.cpp", "if (demand_->at_own_limit()) return false;",
+     "if (facts_->total() > facts_->config().max_connections_per_endpoint) return false;"),
     ("T71_", "pool/detail/handover.cpp", "    reserve(clean, *first, existed);\n",
      "    put_by(clean);\n"),
     ("T71_", "pool/detail/dial_demand.cpp",
@@ -51,7 +51,7 @@ MUTANTS = [
 ]
 MUTANTS += [
     ("who_lost_what_was_kept", "pool/detail/retirement.cpp",
-     "    rules_->look_closely();  // nobody passes it until the look at demand has served it\n",
+     "    rules_->let_nobody_pass();  // the look at demand serves it\n",
      ""),
     ("an_eviction_that_is_over_at_once", "pool/detail/connection_cap.cpp",
      "    if (!evict_coldest(asking.wants_fresh() ? nullptr : &asking)) --evicting_;\n",

@@ -192,7 +192,7 @@ TEST_F(protocols, a_protocol_that_refuses_every_new_connection_does_not_dial_wit
   for (int i = 0; i < 110 && !done; ++i) pass(10ms);
   ASSERT_TRUE(until([&] { return done; }));
   ASSERT_TRUE(error_);
-  EXPECT_EQ(*error_, errc::acquire_timeout);
+  EXPECT_EQ(*error_, errc::breaker_open);
   EXPECT_NE(error_->message().find("gave up"), std::string::npos) << error_->message();
   EXPECT_LT(totals().created, 20U);
 }

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <conpool/tls/handshake.h>
+
 #include <tests/pool/tls_fixture.h>
 
 namespace conpool::test {
@@ -30,6 +32,18 @@ struct takes_pushes {
   }
 };
 
+// As a database's client does, here without a word in the clear before: TLS is put on a connection
+// that began without.
+struct upgrades {
+  struct state {};
+  shard* home;
+  tls::profile_ptr as;
+  task<result<void>> on_connect(connection& to, state&) {
+    auto secured = co_await tls::connect(to, as, home->now() + std::chrono::seconds(3));
+    co_return secured;
+  }
+};
+
 class pool_tls_protocol : public pool_tls {
  protected:
   template <typename P>
@@ -43,6 +57,10 @@ class pool_tls_protocol : public pool_tls {
       auto closed = co_await one.close();
       EXPECT_TRUE(closed);
     }));
+  }
+  // The same server, as if it began in the clear.
+  endpoint in_the_clear() {
+    return endpoint::parse("tcp://127.0.0.1:" + std::to_string(peer().at().port())).value();
   }
   endpoint speaking(std::vector<std::string> protocols) {
     tls::profile_options options = client_options();
@@ -90,6 +108,43 @@ TEST_F(pool_tls_protocol, T63_where_alpn_agrees_on_h2_one_connection_is_shared) 
   EXPECT_EQ(fan_out(http, speaking({"h2", "http/1.1"})), 1U);
   EXPECT_EQ(http.totals().created, 1U);
   close(http);
+}
+
+TEST_F(pool_tls_protocol, a_connection_that_on_connect_upgraded_counts_as_a_handshake) {
+  for (const bool careless : {false, true}) {
+    tls::profile_options options = client_options();
+    if (careless) {
+      options = {};
+      options.insecure = true;
+    }
+    pool one = make(upgrades{&home(), tls::profile::make(std::move(options)).value()});
+    ASSERT_TRUE(run([&]() -> task<void> {
+      auto lent = co_await one.acquire(in_the_clear());
+      CO_ASSERT_OK(lent);
+      EXPECT_NE((*lent)->tls(), nullptr);
+      EXPECT_EQ((*lent)->tls()->insecure(), careless);
+    }));
+    EXPECT_EQ(one.totals().handshakes, 1U);
+    EXPECT_EQ(one.totals().handshakes_failed, 0U);
+    EXPECT_EQ(one.totals().insecure, careless ? 1U : 0U);
+    close(one);
+  }
+}
+
+TEST_F(pool_tls_protocol, a_certificate_that_on_connect_refused_keeps_its_kind_and_is_permanent) {
+  pool one =
+      make(upgrades{&home(), tls::profile::make(client_options("another.example.com")).value()});
+  std::optional<error> why;
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto lent = co_await one.acquire(in_the_clear());
+    if (!lent) why = std::move(lent.error());
+  }));
+  ASSERT_TRUE(why);
+  EXPECT_EQ(*why, errc::certificate_host_mismatch) << why->message();
+  EXPECT_TRUE(why->is_permanent());
+  EXPECT_EQ(one.totals().handshakes, 0U);
+  EXPECT_EQ(one.totals().handshakes_failed, 1U);
+  close(one);
 }
 
 TEST_F(pool_tls_protocol, pushes_reach_the_hook_as_plain_bytes) {

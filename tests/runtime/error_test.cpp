@@ -92,5 +92,18 @@ TEST(error, is_small_and_moves_without_throwing) {
   EXPECT_EQ(failed.error(), errc::cancelled);
 }
 
+TEST(error, is_permanent_if_it_was_said_or_if_its_kind_is) {
+  EXPECT_FALSE(error(errc::io_failed).is_permanent());
+  const error said = error(errc::io_failed).with_detail("wrong password").permanent();
+  EXPECT_TRUE(said.is_permanent());
+  const error copied = said;  // NOLINT(performance-unnecessary-copy-initialization)
+  EXPECT_TRUE(copied.is_permanent());
+  EXPECT_EQ(copied.detail(), "wrong password");
+  EXPECT_TRUE(error(errc::certificate_expired).is_permanent());
+  EXPECT_TRUE(error(errc::pin_mismatch).is_permanent());
+  EXPECT_FALSE(error(errc::connect_failed).is_permanent());
+  EXPECT_FALSE(error(errc::handshake_timeout).is_permanent());
+}
+
 }  // namespace
 }  // namespace conpool

@@ -54,7 +54,7 @@ class sim_fresh : public pool_fixture {
   bool stop_ = false;
 };
 
-TEST_F(sim_fresh, C1_at_the_endpoints_limit_what_comes_back_makes_room_for_it_in_its_turn) {
+TEST_F(sim_fresh, at_the_endpoints_limit_what_comes_back_makes_room_for_it_in_its_turn) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_connections_per_endpoint = 2, .max_waiters_per_endpoint = 100});
   scope busy(home());
@@ -70,7 +70,7 @@ TEST_F(sim_fresh, C1_at_the_endpoints_limit_what_comes_back_makes_room_for_it_in
   stop(busy);
 }
 
-TEST_F(sim_fresh, C1_at_the_pools_limit_what_comes_back_makes_room_for_it_in_its_turn) {
+TEST_F(sim_fresh, at_the_pools_limit_what_comes_back_makes_room_for_it_in_its_turn) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_connections = 2});
   scope busy(home());
@@ -86,7 +86,7 @@ TEST_F(sim_fresh, C1_at_the_pools_limit_what_comes_back_makes_room_for_it_in_its
   stop(busy);
 }
 
-TEST_F(sim_fresh, C1_those_who_want_a_fresh_one_and_others_are_served_in_their_order) {
+TEST_F(sim_fresh, those_who_want_a_fresh_one_and_others_are_served_in_their_order) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_connections_per_endpoint = 1});
   caller& held = hold(peer);
@@ -112,7 +112,7 @@ TEST_F(sim_fresh, C1_those_who_want_a_fresh_one_and_others_are_served_in_their_o
   EXPECT_EQ(closed(close_reason::evicted), 2U);
 }
 
-TEST_F(sim_fresh, C1_a_newcomer_does_not_take_the_idle_connection_whose_slot_it_needs) {
+TEST_F(sim_fresh, a_newcomer_does_not_take_the_idle_connection_whose_slot_it_needs) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_connections_per_endpoint = 1});
   make_idle(peer, 1);
@@ -136,7 +136,7 @@ TEST_F(sim_fresh, C1_a_newcomer_does_not_take_the_idle_connection_whose_slot_it_
   EXPECT_TRUE(refused);
 }
 
-TEST_F(sim_fresh, C1_others_may_use_what_is_idle_beside_the_one_that_makes_room) {
+TEST_F(sim_fresh, others_may_use_what_is_idle_beside_the_one_that_makes_room) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(20ms));
   configure({.max_connections_per_endpoint = 4});
   make_idle(peer, 4);
@@ -154,7 +154,7 @@ TEST_F(sim_fresh, C1_others_may_use_what_is_idle_beside_the_one_that_makes_room)
   EXPECT_EQ(closed(close_reason::evicted), 1U) << "one for one";
 }
 
-TEST_F(sim_fresh, C1_one_connection_makes_room_for_each_and_no_more) {
+TEST_F(sim_fresh, one_connection_makes_room_for_each_and_no_more) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(20ms));
   configure({.max_connections_per_endpoint = 6});
   make_idle(peer, 6);
@@ -168,7 +168,7 @@ TEST_F(sim_fresh, C1_one_connection_makes_room_for_each_and_no_more) {
 }
 
 // While connects fail nothing is closed for it: what serves others goes on serving them.
-TEST_F(sim_fresh, C1_nothing_is_closed_for_it_while_connects_are_put_off) {
+TEST_F(sim_fresh, nothing_is_closed_for_it_while_connects_are_put_off) {
   server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_connections_per_endpoint = 4, .acquire_timeout = 60s});
   make_idle(peer, 4);
@@ -193,7 +193,7 @@ TEST_F(sim_fresh, one_that_lost_its_new_connection_is_still_known_to_want_one) {
   EXPECT_FALSE(fresh.got->reused());
 }
 
-TEST_F(sim_fresh, C2_a_refresh_does_not_let_a_newcomer_pass_who_lost_what_was_kept_for_him) {
+TEST_F(sim_fresh, a_refresh_does_not_let_a_newcomer_pass_who_lost_what_was_kept_for_him) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   std::vector<connection*> all;
   configure({.validation = validation_policy::none}, remembered{&home(), &all});
@@ -220,7 +220,7 @@ TEST_F(sim_fresh, C2_a_refresh_does_not_let_a_newcomer_pass_who_lost_what_was_ke
   }));
 }
 
-TEST_F(sim_fresh, C4_normal_priority_is_served_under_a_steady_load_of_high) {
+TEST_F(sim_fresh, normal_priority_is_served_under_a_steady_load_of_high) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   configure({.max_connections_per_endpoint = 2, .max_waiters_per_endpoint = 100});
   scope busy(home());

@@ -135,8 +135,7 @@ TEST_P(sim_recovery, a_server_that_is_down_for_ten_seconds_is_dialed_thirty_time
   const std::uint64_t p90 = quantile(dialed, 90);
   std::printf("max_connecting %u: dials in an outage of 10 s: p50 %llu, p90 %llu, most %llu\n",
               GetParam(), static_cast<unsigned long long>(p50),
-              static_cast<unsigned long long>(p90),
-              static_cast<unsigned long long>(dialed.back()));
+              static_cast<unsigned long long>(p90), static_cast<unsigned long long>(dialed.back()));
   EXPECT_LE(dialed.back(), 30U);
 }
 
