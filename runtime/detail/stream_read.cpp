@@ -119,7 +119,9 @@ void stream::read_awaiter::finish(int code) noexcept {
   source_->clear(reading);
   source_->reader_ = nullptr;
   // The kernel may end an operation that nobody asked it to end; the message is cut all the same.
-  if ((code == -ECANCELED || wait_point::interrupted()) && breaks_off()) {
+  // And it may have been done before it heard of the cancel; then nothing is cut.
+  const bool cut = code == -ECANCELED || (code != 0 && wait_point::interrupted());
+  if (cut && breaks_off()) {
     source_->mark(stream::interrupted);
   }
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;

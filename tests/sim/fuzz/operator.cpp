@@ -62,7 +62,9 @@ task<void> interfere(run& in, random_source dice) {
   const endpoint to = in.draw_endpoint(dice);
   const acquire_options now{.try_only = true};
   auto taken = co_await kept->acquire(to, now);
-  if (taken && dice.below(4) == 0) taken->discard();
+  if (!taken || dice.below(4) != 0) co_return;
+  in.checks.leaves_something();
+  taken->discard();
 }
 
 void observe(run& in) {

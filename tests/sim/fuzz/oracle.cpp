@@ -97,18 +97,26 @@ void oracle::check_lend(const wish& one, const pool& from, connection& taken) co
 }
 
 void oracle::check_order(const wish& one, const pool& from, const connection& taken, bool waited) {
-  // While a fresh caller waits and nothing is done for it, nobody who came later gets what exists.
+  // While a fresh caller waits at the limit and nothing is done for it, nobody who came later gets
+  // what exists.
   const auto now = from.stats(endpoint::parse(one.peer).value());
-  const bool nothing_is_done = now && now->connecting == 0 && now->closing == 0 &&
-                               now->retiring == 0 && !from.paused() && !from.closed() &&
-                               from.config().max_connections == 0 && plan_.calm();
+  const auto asking = static_cast<std::uint64_t>(std::ranges::count_if(
+      pending_, [&](const auto& other) { return other.second.peer == one.peer; }));
+  // Nor has anybody been handed something that its task has not taken yet.
+  const bool nothing_is_done =
+      now && now->waiting == asking &&
+      now->active + now->idle >= from.config().max_connections_per_endpoint &&
+      now->connecting == 0 && now->closing == 0 && now->retiring == 0 && !from.paused() &&
+      !from.closed() && from.config().max_connections == 0 && plan_.calm();
   if (nothing_is_done && taken.uses() > 1 && !plan_.shares()) {
     for (const auto& [number, other] : pending_) {
       const bool comes_first = other.fresh && other.peer == one.peer && other.lane == one.lane &&
                                other.number < one.number && other.step + 2 < steps_ &&
                                other.asked < one.asked;
-      EXPECT_FALSE(comes_first) << "passed fresh caller " << number << " at " << one.peer << "; "
-                                << trouble();
+      EXPECT_FALSE(comes_first) << "passed fresh caller " << number << " at " << one.peer << ": "
+                                << now->active << " active, " << now->idle << " idle, "
+                                << now->waiting << " waiting, at most "
+                                << from.config().max_connections_per_endpoint << "; " << trouble();
     }
   }
   // Who loses what was kept for him, as when another lease discards it or a late answer comes on

@@ -56,6 +56,7 @@ class oracle {
   void sees_ping(const pool& from, const connection& one);
   void sees_rest(const pool& from, std::uint64_t id);
   void reconfigured();
+  void leaves_something() { ++unclean_; }
   void pings_at_will() { may_ping_since_ = here_.now(); }
 
   // After each step.

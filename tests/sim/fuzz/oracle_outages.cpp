@@ -23,7 +23,7 @@ std::uint64_t failures_of(const endpoint_stats& now) {
   return now.closed(close_reason::connect_failed) + now.closed(close_reason::peer_closed) +
          now.closed(close_reason::peer_reset) + now.closed(close_reason::io_error) +
          now.closed(close_reason::vetoed) + now.closed(close_reason::retired) +
-         now.closed(close_reason::unexpected_data) + now.closing;
+         now.closed(close_reason::unexpected_data);
 }
 
 }  // namespace
@@ -35,6 +35,7 @@ void oracle::note_first_lend(const pool& from, const wish& one) {
   if (!now) return;
   about.failed_before = failures_of(*now);
   about.moments_before = server_of(one.peer).counts().moments;
+  about.dialed_before = now->connecting > 0;
 }
 
 // The breaker opens only after so many rounds of connects have failed since a new connection was
@@ -42,9 +43,10 @@ void oracle::note_first_lend(const pool& from, const wish& one) {
 void oracle::check_breaker(const endpoint_stats& now, memory& before,
                            const pool_config& config) const {
   if (now.breaker_opened > before.breaker_opened && config.breaker_failures > 0) {
-    const std::uint64_t failed =
-        failures_of(now) - std::min(before.failed_before, failures_of(now));
-    const std::uint64_t moments = server_of(now.endpoint).counts().moments - before.moments_before;
+    const std::uint64_t failed = failures_of(now) + now.closing - before.failed_before;
+    // One that was under way when a new connection was lent may have failed since.
+    const std::uint64_t moments = server_of(now.endpoint).counts().moments - before.moments_before +
+                                  (before.dialed_before ? 1 : 0);
     EXPECT_GE(failed, config.breaker_failures) << now.endpoint << "; " << trouble();
     // A state that throws is a failed connect that no server hears of.
     if (!plan_.storm() || plan_.spoken == speech::none) {
@@ -55,13 +57,11 @@ void oracle::check_breaker(const endpoint_stats& now, memory& before,
         << now.endpoint << " is well; " << trouble();
   }
   before.breaker_opened = now.breaker_opened;
-  if (!now.breaker_open) {
-    before.open_steps = 0;
-    return;
-  }
+  if (!now.breaker_open || pools_.back()->paused()) before.open_steps = 0;
+  if (!now.breaker_open) return;
   EXPECT_EQ(now.idle, 0U) << now.endpoint << " is refused, and stands; " << trouble();
   // Who lost what was kept for him just now hears of it in the next turn.
-  if (++before.open_steps > 3 && !pools_.back()->paused()) {
+  if (++before.open_steps > 4) {
     EXPECT_EQ(now.waiting, 0U) << now.endpoint << ": they wait in vain; " << trouble();
   }
 }

@@ -30,6 +30,7 @@ void oracle::check_reuse() const {
   std::uint64_t lost = 0;
   std::uint64_t evicted = 0;
   bool capped = false;
+  std::string reasons;
   for (const auto& one : pools_) {
     const pool_stats all = one->totals();
     for (const close_reason why :
@@ -38,11 +39,13 @@ void oracle::check_reuse() const {
           close_reason::busy, close_reason::interrupted, close_reason::discarded,
           close_reason::vetoed, close_reason::cleaning_failed}) {
       lost += all.closed(why);
+      if (all.closed(why) > 0)
+        reasons += ", " + std::to_string(all.closed(why)) + " " + to_string(why);
     }
     evicted += all.closed(close_reason::evicted);
     capped = capped || one->config().max_connections != 0;
   }
-  EXPECT_LE(lost, surprises() + unclean_) << trouble();
+  EXPECT_LE(lost, surprises() + unclean_) << reasons << "; " << trouble();
   if (!capped && configured_ == time_point{}) {
     EXPECT_LE(evicted, fresh_wishes_) << trouble();
   }
@@ -75,8 +78,8 @@ void oracle::sees_ping(const pool& from, const connection& one) {
 
 void oracle::hears_of_end(const pool& from, std::uint64_t id, close_reason why) {
   const auto found = resting_.find({&from, id});
-  if (found != resting_.end() && why == close_reason::idle_timeout && configured_ < found->second.unused &&
-      from.config().validation_interval == 0ms) {
+  if (found != resting_.end() && why == close_reason::idle_timeout &&
+      configured_ < found->second.unused && from.config().validation_interval == 0ms) {
     EXPECT_GE(here_.home().now() - found->second.unused + 2ms, from.config().max_idle_time)
         << "connection " << id << " expired early; " << trouble();
   }
