@@ -43,14 +43,10 @@ bool connect_gate::failed(const failure& what, const beginning& begun, const fac
   }
   if (what.whose == row::spare) {
     if (begun.spare_round == spare_.round) spare_.add(at, what.permanent, config, random);
-    if (!what.had_stood) {
-      failing_ = true;
-      return false;
-    }
-    // It stood beside a callers' row that nothing has ended, and was of no use.
-    return failing_ && open_if_down(at, config);
+    if (!what.had_stood) failing_ = true;
+    return closed_in_vain(what, at, config);
   }
-  if (begun.callers_round != callers_.round) return false;
+  if (begun.callers_round != callers_.round) return closed_in_vain(what, at, config);
   // What the server refused beside others is no part of the row that counts without them.
   if (beside_ && !at.stands) callers_.count = 0;
   beside_ = at.stands;
@@ -58,6 +54,13 @@ bool connect_gate::failed(const failure& what, const beginning& begun, const fac
   permanent_ = what.permanent;
   callers_.add(at, what.permanent, config, random);
   return open_if_down(at, config);
+}
+
+// What stood closed the breaker, beside a row of failures that nothing has ended, and was of no
+// use.
+bool connect_gate::closed_in_vain(const failure& what, const facts& at,
+                                  const pool_config& config) noexcept {
+  return what.had_stood && failing_ && open_if_down(at, config);
 }
 
 bool connect_gate::open_if_down(const facts& at, const pool_config& config) noexcept {

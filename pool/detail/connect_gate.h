@@ -118,6 +118,7 @@ class connect_gate {
     std::uint32_t round = 0;
   };
 
+  bool closed_in_vain(const failure& what, const facts& at, const pool_config& config) noexcept;
   bool open_if_down(const facts& at, const pool_config& config) noexcept;
 
   failure_row callers_;

@@ -156,6 +156,20 @@ TEST_F(connect_gate, of_an_untried_server_few_are_asked_at_once) {
   EXPECT_EQ(at_once(), 32U);
 }
 
+TEST_F(connect_gate, what_stood_of_an_older_round_and_was_of_no_use_opens_the_breaker_again) {
+  config().breaker_failures = 1;
+  const dial caller = begin();
+  const dial spare = begin();
+  EXPECT_TRUE(fail(begin()));
+  for (const row whose : {row::callers, row::spare}) {
+    EXPECT_TRUE(gate().stood(whose == row::callers ? caller : spare, seen()));
+    EXPECT_TRUE(
+        gate().failed({.whose = whose, .had_stood = true}, caller, seen(), config(), random_));
+    EXPECT_TRUE(gate().open());
+  }
+  EXPECT_EQ(failures(), 1U);
+}
+
 TEST_F(connect_gate, while_something_stands_failures_hold_back_growth_and_nothing_opens) {
   seen().stands = true;
   for (unsigned i = 0; i < 1000; ++i) EXPECT_FALSE(fail_next());
