@@ -206,6 +206,41 @@ step<checked_parts> parse_name_and_port(std::string_view host, std::string_view 
   return parts;
 }
 
+constexpr std::size_t zone_bytes_max = 15;  // IFNAMSIZ, without the NUL
+
+// A link-local address, fe80::/10: the same exists on every network, so it needs its interface.
+bool is_link_local(const std::string& canonical) {
+  in6_addr address{};
+  return ::inet_pton(AF_INET6, canonical.c_str(), &address) == 1 && IN6_IS_ADDR_LINKLOCAL(&address);
+}
+
+// `address` or `address%zone`, where the zone is an interface's name or number; canonical.
+step<std::string> parse_ipv6(std::string_view text) {
+  const std::size_t percent = text.find('%');
+  std::string canonical = canonical_address(AF_INET6, text.substr(0, percent));
+  if (canonical.empty()) {
+    return wrong(quoted(text) + " in brackets is not an IPv6 address; only those have brackets");
+  }
+  const bool local = is_link_local(canonical);
+  if (percent == text.npos) {
+    if (!local) return canonical;
+    return wrong("the link-local address " + quoted(text) +
+                 " needs the interface that it is reached by, as in [fe80::1%eth0]:6379");
+  }
+  const std::string_view zone = text.substr(percent + 1);
+  if (!local) {
+    return wrong("only a link-local address (fe80::) has a zone; leave '%" + shown(zone) + "' out");
+  }
+  const auto odd = [](char c) {
+    return is_control(c) || !is_ascii(c) || c == ' ' || c == '%';
+  };
+  if (zone.empty() || zone.size() > zone_bytes_max || std::ranges::any_of(zone, odd)) {
+    return wrong("the zone in " + quoted(text) +
+                 " is not the name or number of an interface, as in [fe80::1%eth0]:6379");
+  }
+  return canonical.append(1, '%').append(zone);
+}
+
 // `[address]:port`
 step<checked_parts> parse_bracketed(std::string_view text) {
   const std::size_t close = text.find(']');
@@ -215,14 +250,10 @@ step<checked_parts> parse_bracketed(std::string_view text) {
   const std::string_view address = text.substr(1, close - 1);
   const std::string_view after = text.substr(close + 1);
   checked_parts parts;
-  parts.name = canonical_address(AF_INET6, address);
+  step<std::string> canonical = parse_ipv6(address);
+  if (!canonical) return wrong(std::move(canonical.error()));
+  parts.name = std::move(*canonical);
   parts.is_numeric = true;
-  if (parts.name.empty()) {
-    if (address.contains('%')) {
-      return wrong("the zone in " + quoted(address) + " is not supported; leave it out");
-    }
-    return wrong(quoted(address) + " in brackets is not an IPv6 address; only those have brackets");
-  }
   if (after.empty()) {
     return wrong("there is no port after ']'; write [address]:port, as in tcp://[::1]:6379");
   }

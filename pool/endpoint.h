@@ -55,7 +55,8 @@ class endpoint {
  public:
   // Reads one of the forms above. Schemes and host names are taken in any case and kept in lower
   // case; one trailing dot of a host is dropped; numeric addresses are brought into the form of
-  // inet_ntop(3). Nothing is resolved, opened or looked up.
+  // inet_ntop(3). A link-local IPv6 address has its interface behind a '%', by name or number,
+  // which stays as it is written: [fe80::1%eth0]:80. Nothing is resolved, opened or looked up.
   //
   // Fails with errc::invalid_endpoint, phase::configure. The subject is the text as given, escaped
   // where it is not printable, cut after 100 bytes, and with `***` where a URL holds credentials,

@@ -56,6 +56,10 @@ const char* describe_tls(errc code) noexcept {
 
 const char* describe(errc code) noexcept {
   switch (code) {
+    case errc::forked:
+      return "not usable in a child of fork()";
+    case errc::too_many_threads:
+      return "too many threads";
     case errc::invalid_config:
       return "invalid configuration";
     case errc::invalid_endpoint:

@@ -75,6 +75,10 @@ enum class errc : int {
   truncated,                   // the peer closed the connection without ending TLS first
   unsolicited_data,            // data arrived on a connection that nobody was using
   record_limit,                // too many records or bytes for one key or one handshake
+
+  // Of the process.
+  forked,            // made before a fork() and used in the child, where nothing of it works
+  too_many_threads,  // the process or the system may have no more threads
 };
 
 // What the operation was doing when it failed.

@@ -1,50 +1,39 @@
 #include <conpool/runtime/kernel.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <fstream>
 
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <conpool/runtime/detail/ring_compat.h>
-#include <conpool/runtime/error.h>
+#include <conpool/runtime/detail/ring_failure.h>
 
 namespace conpool {
 namespace {
 
-std::string read_sysctl() {
-  std::ifstream file("/proc/sys/kernel/io_uring_disabled");
-  std::string value;
-  file >> value;
-  return value;
+constexpr ring_options smallest{
+    .sq_entries = 4, .cq_entries = 8, .receive_buffers = 1, .receive_buffer_bytes = 64};
+
+void refuse(kernel_report& report, const char* call, int code) {
+  report.system_errno = -code;
+  report.missing = code == -EINVAL ? "IORING_SETUP_DEFER_TASKRUN" : call;
+  report.cause = explain_ring_failure(call, code, smallest);
 }
 
-std::string explain(int system_errno, const std::string& kernel) {
-  switch (system_errno) {
-    case ENOSYS:
-      return "the kernel (" + kernel +
-             ") has no io_uring, or a container's seccomp profile hides "
-             "it; conpool needs Linux 6.1 and the calls io_uring_setup, io_uring_enter and "
-             "io_uring_register";
-    case EPERM: {
-      const std::string disabled = read_sysctl();
-      if (disabled == "1" || disabled == "2") {
-        return "the sysctl kernel.io_uring_disabled=" + disabled +
-               " forbids io_uring; set it to 0 (sysctl -w kernel.io_uring_disabled=0)";
-      }
-      return "io_uring is forbidden, most likely by a container's seccomp profile; allow "
-             "io_uring_setup, io_uring_enter and io_uring_register (Docker: --security-opt "
-             "seccomp=PROFILE)";
-    }
-    case ENOMEM:
-      return "there is not enough memory that may be locked, or a cgroup limits it; raise "
-             "RLIMIT_MEMLOCK (ulimit -l) or the memory limit of the cgroup";
-    case EINVAL:
-      return "the kernel (" + kernel +
-             ") is older than 6.1 and lacks IORING_SETUP_DEFER_TASKRUN; "
-             "conpool needs Linux 6.1";
-    default:
-      return "io_uring_setup failed with " + errno_name(system_errno);
-  }
+// A ring that can be made may still be of no use: a seccomp profile decides on each call.
+void try_ring(io_uring& uring, kernel_report& report) {
+  const unsigned fd = static_cast<unsigned>(uring.ring_fd);
+  int code = io_uring_register(fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+  if (code < 0) return refuse(report, "io_uring_register", code);
+  io_uring_sqe* const entry = io_uring_get_sqe(&uring);
+  io_uring_prep_nop(entry);
+  code = io_uring_submit_and_wait(&uring, 1);
+  if (code < 0) return refuse(report, "io_uring_enter", code);
+  report.usable = true;
 }
 
 }  // namespace
@@ -57,19 +46,36 @@ kernel_report check_kernel() {
   io_uring_params parameters{};
   parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
                      IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED;
-  const int code = io_uring_queue_init_params(4, &uring, &parameters);
+  const int code = io_uring_queue_init_params(smallest.sq_entries, &uring, &parameters);
   if (code < 0) {
-    report.system_errno = -code;
-    report.missing = code == -EINVAL ? "IORING_SETUP_DEFER_TASKRUN" : "io_uring_setup";
-    report.cause = explain(-code, report.kernel);
+    refuse(report, "io_uring_setup", code);
     return report;
   }
   if ((parameters.features & IORING_FEAT_EXT_ARG) == 0) report.missing = "IORING_FEAT_EXT_ARG";
   if ((parameters.features & IORING_FEAT_NODROP) == 0) report.missing = "IORING_FEAT_NODROP";
-  report.usable = report.missing.empty();
-  if (!report.usable) report.cause = explain(EINVAL, report.kernel);
+  if (report.missing.empty()) {
+    try_ring(uring, report);
+  } else {
+    report.cause = explain_ring_failure("io_uring_setup", -EINVAL, smallest);
+  }
   io_uring_queue_exit(&uring);
   return report;
+}
+
+unsigned make_room_for_descriptors(unsigned count) noexcept {
+  constexpr rlim_t unasked_max = 65536;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlim_t wanted = std::min<rlim_t>(limit.rlim_cur, count != 0 ? rlim_t{count} : unasked_max);
+  if (wanted == 0) return 0;
+  const int any = ::eventfd(0, EFD_CLOEXEC);
+  if (any < 0) return 0;
+  // The kernel makes the table large enough for the number that is asked for, and never shrinks it.
+  const int last = ::fcntl(any, F_DUPFD_CLOEXEC, static_cast<int>(wanted - 1));
+  ::close(any);
+  if (last < 0) return 0;
+  ::close(last);
+  return static_cast<unsigned>(wanted);
 }
 
 }  // namespace conpool

@@ -45,13 +45,24 @@ struct ring_statistics {
 struct kernel_report {
   bool usable = false;
   std::string kernel;    // "6.1.0-18-amd64"
-  int system_errno = 0;  // the positive errno of io_uring_setup, 0 if it succeeded
+  int system_errno = 0;  // the positive errno of the call that failed, 0 if none did
   std::string missing;   // the name of what is missing, empty if nothing is
   std::string cause;     // the likely cause and what to do about it
 };
 
-// Tries whether io_uring can be used here, by opening and closing one small ring. Any thread may
-// call it.
+// Tries whether io_uring can be used here: it opens one small ring, uses each of the three system
+// calls on it, and closes it. Any thread may call it.
 kernel_report check_kernel();
+
+// Makes room for so many descriptors in the process's table, once. 0 means as many as the process
+// may open now (RLIMIT_NOFILE's soft limit), but at most 65,536, which take the kernel 0.5 MiB; a
+// larger count is cut to the limit. Nothing is left open. Returns for how many there is room for
+// certain, which is 0 if none could be made; then only time is lost.
+//
+// The table doubles whenever a descriptor finds no room in it, and in a process of several threads
+// whoever opens that descriptor waits until all processors have seen the new table: 10 to 20 ms
+// for the 257th, the 513th, the 1,025th ... So call it before the program starts threads. runtime
+// does; call it yourself if you make shards on threads of your own.
+unsigned make_room_for_descriptors(unsigned count = 0) noexcept;
 
 }  // namespace conpool

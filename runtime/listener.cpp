@@ -1,6 +1,11 @@
 #include <conpool/runtime/listener.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <string>
+#include <utility>
+
+#include <conpool/runtime/detail/descriptor_guard.h>
 
 namespace conpool {
 
@@ -35,21 +40,57 @@ void listener::close() noexcept {
   home_->ring().close(std::exchange(fd_, -1));
 }
 
+namespace {
+
+constexpr duration longest_pause = std::chrono::milliseconds(200);
+
+// The kernel looks for a free descriptor before it looks for a connection, so without one an accept
+// fails at once, whether anybody connects or not.
+bool out_of_descriptors(int code) noexcept {
+  return code == -EMFILE || code == -ENFILE;
+}
+
+}  // namespace
+
+void listener::accept_awaiter::accepted(operation& op) noexcept {
+  auto& self = static_cast<accept_awaiter&>(op);
+  self.code_ = self.returned();
+  if (!out_of_descriptors(self.code_) || self.wait_point::interrupted()) return self.wake();
+  ++self.door_->shortages_;
+  self.home().timers().arm(self.pause_, saturating_add(self.home().now(), self.next_pause_));
+  self.next_pause_ = std::min(2 * self.next_pause_, longest_pause);
+}
+
+void listener::accept_awaiter::try_again(conpool::timer_node& node) noexcept {
+  accept_awaiter& self = *static_cast<pause&>(node).of;
+  self.home().ring().accept(self, self.door_->fd_);
+}
+
+void listener::accept_awaiter::interrupt(wait_point& waiting, errc) noexcept {
+  auto& self = static_cast<accept_awaiter&>(waiting);
+  if (!self.pause_.armed()) return self.home().ring().cancel(self);
+  self.home().timers().cancel(self.pause_);
+  self.code_ = -ECANCELED;
+  self.wake();
+}
+
 result<socket> listener::accept_awaiter::await_resume() {
   // A connection that came in together with the cancellation is delivered, not lost.
-  const int fd = started_ ? returned() : -ECANCELED;
-  if (fd >= 0) {
-    socket made(home(), fd, door_->address_.to_string(), door_->options_.accepted.timeouts);
-    const int code =
-        apply_socket_options(home().ring(), fd, door_->address_.family(), door_->options_.accepted);
+  if (code_ >= 0) {
+    descriptor_guard accepted(code_);
+    const int code = apply_socket_options(home().ring(), code_, door_->address_.family(),
+                                          door_->options_.accepted);
     if (code < 0) return fail(error(errc::io_failed, phase::accept, code));
-    return made;
+    std::string name = door_->address_.to_string();
+    return socket(home(), accepted.release(), std::move(name), door_->options_.accepted.timeouts);
   }
   errc why = errc::io_failed;
-  if (fd == -ECANCELED) why = interrupted() ? interrupted_by() : errc::connection_closed;
-  if (fd == -EMFILE || fd == -ENFILE) why = errc::too_many_files;
-  return fail(
-      error(why, phase::accept, fd == -ECANCELED ? 0 : fd).about(door_->address_.to_string()));
+  int system_errno = code_;
+  if (code_ == -ECANCELED || out_of_descriptors(code_)) {
+    why = interrupted() ? interrupted_by() : errc::connection_closed;
+    system_errno = 0;
+  }
+  return fail(error(why, phase::accept, system_errno).about(door_->address_.to_string()));
 }
 
 }  // namespace conpool

@@ -5,7 +5,7 @@
 //   if (!door) co_return;
 //   for (;;) {
 //     auto peer = co_await door->accept();
-//     if (!peer) break;                       // cancelled, or out of descriptors
+//     if (!peer) break;                       // cancelled
 //     sessions.spawn(serve, std::move(*peer));
 //   }
 //
@@ -13,10 +13,14 @@
 // waiting, and before its shard is destroyed.
 #pragma once
 
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
 #include <utility>
 
 #include <conpool/runtime/address.h>
 #include <conpool/runtime/detail/operation.h>
+#include <conpool/runtime/detail/timers.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/socket.h>
 
@@ -39,7 +43,8 @@ class listener {
       : home_(other.home_),
         fd_(std::exchange(other.fd_, -1)),
         address_(other.address_),
-        options_(other.options_) {}
+        options_(other.options_),
+        shortages_(other.shortages_) {}
   listener& operator=(listener&&) = delete;
   ~listener() { close(); }
 
@@ -49,9 +54,13 @@ class listener {
 
   class accept_awaiter;
   // Awaits result<socket>: the next connection. It has no deadline and waits until one comes or the
-  // context is cancelled. Errors: cancelled, deadline_exceeded or shard_stopped; too_many_files,
-  // after which a later accept may succeed; io_failed.
+  // context is cancelled. Errors: cancelled, deadline_exceeded or shard_stopped; io_failed.
+  //
+  // While the process or the system is out of descriptors, it waits for a free one, too: it tries
+  // again after 10 ms, 20 ms and so on up to 200 ms, and connections wait in the backlog meanwhile.
   accept_awaiter accept() noexcept;
+  // How often an accept found no free descriptor since the listener was opened.
+  std::uint64_t shortages() const noexcept { return shortages_; }
 
  private:
   listener(shard& home, int fd, const socket_address& address,
@@ -62,6 +71,7 @@ class listener {
   int fd_;
   socket_address address_;
   listen_options options_;
+  std::uint64_t shortages_ = 0;
 };
 
 class listener::accept_awaiter : public wait_point, private operation {
@@ -69,25 +79,34 @@ class listener::accept_awaiter : public wait_point, private operation {
   explicit accept_awaiter(listener& door) noexcept
       : wait_point(*door.home_, &accept_awaiter::interrupt, errc::cancelled),
         operation(&accept_awaiter::accepted),
-        door_(&door) {}
+        door_(&door),
+        pause_(*this),
+        code_(-ECANCELED) {}
   bool await_ready() const noexcept { return false; }
   template <typename Promise>
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     if (!park(handle, context_of(handle))) return false;
     home().ring().accept(*this, door_->fd_);
-    started_ = true;
     return true;
   }
   result<socket> await_resume();
 
  private:
-  static void accepted(operation& op) noexcept { static_cast<accept_awaiter&>(op).wake(); }
-  static void interrupt(wait_point& waiting, errc) noexcept {
-    auto& self = static_cast<accept_awaiter&>(waiting);
-    self.home().ring().cancel(self);
-  }
+  // Between two tries, for want of a descriptor.
+  struct pause : conpool::timer_node {
+    explicit pause(accept_awaiter& waiting) noexcept
+        : conpool::timer_node(&accept_awaiter::try_again), of(&waiting) {}
+    accept_awaiter* of;
+  };
+
+  static void accepted(operation& op) noexcept;
+  static void try_again(conpool::timer_node& node) noexcept;
+  static void interrupt(wait_point& waiting, errc why) noexcept;
+
   listener* door_;
-  bool started_ = false;
+  pause pause_;
+  duration next_pause_ = std::chrono::milliseconds(10);
+  int code_;  // what the last try returned
 };
 
 inline listener::accept_awaiter listener::accept() noexcept {

@@ -7,6 +7,10 @@
 // Create, use and destroy a runtime on a thread that is none of its shards'. stop() and the
 // destructor cancel all tasks, wait until nothing runs and the kernel has nothing in flight, and
 // join the threads.
+//
+// The threads block all signals but those that a thread causes itself (SIGSEGV and the like), so
+// the process's signals go on reaching the program's own threads. A program that a task starts
+// inherits that mask, unless it is set back before the exec.
 #pragma once
 
 #include <atomic>
@@ -16,6 +20,7 @@
 #include <mutex>
 #include <optional>
 #include <semaphore>
+#include <span>
 #include <system_error>
 #include <thread>
 #include <type_traits>
@@ -34,6 +39,9 @@ struct runtime_options {
   // Pins shard i to the i-th core that this process may use, and starts over when there are more
   // shards than cores. Off by default, because a library lives inside other people's processes.
   bool pin = false;
+  // For how many descriptors there will be room before the threads start: see
+  // make_room_for_descriptors() in kernel.h, which 0 leaves the choice to.
+  unsigned descriptors = 0;
   // The options of every shard; the runtime sets each id.
   shard_options shard{};
 };
@@ -41,7 +49,7 @@ struct runtime_options {
 class runtime {
  public:
   // Starts the threads, and returns when each of them owns its shard. Errors: those of
-  // shard::create and shard::attach, invalid_config.
+  // shard::create and shard::attach, invalid_config, too_many_threads.
   static result<std::unique_ptr<runtime>> create(const runtime_options& options = {});
   ~runtime();
   runtime(const runtime&) = delete;
@@ -62,7 +70,8 @@ class runtime {
 
   // Runs function(shard&), which returns a task<void>, once on each shard, on all at the same time,
   // and blocks until all have ended. Each shard gets a copy of the function. Throws the first
-  // exception that left one of the tasks.
+  // exception that left one of the tasks. If it cannot start on all it starts on none, and throws
+  // std::system_error(errc::shard_stopped) or std::bad_alloc.
   template <typename F>
   void run_on_all(F function);
 
@@ -77,18 +86,25 @@ class runtime {
   template <typename T>
   class job;
 
-  runtime() = default;
-  void end();
-  void thread_main(unsigned index, bool pin);
-  void post_job(unsigned index, mail& item);
+  struct letters;
+
+  runtime();
+  result<void> start_threads(bool pin);
+  void end() noexcept;
+  void thread_main(unsigned index, bool pin) noexcept;
+  void note_failure(error why) noexcept;
+  void one_has_ended() noexcept;
+  // Posts to the shards from `first` on, one item to each. Throws if the runtime has ended.
+  void post_jobs(unsigned first, std::span<mail* const> items);
 
   std::vector<std::unique_ptr<shard>> shards_;
+  std::vector<std::unique_ptr<letters>> letters_;  // to each shard, from the runtime itself
   std::vector<std::thread> threads_;
-  std::atomic<unsigned> attaching_ = 0;
-  std::binary_semaphore attached_{0};
+  std::atomic<unsigned> reported_ = 0;  // threads that have attached their shard, or failed to
   std::mutex failure_mutex_;
   std::optional<error> failure_;
-  std::atomic<unsigned> quiescent_ = 0;
+  // Shards that run, and one for end(), which has not been called.
+  std::atomic<unsigned> running_ = 0;
   std::atomic<bool> ended_ = false;
   std::atomic<unsigned> posting_ = 0;
   std::shared_ptr<std::atomic<bool>> stopped_flag_ = std::make_shared<std::atomic<bool>>(false);
@@ -113,7 +129,7 @@ class runtime::job : public mail {
  private:
   static void deliver(mail& item) noexcept {
     auto& self = static_cast<job&>(item);
-    if (self.target_->stopped()) {
+    if (self.target_->stopping()) {
       self.exception_ =
           std::make_exception_ptr(std::system_error(make_error_code(errc::shard_stopped)));
       self.done_.release();
@@ -152,7 +168,8 @@ auto runtime::run_on(unsigned index, F function, Args... arguments) {
     return std::invoke(function, std::move(arguments)...);
   };
   job<value_type> call(at(index), std::move_only_function<task_type()>(std::ref(body)));
-  post_job(index, call);
+  mail* const item = &call;
+  post_jobs(index, {&item, 1});
   return call.wait();
 }
 
@@ -160,13 +177,16 @@ template <typename F>
 void runtime::run_on_all(F function) {
   std::vector<F> functions(size(), function);
   std::vector<std::unique_ptr<job<void>>> calls;
+  std::vector<mail*> items;
   for (unsigned index = 0; index < size(); ++index) {
     F* const copy = &functions[index];
     shard* const home = shards_[index].get();
     calls.push_back(std::make_unique<job<void>>(
         *home, [copy, home]() -> task<void> { return std::invoke(*copy, *home); }));
-    post_job(index, *calls.back());
+    items.push_back(calls.back().get());
   }
+  // Nothing may be thrown from here on: what is posted uses all that was made above.
+  post_jobs(0, items);
   std::exception_ptr first;
   for (auto& call : calls) {
     try {

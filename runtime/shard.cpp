@@ -45,7 +45,7 @@ shard::shard(const shard_options& options) noexcept
       tasks_(*this) {}
 
 shard::~shard() {
-  if (owner_ != std::thread::id{} && !stopped()) {
+  if (attached() && !stopped()) {
     stop();
     run();
   }
@@ -53,10 +53,10 @@ shard::~shard() {
 }
 
 result<void> shard::attach() {
-  if (owner_ == std::this_thread::get_id()) return {};
-  CONPOOL_ASSERT(owner_ == std::thread::id{}, "a shard belongs to the first thread that turned it");
+  if (is_owner()) return {};
+  CONPOOL_ASSERT(!attached(), "a shard belongs to the first thread that turned it");
   if (result<void> enabled = ring_->enable(); !enabled) return enabled;
-  owner_ = std::this_thread::get_id();
+  owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   now_ = clock_->now();
   arm_wake_read();
   return {};
@@ -80,9 +80,11 @@ void shard::post(mail& item) noexcept {
   const bool own = sender == this;
   target.keep();
   // Exactly one sender is told to wake a sleeper. A shard does it through its own ring, without a
-  // system call of its own; any other thread writes to the eventfd.
+  // system call of its own; any other thread writes to the eventfd. So does a shard whose target is
+  // watched by a foreign loop: the kernel does not promise that a message which is posted while the
+  // target falls asleep is seen there, or signalled.
   if (inbox_.push(item) && !own) {
-    if (sender != nullptr) {
+    if (sender != nullptr && !target.watched()) {
       sender->ring_->wake(target);
     } else {
       target.signal();
@@ -124,18 +126,21 @@ bool shard::run_once(duration max_wait) {
   run_ready();
   if (stopping_) {
     extensions_.close_all();  // a task that ended may have opened more
-    if (only_wake_read_left()) ring_->cancel(wake_read_);
+    if (when_at_rest_ == at_rest::ends && only_wake_read_left()) ring_->cancel(wake_read_);
   }
-  const bool over = stopped();  // then there is nothing to wait for any more
+  // Then there is nothing to wait for any more.
+  const bool over = when_at_rest_ == at_rest::returns ? only_wake_read_left() : stopped();
 
   // A turn ends by submitting everything that was prepared, and by waiting if there is nothing to
   // do.
   duration wait = duration::zero();
   bool more = !ready_.empty() || !next_turn_.empty() || !inbox_.prepare_to_sleep();
-  if (!more && !over && !ring_->completions_pending()) {
+  if (!more && !over && max_wait > duration::zero() && !ring_->completions_pending()) {
     wait = max_wait;
     if (const std::optional<time_point> next = timers_.next_deadline()) {
-      wait = std::min(wait, std::max(duration::zero(), *next - now_));
+      // By the clock as it is now: the wait begins here, and the turn may have been a long one.
+      wait = std::min(wait, *next - clock_->now());
+      more = wait <= duration::zero();
     }
   }
   if (wait > duration::zero()) {
@@ -197,9 +202,9 @@ void shard::stop() noexcept {
   if (stopping_) return;
   stopping_ = true;
   if (current_ != this) ring_->bell().ring();
-  if (owner_ != std::thread::id{}) assert_owner();
+  if (attached()) assert_owner();
   root_context_.cancel(errc::shard_stopped);
-  if (owner_ == std::thread::id{}) return;  // never turned: nothing was started
+  if (!attached()) return;  // never turned: nothing was started
   // A hook may leave the list while it runs, but no other does.
   for (auto it = stop_hooks_.begin(); it != stop_hooks_.end();) {
     stop_hook& hook = *it++;

@@ -14,14 +14,16 @@
 //   while (home->run_once(0ms)) {}                     // true: there is more to do now
 //   poll(&watched, 1, ms_until(home->next_deadline()));
 //
-// A turn reads the clock once, harvests completions into the ready queue, fires timers, takes mail,
-// runs ready tasks within a budget, and ends with one enter, which submits all that was prepared
-// and waits. The destructor stops the shard: it cancels and joins the tasks and closes the sockets,
-// and it frees nothing that the kernel still uses.
+// A turn reads the clock once (and once more before it waits for a timer), harvests completions
+// into the ready queue, fires timers, takes mail, runs ready tasks within a budget, and ends with
+// one enter, which submits all that was prepared and waits. The destructor stops the shard: it
+// cancels and joins the tasks and closes the sockets, and it frees nothing that the kernel still
+// uses.
 #pragma once
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -159,7 +161,13 @@ class shard : public shard_core {
     std::uint64_t count = 0;
   };
 
+  friend class runtime;
+
   shard_options options_;
+  // What a turn does when the shard was stopped and all of it has ended but the read that wakes it.
+  // A runtime has its shards wait for mail, since others may still ask them for something.
+  enum class at_rest : std::uint8_t { ends, returns, waits };
+  at_rest when_at_rest_ = at_rest::ends;
   mailbox inbox_;
   wake_read wake_read_;
   scope tasks_;

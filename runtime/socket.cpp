@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include <conpool/runtime/detail/descriptor_guard.h>
+
 namespace conpool {
 
 int apply_socket_options(ring& kernel, int fd, int family, const socket_options& options) noexcept {
@@ -46,8 +48,11 @@ struct socket::body final : stream {
   bool owned = true;
 };
 
-socket::socket(shard& home, int fd, std::string name, const io_timeouts& timeouts)
-    : body_(new body(home, fd, std::move(name), timeouts)) {}
+socket::socket(shard& home, int fd, std::string name, const io_timeouts& timeouts) {
+  descriptor_guard taken(fd);
+  body_ = new body(home, fd, std::move(name), timeouts);
+  taken.release();
+}
 
 stream* socket::operator->() const noexcept {
   CONPOOL_ASSERT(body_ != nullptr, "an empty socket was used");
@@ -85,7 +90,9 @@ task<result<socket>> connect_socket(shard& home, socket_address to, socket_optio
     const errc why = fd == -EMFILE || fd == -ENFILE ? errc::too_many_files : errc::connect_failed;
     co_return fail(error(why, phase::connect, fd).about(to.to_string()));
   }
-  socket made(home, fd, to.to_string(), options.timeouts);
+  descriptor_guard opened(fd);
+  std::string name = to.to_string();
+  socket made(home, opened.release(), std::move(name), options.timeouts);
   const int code = apply_socket_options(kernel, fd, to.family(), options);
   if (code < 0) {
     co_return fail(error(errc::connect_failed, phase::connect, code).about(to.to_string()));

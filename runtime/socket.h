@@ -40,7 +40,8 @@ int apply_socket_options(ring& kernel, int fd, int family, const socket_options&
 
 class socket {
  public:
-  // Takes over a connected descriptor, and closes it in the end. `name` is the subject of errors.
+  // Takes over a connected descriptor, and closes it in the end, also if this throws
+  // (std::bad_alloc). `name` is the subject of errors.
   socket(shard& home, int fd, std::string name, const io_timeouts& timeouts = {});
   socket(socket&& other) noexcept : body_(std::exchange(other.body_, nullptr)) {}
   socket& operator=(socket&& other) noexcept {

@@ -3,8 +3,9 @@
 //   auto count = co_await submit_to(rt.at(1), count_idle, std::ref(pools));   // result<size_t>
 //
 // It is meant for control (statistics, drain, hand-over), because each call costs two mails and
-// perhaps two wake-ups. Call it on a shard's thread. The function runs on the other shard; its
-// arguments move there, and are destroyed there before the result comes back. A task that returns T
+// perhaps two wake-ups. Call it on a shard's thread. The function runs on the other shard: it and
+// its arguments move there, and are destroyed there before the result comes back; what is left of
+// them here has been moved from (or copied, if they cannot be moved). A task that returns T
 // or result<T> gives result<T>; an exception that leaves it comes out of the co_await. Error:
 // shard_stopped, if the other shard is stopping. Cancellation does not cut the wait short, because
 // what runs on the other shard may use what the caller owns.
@@ -12,6 +13,7 @@
 
 #include <functional>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -109,10 +111,13 @@ template <typename F, typename... Args>
 auto submit_to(shard& target, F function, Args... arguments) -> task<
     typename detail::as_result<typename std::invoke_result_t<F&, Args...>::value_type>::type> {
   using task_type = std::invoke_result_t<F&, Args...>;
-  auto body = [&]() -> task_type {
-    return std::invoke(function, std::move(arguments)...);
-  };
-  std::move_only_function<task_type()> call_body(std::ref(body));
+  std::move_only_function<task_type()> call_body(
+      [call = std::move(function),
+       with = std::tuple<Args...>(std::move(arguments)...)]() mutable -> task_type {
+        return std::apply(
+            [&call](Args&... each) -> task_type { return std::invoke(call, std::move(each)...); },
+            with);
+      });
   detail::remote_call<typename task_type::value_type> call(*shard::current(), target,
                                                            std::move(call_body));
   auto outcome = co_await call;

@@ -14,7 +14,7 @@ namespace {
 result<tls::profile_ptr> profile_of(const endpoint& of) {
   if (of.profile() != nullptr) return of.profile();
   tls::profile_options options;
-  options.verify_name = of.host();
+  options.verify_name = of.host().substr(0, of.host().find('%'));  // a zone is of this machine
   return tls::profile::make(std::move(options));
 }
 

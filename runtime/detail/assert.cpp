@@ -11,4 +11,9 @@ void assertion_failed(const char* condition, const char* message, const char* fi
   std::abort();
 }
 
+void give_up(const char* what, const char* why) noexcept {
+  std::fprintf(stderr, "conpool cannot go on: %s: %s\n", what, why);
+  std::abort();
+}
+
 }  // namespace conpool::detail

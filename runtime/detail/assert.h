@@ -12,6 +12,10 @@ namespace conpool::detail {
 [[noreturn]] void assertion_failed(const char* condition, const char* message, const char* file,
                                    int line) noexcept;
 
+// For what leaves no way on, whoever caused it: in all builds it prints `what` and `why`, and
+// aborts.
+[[noreturn]] void give_up(const char* what, const char* why) noexcept;
+
 }  // namespace conpool::detail
 
 #ifdef NDEBUG

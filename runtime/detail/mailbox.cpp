@@ -18,9 +18,11 @@ bool mailbox::push(mail& item) noexcept {
     item.next_ = head == asleep() ? nullptr : head;
     // release: the mail's content and next_ are written before the owner can find it. Pushes on
     // top of this one continue the release sequence (they are read-modify-writes), so the owner's
-    // one acquire in collect() meets the release of every mail in the list. Nothing is read
-    // through `head`, so a failure, or finding the owner asleep, needs no acquire.
-  } while (!head_.compare_exchange_weak(head, &item, std::memory_order_release,
+    // one acquire in collect() meets the release of every mail in the list.
+    // acquire: whoever finds the owner asleep wakes it by what the owner wrote before it fell
+    // asleep (the descriptor that a foreign loop watches); it pairs with prepare_to_sleep(). Mail
+    // is never read through `head`, so a failure needs no acquire.
+  } while (!head_.compare_exchange_weak(head, &item, std::memory_order_acq_rel,
                                         std::memory_order_relaxed));
   return head == asleep();
 }
@@ -42,16 +44,20 @@ std::size_t mailbox::drain(std::size_t max) noexcept {
 bool mailbox::prepare_to_sleep() noexcept {
   if (first_ != nullptr) return false;
   mail* expected = nullptr;
-  // relaxed: nothing is handed over here. No wake is lost for the order of modifications of the
-  // one word: a push that came before makes this fail, one that comes after finds asleep().
-  if (head_.compare_exchange_strong(expected, asleep(), std::memory_order_relaxed)) return true;
+  // release: what the owner wrote before is there for the push that has to wake it. No wake is lost
+  // for the order of modifications of the one word: a push that came before makes this fail, one
+  // that comes after finds asleep().
+  if (head_.compare_exchange_strong(expected, asleep(), std::memory_order_release,
+                                    std::memory_order_relaxed)) {
+    return true;
+  }
   CONPOOL_ASSERT(expected != asleep(), "prepare_to_sleep() twice without awake() between");
   return false;
 }
 
 void mailbox::awake() noexcept {
   mail* expected = asleep();
-  // relaxed: as above. If mail came, it stays, and this changes nothing.
+  // relaxed: nothing is handed over here. If mail came, it stays, and this changes nothing.
   head_.compare_exchange_strong(expected, nullptr, std::memory_order_relaxed);
 }
 

@@ -21,6 +21,8 @@
 // Order: mail is delivered in the order of the pushes, and that of one sender in its sending order.
 //
 // Happens-before: everything that a thread did before push(item) happens before item is delivered.
+// Everything that the owner did before a prepare_to_sleep() that returned true happens before the
+// return of the push() that is told to wake it.
 //
 // Waking: of the pushes after a prepare_to_sleep() that returned true, exactly the first returns
 // true, and its caller must wake the owner. Lost and double wakes are impossible by construction:

@@ -39,8 +39,9 @@ namespace conpool {
 
 class ring : public socket_calls {
  public:
-  // Any thread may call it. Errors: ring_unavailable with the cause that check_kernel() reports as
-  // its detail, invalid_config for options out of their range, too_many_files, out_of_memory.
+  // Any thread may call it. Errors: ring_unavailable with the likely cause as detail,
+  // invalid_config for options out of their range, too_many_files, out_of_memory (which is often
+  // RLIMIT_MEMLOCK; the detail says how much a ring needs).
   static result<std::unique_ptr<ring>> create(const ring_options& options);
   ~ring();
   ring(const ring&) = delete;
@@ -82,8 +83,13 @@ class ring : public socket_calls {
   // operation::buffer_id() names and recycle_buffer() gives back; with 0 at the end of the stream;
   // or with -ENOBUFS when bytes arrived and no buffer was free.
   void receive_posted(operation& op, int fd) noexcept;
-  // Sends with MSG_NOSIGNAL; the kernel retries short sends, but the result may still be short.
+  // Sends with MSG_NOSIGNAL, and at most send_max bytes at once. The kernel retries short sends,
+  // but the result may still be short.
   void send(operation& op, int fd, std::span<const std::byte> memory) noexcept;
+  // The kernel gives a send that it has to take up more than 128 times to a thread of its own,
+  // which then sits in it until the peer has taken all. With this bound, a socket that has room for
+  // 4 KiB at a time does not get there.
+  static constexpr std::size_t send_max = std::size_t{512} * 1024;
   // Waits once for any of `events` (POLLIN, POLLOUT ...).
   void poll(operation& op, int fd, unsigned events) noexcept;
   void read(operation& op, int fd, std::span<std::byte> memory) noexcept;
@@ -102,7 +108,9 @@ class ring : public socket_calls {
 
   // --- Entering the kernel.
   // Submits what is prepared. If `wait` is positive, it blocks until a completion is there or the
-  // time is over; a signal ends the wait early. A zero wait still runs deferred completions.
+  // time is over; a signal ends the wait early. A zero wait still runs deferred completions. An
+  // error of the kernel that no turn could get over (a wrong thread, a broken ring, a call that was
+  // forbidden meanwhile) ends the process with a message.
   void enter(duration wait) noexcept;
   // Whether enter(0ms) would change anything: there is something to submit, or a completion to run.
   bool needs_enter() const noexcept;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <conpool/runtime/detail/ring.h>
+#include <conpool/runtime/detail/ring_failure.h>
 #include <conpool/runtime/detail/ring_kernel.h>
 
 namespace conpool {
@@ -52,13 +53,7 @@ result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
       io_uring_queue_init_params(options.sq_entries, &made->kernel_->uring, &parameters);
   if (code < 0) {
     made->kernel_.reset();
-    if (code == -EMFILE || code == -ENFILE) {
-      return fail(error(errc::too_many_files, phase::start, code).about("io_uring"));
-    }
-    const kernel_report report = check_kernel();
-    return fail(error(errc::ring_unavailable, phase::start, code)
-                    .about("io_uring")
-                    .with_detail(report.cause));
+    return fail(ring_failure("io_uring_setup", code, options));
   }
 
   io_uring& uring = made->kernel_->uring;
@@ -105,12 +100,7 @@ result<void> ring::register_buffers(const ring_options& options) {
   registration.ring_entries = k.buffer_count;
   registration.bgid = buffer_group;
   const int code = io_uring_register_buf_ring(&k.uring, &registration, 0);
-  if (code < 0) {
-    return fail(
-        error(errc::ring_unavailable, phase::start, code)
-            .about("io_uring")
-            .with_detail("the receive buffers could not be registered; that needs kernel 5.19"));
-  }
+  if (code < 0) return fail(ring_failure("io_uring_register", code, options));
   for (unsigned id = 0; id < k.buffer_count; ++id) recycle_buffer(static_cast<std::uint16_t>(id));
   return {};
 }
@@ -129,7 +119,13 @@ result<void> ring::enable() {
   // This is not io_uring_enable_rings(), because the shared library of liburing 2.3 lacks it.
   int code = io_uring_register(static_cast<unsigned>(kernel_->uring.ring_fd),
                                IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-  if (code < 0) return fail(error(errc::ring_unavailable, phase::start, code).about("io_uring"));
+  if (code < 0) return fail(ring_failure("io_uring_register", code, {}));
+  // Nothing is to be submitted yet, but whether it can be is better known now than in a turn.
+  code = io_uring_enter2(static_cast<unsigned>(kernel_->uring.ring_fd), 0, 0,
+                         IORING_ENTER_GETEVENTS, nullptr, 0);
+  if (code < 0 && code != -EINTR && code != -EAGAIN) {
+    return fail(ring_failure("io_uring_enter", code, {}));
+  }
   // This saves each enter a look-up of the descriptor. If the kernel refuses, only that is lost.
   code = io_uring_register_ring_fd(&kernel_->uring);
   if (code == 1) {

@@ -8,10 +8,10 @@
 //   home.ready().push(*this);                // runs within this turn
 //
 // Everything here is for the shard's owner, the thread that turns it; debug builds assert it where
-// a mistake is likely. attached() and is_owner() may be asked on any thread once the shard has an
-// owner.
+// a mistake is likely. attached() and is_owner() may be asked on any thread.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <thread>
@@ -53,8 +53,8 @@ class shard_core {
   void task_started() noexcept { ++tasks_running_; }
   void task_ended() noexcept { --tasks_running_; }
 
-  bool attached() const noexcept { return owner_ != std::thread::id{}; }
-  bool is_owner() const noexcept { return owner_ == std::this_thread::get_id(); }
+  bool attached() const noexcept { return owner() != std::thread::id{}; }
+  bool is_owner() const noexcept { return owner() == std::this_thread::get_id(); }
   void assert_owner() const noexcept {
     CONPOOL_ASSERT(is_owner(), "a shard, or something of it, was used on another thread");
   }
@@ -66,9 +66,12 @@ class shard_core {
       : clock_(&clock), now_(clock.now()), timers_(now_), random_(seed) {}
   ~shard_core() = default;
 
+  // relaxed: who it is matters only to the thread that asks whether it is the one.
+  std::thread::id owner() const noexcept { return owner_.load(std::memory_order_relaxed); }
+
   clock_source* clock_;
   std::unique_ptr<conpool::ring> ring_;
-  std::thread::id owner_;
+  std::atomic<std::thread::id> owner_ = std::thread::id{};
   time_point now_;
   ready_queue ready_;
   ready_queue next_turn_;

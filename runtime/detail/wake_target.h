@@ -48,6 +48,8 @@ class alignas(8) wake_target {
       socket_calls::signal_event(watched);
     }
   }
+  // Whether a foreign loop has to be told.
+  bool watched() const noexcept { return watched_fd_.load(std::memory_order_acquire) >= 0; }
   // From now on signal() reaches the loop that watches this eventfd, too; it is closed with the
   // others.
   void watch_by(int event_fd) noexcept { watched_fd_.store(event_fd, std::memory_order_release); }

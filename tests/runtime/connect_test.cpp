@@ -254,7 +254,7 @@ TEST_F(connects, without_free_descriptors_it_says_too_many_files) {
   EXPECT_EQ(connected->value().error().system_errno(), EMFILE);
 }
 
-TEST_F(connects, without_free_descriptors_an_accept_says_so_and_the_next_one_works) {
+TEST_F(connects, without_free_descriptors_an_accept_waits_for_one) {
   auto door = listener::open(home(), loopback());
   ASSERT_TRUE(door);
   const unique_fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -263,12 +263,43 @@ TEST_F(connects, without_free_descriptors_an_accept_says_so_and_the_next_one_wor
   {
     const no_descriptors limited;
     accepted = start_on(home(), accept_one(*door));
-    EXPECT_TRUE(until([&] { return accepted->has_value(); }));
+    // It tries again after 10 ms, 20 ms and so on, and not more than five times a second.
+    for (unsigned step = 0; step < 100; ++step) pass(100ms);
+    EXPECT_FALSE(accepted->has_value());
+    EXPECT_GE(door->shortages(), 10U);
+    EXPECT_LE(door->shortages(), 10'000U / 200 + 6);
   }
-  EXPECT_EQ(accepted->value().error(), errc::too_many_files);
-  accepted = start_on(home(), accept_one(*door));
-  EXPECT_TRUE(until([&] { return accepted->has_value(); }));
+  pass(200ms);
+  ASSERT_TRUE(until([&] { return accepted->has_value(); }));
   EXPECT_TRUE(accepted->value());
+}
+
+TEST_F(connects, without_free_descriptors_and_without_a_client_an_accept_does_not_spin) {
+  auto door = listener::open(home(), loopback());
+  ASSERT_TRUE(door);
+  const no_descriptors limited;
+  const auto accepted = start_on(home(), accept_one(*door));
+  for (unsigned turns = 0; turns < 100; ++turns) home().run_once(0ms);
+  EXPECT_FALSE(accepted->has_value());
+  EXPECT_EQ(door->shortages(), 1U);
+}
+
+TEST_F(connects, cancelling_an_accept_that_waits_for_a_descriptor_ends_it_at_once) {
+  auto door = listener::open(home(), loopback());
+  ASSERT_TRUE(door);
+  std::optional<errc> how;
+  scope servers(home());
+  {
+    const no_descriptors limited;
+    servers.spawn([&]() -> task<void> {
+      auto peer = co_await door->accept();
+      how = peer ? errc{} : peer.error().kind();
+    });
+    EXPECT_TRUE(until([&] { return door->shortages() > 0; }));
+    servers.cancel();
+    EXPECT_TRUE(until([&] { return servers.running() == 0; }));
+  }
+  EXPECT_EQ(how, errc::cancelled);
 }
 
 TEST_F(connects, listening_where_somebody_listens_fails_with_the_address) {

@@ -7,11 +7,18 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <conpool/runtime/detail/ring.h>
+#include <conpool/runtime/shard.h>
 
 #include <tests/support/descriptors.h>
 #include <tests/support/expect.h>
@@ -85,11 +92,11 @@ TEST(ring_create, without_free_descriptors_says_too_many_files) {
   EXPECT_EQ(made.error().system_errno(), EMFILE);
 }
 
-// From now on io_uring_setup fails with `code` in this process.
-bool forbid_io_uring(int code) {
+// From now on this system call fails with `code` in this process.
+bool forbid(long call, int code) {
   std::array<sock_filter, 4> program = {{
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(call), 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(code)),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   }};
@@ -98,24 +105,14 @@ bool forbid_io_uring(int code) {
          ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
-// What a child in which io_uring is forbidden gets from ring::create, in words.
-std::string create_where_forbidden(int code) {
+// What `body` says in a child of this process.
+std::string in_child(const std::function<std::string()>& body) {
   std::array<int, 2> ends{};
   if (::pipe(ends.data()) != 0) return "no pipe";
   const pid_t child = ::fork();
   if (child == 0) {
-    std::string text = "no filter";
-    if (forbid_io_uring(code)) {
-      auto made = ring::create({});
-      text = "created";
-      if (!made) {
-        const kernel_report report = check_kernel();
-        const bool right = made.error() == errc::ring_unavailable &&
-                           made.error().system_errno() == code && !report.usable &&
-                           report.system_errno == code && report.missing == "io_uring_setup";
-        text = (right ? "right: " : "wrong: ") + made.error().message();
-      }
-    }
+    ::alarm(20);  // it must come to an end
+    const std::string text = body();
     [[maybe_unused]] const ssize_t written = ::write(ends[1], text.data(), text.size());
     ::_exit(0);
   }
@@ -127,6 +124,21 @@ std::string create_where_forbidden(int code) {
   int status = 0;
   ::waitpid(child, &status, 0);
   return text;
+}
+
+// What a child in which io_uring_setup is forbidden gets from ring::create, in words.
+std::string create_where_forbidden(int code) {
+  return in_child([code]() -> std::string {
+    if (!forbid(SYS_io_uring_setup, code)) return "no filter";
+    auto made = ring::create({});
+    if (made) return "created";
+    const kernel_report report = check_kernel();
+    const errc kind = code == ENOMEM ? errc::out_of_memory : errc::ring_unavailable;
+    const bool right = made.error() == kind && made.error().system_errno() == code &&
+                       !report.usable && report.system_errno == code &&
+                       report.missing == "io_uring_setup";
+    return (right ? "right: " : "wrong: ") + made.error().message();
+  });
 }
 
 TEST(ring_create, where_io_uring_is_forbidden_the_error_says_why_and_what_to_do) {
@@ -149,6 +161,62 @@ TEST(ring_create, where_memory_may_not_be_locked_the_error_names_the_limit) {
   const std::string scarce = create_where_forbidden(ENOMEM);
   EXPECT_TRUE(scarce.starts_with("right: ")) << scarce;
   EXPECT_NE(scarce.find("RLIMIT_MEMLOCK"), std::string::npos) << scarce;
+}
+
+// A profile decides on each call, and one that allows io_uring_setup alone lets a ring be made.
+TEST(ring_create, a_kernel_that_forbids_entering_or_registering_is_not_usable) {
+  for (const auto& [call, name] : {std::pair(SYS_io_uring_enter, "io_uring_enter"),
+                                   std::pair(SYS_io_uring_register, "io_uring_register")}) {
+    const std::string said = in_child([&]() -> std::string {
+      if (!forbid(call, EPERM)) return "no filter";
+      const kernel_report report = check_kernel();
+      if (report.usable || report.missing != name || report.system_errno != EPERM) {
+        return "reported as missing: " + report.missing;
+      }
+      auto home = shard::create({});
+      if (!home) return home.error().message();
+      const result<void> attached = (*home)->attach();
+      return attached ? "attached" : attached.error().message();
+    });
+    EXPECT_NE(said.find("io_uring is not available"), std::string::npos) << said;
+    EXPECT_NE(said.find(std::string(name) + " is forbidden"), std::string::npos) << said;
+    EXPECT_NE(said.find("seccomp"), std::string::npos) << said;
+  }
+}
+
+// Nothing can be done about it, and the loop would spin for ever.
+TEST(ring_create, a_kernel_that_forbids_entering_later_ends_the_process_with_a_message) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        ::alarm(20);
+        auto home = shard::create({}).value();
+        home->run_once(duration::zero());
+        if (!forbid(SYS_io_uring_enter, EPERM)) ::_exit(1);
+        for (;;) home->run_once(std::chrono::milliseconds(1));
+      },
+      ::testing::KilledBySignal(SIGABRT), "io_uring_enter.*EPERM");
+}
+
+TEST(ring_create, where_the_user_may_lock_no_more_memory_the_error_says_how_much_it_takes) {
+  const std::string said = in_child([]() -> std::string {
+    const rlimit little{512 * 1024, 512 * 1024};
+    if (::setrlimit(RLIMIT_MEMLOCK, &little) != 0) return "no limit";
+    // Root may lock what it likes.
+    if (::geteuid() == 0 && ::setuid(65534) != 0) return "no other user";
+    std::vector<std::unique_ptr<ring>> made;
+    while (made.size() < 16) {
+      auto one = ring::create({});
+      if (!one) return one.error().message();
+      made.push_back(std::move(*one));
+    }
+    return "this kernel does not count it";
+  });
+  if (said == "this kernel does not count it" || said == "no other user") GTEST_SKIP() << said;
+  EXPECT_NE(said.find("out of memory"), std::string::npos) << said;
+  EXPECT_NE(said.find("locks at least 200 KiB"), std::string::npos) << said;
+  EXPECT_NE(said.find("may be 512 KiB"), std::string::npos) << said;
+  EXPECT_NE(said.find("RLIMIT_MEMLOCK"), std::string::npos) << said;
 }
 
 }  // namespace

@@ -173,7 +173,7 @@ void ring::receive_posted(operation& op, int fd) noexcept {
 
 void ring::send(operation& op, int fd, std::span<const std::byte> memory) noexcept {
   auto* const bytes = const_cast<std::byte*>(memory.data());  // only read
-  kernel_->start(*this, op, on_memory(opcode::send, fd, bytes, memory.size()));
+  kernel_->start(*this, op, on_memory(opcode::send, fd, bytes, std::min(memory.size(), send_max)));
 }
 
 void ring::poll(operation& op, int fd, unsigned events) noexcept {
