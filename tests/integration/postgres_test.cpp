@@ -114,7 +114,7 @@ TEST_F(postgres, sixty_queries_that_are_cancelled_cost_no_connection_and_mix_no_
             CO_ASSERT_OK(lease);
             const std::string own = std::to_string(1000 * number + round);
             auto asking = ask(*lease, "select " + own);
-            const std::string got = co_await asking;
+            auto got = co_await asking;
             if (got == own) ++sum.answered;
             if (got != own) sum.wrong.push_back(got + " instead of " + own);
           }

@@ -152,7 +152,7 @@ task<bool> postgres_protocol::recover(connection& one, state& own, close_reason)
     bool answers = false;
     while (!answers) {
       auto cancelling = cancel(one.home(), own.process, own.secret);
-      const bool cancelled = co_await cancelling;
+      auto cancelled = co_await cancelling;
       if (!cancelled) co_return false;
       auto ready = co_await one.wait_readable(cancel_again_after);
       answers = ready || ready.error() != errc::read_timeout;
