@@ -17,7 +17,7 @@ std::unique_ptr<server_process> run_nginx(const temporary_folder& files, const s
                                           std::uint16_t port) {
   const std::string folder = files.path().string();
   std::string text = "daemon off; master_process off; pid " + folder +
-                     "/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n";
+                     "/pid; error_log stderr;\nevents { worker_connections 1024; }\nhttp {\naccess_log off;\n";
   for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
     text += std::string(kind) + "_temp_path " + folder + ";\n";
   }

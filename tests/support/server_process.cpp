@@ -54,11 +54,15 @@ int try_port(std::uint16_t port, int (*call)(int, const sockaddr*, socklen_t)) {
 
 }  // namespace
 
-server_process::server_process(const std::vector<std::string>& words) {
+server_process::server_process(const std::vector<std::string>& words, const std::string& log) {
   int input[2];
   int output[2];
   if (::pipe2(input, O_CLOEXEC) != 0 || ::pipe2(output, O_CLOEXEC) != 0) {
     throw std::runtime_error("no pipe for " + words.front());
+  }
+  if (!log.empty()) {
+    ::close(output[1]);
+    output[1] = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   }
   std::vector<char*> arguments;
   arguments.reserve(words.size() + 1);
@@ -81,6 +85,27 @@ server_process::~server_process() {
   }
   ::close(input_);
   ::close(output_);
+}
+
+void server_process::signal(int what) const {
+  if (child_ > 0) ::kill(child_, what);
+}
+
+bool server_process::has_ended() {
+  if (child_ > 0 && ::waitpid(child_, nullptr, WNOHANG) == child_) child_ = -1;
+  return child_ < 0;
+}
+
+int server_process::wait_for_end() {
+  for (int waited_ms = 0; waited_ms < silence_ms_max; waited_ms += pause_ms) {
+    int status = 0;
+    if (::waitpid(child_, &status, WNOHANG) == child_) {
+      child_ = -1;
+      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+    ::poll(nullptr, 0, pause_ms);
+  }
+  throw std::runtime_error("the server does not end");
 }
 
 void server_process::read_more(std::string_view wanted) {

@@ -7,6 +7,9 @@
 // The destructor kills the program and waits for its end; the kernel kills it if the thread that
 // started it ends before. If the program does not do its part, std::runtime_error is thrown, with
 // what the program printed.
+//
+// A program that prints much for a long time is given a file to print into. Nobody reads its pipe
+// then, and it would stand still once that is full.
 #pragma once
 
 #include <sys/types.h>
@@ -21,7 +24,9 @@ namespace conpool::test {
 
 class server_process {
  public:
-  explicit server_process(const std::vector<std::string>& words);
+  // With a `log`, what the program prints goes to the end of that file, and wait_for() has nothing
+  // to look at.
+  explicit server_process(const std::vector<std::string>& words, const std::string& log = {});
   ~server_process();
   server_process(const server_process&) = delete;
   server_process& operator=(const server_process&) = delete;
@@ -32,6 +37,12 @@ class server_process {
   // Waits until somebody listens on the port.
   void wait_for_port(std::uint16_t port);
   void say(std::string_view text);
+  void signal(int what) const;
+  // Waits until the program has ended by itself or by a signal. Returns its exit status, or 128 and
+  // the signal's number.
+  int wait_for_end();
+  bool has_ended();
+  pid_t id() const noexcept { return child_; }
   const std::string& printed() const noexcept { return printed_; }
 
  private:
