@@ -76,22 +76,21 @@ TEST_F(acquires_with_options, fresh_is_never_what_was_lent_before) {
   }
 }
 
-TEST_F(acquires_with_options, fresh_waits_for_a_place_and_takes_it_from_what_comes_back) {
+TEST_F(acquires_with_options, fresh_takes_the_place_of_what_comes_back_when_it_is_its_turn) {
   cap(1);
   lease held = hold();
   caller& fresh = call(server().at(), {.fresh = true});
   caller& behind = call();
   settle();
-  held.release();  // goes to the one behind, who does not mind
-  settle();
-  ASSERT_TRUE(behind.served());
-  EXPECT_TRUE(behind.got->reused());
-  EXPECT_FALSE(fresh.ended);
-  behind.got->release();  // nobody else wants it
-  ASSERT_TRUE(until([&] { return fresh.ended; })) << "it waits beside an idle connection";
+  held.release();
+  ASSERT_TRUE(until([&] { return fresh.ended; }));
   ASSERT_TRUE(fresh.served());
   EXPECT_FALSE(fresh.got->reused());
   EXPECT_EQ(closed(close_reason::evicted), 1U);
+  EXPECT_FALSE(behind.ended) << "nobody passes";
+  fresh.got->release();
+  ASSERT_TRUE(until([&] { return behind.served(); }));
+  EXPECT_TRUE(behind.got->reused());
 }
 
 TEST_F(acquires_with_options, fresh_takes_what_was_warmed) {

@@ -65,14 +65,14 @@ TEST_F(protocols, on_connect_logs_in_before_the_first_lease) {
   EXPECT_EQ(totals().idle, 0U);
 }
 
-TEST_F(protocols, on_connect_that_fails_is_a_failed_connect) {
+TEST_F(protocols, on_connect_that_fails_is_a_failed_connect_of_its_own_kind) {
   says_.does = act::fails;
   configure(config_, logging_in{&says_});
   bool done = false;
   begin_acquire(done);
   ASSERT_TRUE(until([&] { return done; }));
   ASSERT_TRUE(error_);
-  EXPECT_EQ(*error_, errc::connect_failed);
+  EXPECT_EQ(*error_, errc::io_failed);
   EXPECT_EQ(error_->where(), phase::handshake);
   EXPECT_NE(error_->message().find("on_connect"), std::string::npos) << error_->message();
   EXPECT_EQ(totals().closed(close_reason::connect_failed), 1U);
@@ -121,7 +121,7 @@ TEST_F(protocols, on_connect_meets_a_server_that_closes) {
   server().close_all();
   ASSERT_TRUE(until([&] { return done; }));
   ASSERT_TRUE(error_);
-  EXPECT_EQ(*error_, errc::connect_failed);
+  EXPECT_EQ(*error_, errc::connection_closed);
 }
 
 // --- on_acquire, is_healthy
