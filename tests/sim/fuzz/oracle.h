@@ -91,6 +91,7 @@ class oracle {
     std::uint64_t failed_before = 0;
     std::uint64_t moments_before = 0;
     bool dialed_before = false;  // and a dial was under way
+    std::uint64_t lent_in_step = 0;
     // While its server is down and nothing stands.
     bool out = false;
     time_point out_since{};

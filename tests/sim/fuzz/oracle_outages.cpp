@@ -36,13 +36,16 @@ void oracle::note_first_lend(const pool& from, const wish& one) {
   about.failed_before = failures_of(*now);
   about.moments_before = server_of(one.peer).counts().moments;
   about.dialed_before = now->connecting > 0;
+  about.lent_in_step = steps_;
 }
 
 // The breaker opens only after so many rounds of connects have failed since a new connection was
 // lent, in as many moments, and while nothing stands; and then nobody goes on waiting.
 void oracle::check_breaker(const endpoint_stats& now, memory& before,
                            const pool_config& config) const {
-  if (now.breaker_opened > before.breaker_opened && config.breaker_failures > 0) {
+  // Within a step nobody knows which came first.
+  const bool is_told_apart = before.lent_in_step + 1 < steps_;
+  if (now.breaker_opened > before.breaker_opened && config.breaker_failures > 0 && is_told_apart) {
     const std::uint64_t failed = failures_of(now) + now.closing - before.failed_before;
     // One that was under way when a new connection was lent may have failed since.
     const std::uint64_t moments = server_of(now.endpoint).counts().moments - before.moments_before +
