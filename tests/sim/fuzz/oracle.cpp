@@ -239,6 +239,8 @@ void oracle::check() {
   connections_before_ = open_of(all);
   for (const endpoint_stats& one : current.all_stats()) {
     memory& before = memory_[one.endpoint];
+    if (one.created < before.seen) before = memory();  // it was forgotten, and is known again
+    before.seen = one.created;
     check_counts(one, one.endpoint);
     check_caps(one, before, config);
     check_progress(one, before, all);

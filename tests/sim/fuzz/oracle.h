@@ -83,6 +83,7 @@ class oracle {
     std::uint32_t connecting = 0;
     std::uint32_t waiting = 0;
     std::uint64_t created = 0;
+    std::uint64_t seen = 0;  // created, at the last look
     std::uint64_t breaker_opened = 0;
     unsigned stuck_steps = 0;
     unsigned open_steps = 0;
