@@ -139,6 +139,14 @@ void redis_server::end(int signal) noexcept {
   log_ = -1;
 }
 
+void redis_server::pause() const {
+  ::kill(child_, SIGSTOP);
+}
+
+void redis_server::resume() const {
+  ::kill(child_, SIGCONT);
+}
+
 void redis_server::kill() {
   end(SIGKILL);
 }

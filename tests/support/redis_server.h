@@ -30,6 +30,9 @@ class redis_server {
   std::uint16_t port() const noexcept { return port_; }
   endpoint at() const;
 
+  // SIGSTOP and SIGCONT.
+  void pause() const;
+  void resume() const;
   // Kills it without any warning to it or its clients, and waits for its end.
   void kill();
   // Starts it again on the same port. Precondition: it was killed.
