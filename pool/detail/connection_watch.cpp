@@ -76,11 +76,10 @@ watch_finding connection_watch::look_if_needed(pooled_connection& candidate) con
   return look_at_socket(candidate);
 }
 
-// Checks are answered in a harvest, and a turn reads the clock before it harvests. But a turn may
-// have been long since.
+// Counted from the question: when the kernel gave the answer is not known.
 bool connection_watch::was_answered_just_now(const pooled_connection& candidate) const noexcept {
-  const time_point now = facts_->now();
-  return candidate.checked_at == now && facts_->home->read_clock() - now <= answer_holds;
+  if (candidate.checked_at == time_point{}) return false;
+  return facts_->home->read_clock() - candidate.checked_at <= answer_holds;
 }
 
 watch_finding connection_watch::look_at_socket(pooled_connection& source) const noexcept {

@@ -4,7 +4,7 @@
 // lent
 //   - on a receive that the kernel has, the pool's posted one or a reader's: whatever has come by
 //     now has completed it, and two words of memory say whether a completion is pending;
-//   - or on the answer of a check that is at most `answer_holds` old;
+//   - or on the answer of a check that was begun at most `answer_holds` ago;
 //   - or on a look at the socket itself, recv(2) with MSG_PEEK: one system call.
 // A receive that is only prepared tells nothing. It leaves with the enter that ends the turn, so a
 // connection that is lent again in the turn in which it came back is looked at.
@@ -35,7 +35,7 @@ struct watch_finding {
 
 class connection_watch {
  public:
-  // How old the answer of a check may be when a connection is lent on it.
+  // How long ago a check may have been begun for a connection to be lent on its answer.
   static constexpr duration answer_holds = std::chrono::microseconds(50);
 
   explicit connection_watch(endpoint_facts& facts) noexcept : facts_(&facts) {}

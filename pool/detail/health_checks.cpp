@@ -40,6 +40,9 @@ bool health_checks::can_be_checked(const pooled_connection& candidate) const noe
 void health_checks::begin(pooled_connection& candidate, bool by_ping) noexcept {
   candidate.checking = true;
   ++checking_;
+  // The kernel looks when the turn ends, and a slow turn or a busy machine may bring the answer
+  // long after that. So an answer is as old as its question.
+  candidate.checked_at = facts_->home->read_clock();
   if (by_ping) {
     tasks_->begin(candidate, protocol_task::ping);
     return;
@@ -76,7 +79,6 @@ void health_checks::ping_over(const pooled_connection& pinged, bool failed) noex
 void health_checks::over(pooled_connection& checked, std::optional<close_reason> bad) noexcept {
   checked.checking = false;
   --checking_;
-  checked.checked_at = facts_->now();
   if (!std::exchange(checked.in_batch, false) || batch_ == nullptr) return;
   ++batch_->checked;
   if (bad) {

@@ -57,7 +57,7 @@ class pooled_connection : public connection, public idle_hook, public member_hoo
   time_point stood_at{};
   time_point retire_at = time_point::max();
   time_point last_used{};            // when it came back; with the leak detector, when it was lent
-  time_point checked_at{};           // by a probe or ping
+  time_point checked_at{};           // when the last probe or ping of it was begun
   std::source_location lent_from{};  // known only with the leak detector
   waiter* reserved_for = nullptr;    // while reserved
   std::uint64_t times_lent = 0;      // this lease included

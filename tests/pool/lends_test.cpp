@@ -153,6 +153,24 @@ struct shared_by_four {
   access access_mode(const connection&, const state&) { return access::shared(4); }
 };
 
+// The kernel looks when the turn ends, and the turn that brings the answer may come much later.
+TEST_F(lends, what_ends_behind_a_probes_look_is_not_lent_on_its_answer) {
+  for (const mischief what : all_mischief) {
+    configure_for(validation_policy::probe, 8);
+    unique_fd peer = adopt_one();
+    caller& asks = call();
+    ASSERT_TRUE(until([this] { return totals().probes == 1; }));
+    does(what, peer);
+    clock().advance(1ms);
+    ASSERT_TRUE(until([&] { return asks.ended; }));
+    ASSERT_TRUE(asks.served());
+    EXPECT_FALSE(asks.got->reused()) << static_cast<int>(what);
+    EXPECT_TRUE(nothing_waits(*asks.got));
+    EXPECT_EQ(totals().closed(), 1U);
+    release_all();
+  }
+}
+
 TEST_F(lends, a_shared_connection_that_has_ended_takes_no_further_lease) {
   for (const bool by_reset : {false, true}) {
     configure(pool_config(), shared_by_four());

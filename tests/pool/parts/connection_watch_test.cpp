@@ -183,12 +183,13 @@ TEST_F(connection_watch, a_receive_that_the_kernel_has_is_relied_on) {
   EXPECT_TRUE(home().ring().completions_pending());
 }
 
-TEST_F(connection_watch, the_answer_of_a_check_holds_for_the_turn_that_brought_it) {
+TEST_F(connection_watch, the_answer_of_a_check_holds_for_some_time_from_its_question_on) {
   settings().validation = validation_policy::probe;
   pooled_connection& one = connect(tcp_pair());
   one.times_lent = 1;
-  one.checked_at = home().now();
+  one.checked_at = home().now() - conpool::connection_watch::answer_holds;
   ends(far_end_of(one));
+  EXPECT_TRUE(is_alive(watch().look(one)));
   one.checked_at -= 1ns;
   EXPECT_TRUE(is_gone(watch().look(one), close_reason::peer_closed));
 }
