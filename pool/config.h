@@ -162,6 +162,7 @@ struct pool_config {
   std::uint32_t breaker_failures = 5;
 
   // A lease that is held longer is reported to the observer once, with the place of its acquire.
+  // Leases of shared connections are not: one that is used all the time never is without a lease.
   // 1 ms to 720 h, or 0 for off. Default 0.
   std::chrono::milliseconds leak_threshold{0};
 
