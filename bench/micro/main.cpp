@@ -31,6 +31,7 @@ struct entry {
 constexpr std::initializer_list<std::int64_t> none{};
 constexpr std::initializer_list<std::int64_t> probe_sizes{1, 16, 64};
 constexpr std::initializer_list<std::int64_t> dial_sizes{1, 16, 64, 256};
+constexpr std::initializer_list<std::int64_t> endpoint_counts{100, 16'000};
 constexpr std::initializer_list<std::int64_t> request_connections{1, 16, 64};
 #ifdef CONPOOL_MICRO_TLS
 constexpr std::initializer_list<std::int64_t> record_bytes{64, 1024, 16384};
@@ -46,6 +47,7 @@ const entry entries[] = {
     {"probe_batch", &probe_batch, probe_sizes},
     {"floor_probe_batch", &floor_probe_batch, probe_sizes},
     {"dial_batch", &dial_batch, dial_sizes},
+    {"miss_at_cap", &miss_at_cap, endpoint_counts},
     {"request_pooled", &request_pooled, request_connections},
     {"request_held", &request_held, request_connections},
     {"floor_request_bare_ring", &floor_request_bare_ring, request_connections},

@@ -21,6 +21,9 @@ void baseline_mutex_pool(benchmark::State& state);
 void probe_batch(benchmark::State& state);
 void floor_probe_batch(benchmark::State& state);
 
+// miss_at_cap.cpp: one iteration is a miss at max_connections, with range(0) endpoints known.
+void miss_at_cap(benchmark::State& state);
+
 // dial.cpp: one iteration is range(0) simultaneous misses on a cold endpoint.
 void dial_batch(benchmark::State& state);
 

@@ -250,6 +250,7 @@ void dial_demand::schedule_retry() noexcept {
   if (refill_at_ > now && facts_->counts.idle < facts_->config().min_idle_per_endpoint) {
     due = std::min(due, refill_at_);
   }
+  if (slot_at_ > now) due = std::min(due, slot_at_);
   if (due != time_point::max()) facts_->home->timers().arm(*this, due);
 }
 

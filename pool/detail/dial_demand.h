@@ -86,7 +86,9 @@ class dial_demand : private ready_node, private timer_node {
   void note_if_unserved(const pooled_connection& gone, close_reason why) noexcept;
   // A connection is gone: what the floor misses is refilled after a random time.
   void one_left(bool was_used) noexcept;
-  // Looks again when the backoff is over, or the refill's jitter.
+  // At the cap over all endpoints there may be a slot for it then.
+  void look_for_slot_at(time_point when) noexcept { slot_at_ = when; }
+  // Looks again when the backoff is over, or the refill's jitter, or when there may be a slot.
   void schedule_retry() noexcept;
 
   // No more connects; those who warm hear `why`.
@@ -110,6 +112,7 @@ class dial_demand : private ready_node, private timer_node {
   connect_gate gate_;
   warm_requests warming_;
   time_point refill_at_ = time_point::min();
+  time_point slot_at_ = time_point::min();
   std::uint32_t expiring_soon_ = 0;  // idle ones whose replacements should stand by now
   bool looking_ = false;             // on the ready queue
 };

@@ -26,6 +26,7 @@ endpoint_pool::endpoint_pool(pool_facts& pool, const endpoint& to)
       intake_(facts_, rules_, idle_, waiters_, shared_, tasks_, demand_, retirement_, maintenance_,
               handover_, *this) {
   pool.cap().join(*this);
+  rules_.whose = this;
   refresh();
   demand_.look();  // min_idle_per_endpoint
 }
@@ -215,6 +216,7 @@ void endpoint_pool::give_back_shared(managed_connection& returned) noexcept {
 // --- for callers who wait
 
 std::optional<error> endpoint_pool::refusal(bool try_only) noexcept {
+  if (demand_.gate().open()) demand_.look();  // somebody asks, so the trial may need a slot
   return refusals::at_the_door(facts_, demand_, try_only);
 }
 

@@ -133,7 +133,10 @@ class endpoint_pool final : private endpoint_reports, private cap_member {
   std::optional<std::uint64_t> first_unserved() const noexcept override;
   bool wants_fresh() const noexcept override { return waiters_.fresh() > 0; }
   void look_at_demand() noexcept override { demand_.look(); }
-  void shortage_changed() noexcept override { refresh(); }
+  void look_at_demand_at(time_point when) noexcept override { demand_.look_for_slot_at(when); }
+  void look_at_returns() noexcept override { rules_.idle_room = 0; }
+  time_point now() const noexcept override { return facts_.now(); }
+  bool holds_any() const noexcept override { return facts_.standing() > 0; }
   std::optional<time_point> coldest() noexcept override;
   void close_coldest(close_reason why) noexcept override;
 

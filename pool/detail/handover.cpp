@@ -77,6 +77,7 @@ void handover::put_by(pooled_connection& clean) noexcept {
   } else {
     if (clean.times_lent == 0) clean.was_spare = true;
     idle_->push(clean);
+    cap.has_idle(*self_);
     if (rules_->idle_room == 0) rules_->refresh(*facts_);  // a limit that was passed may be kept
     if (facts_->config().min_idle_per_endpoint > 0) maintenance_->schedule();
     // A caller who waits for a fresh one gets its slot, if there is no other.

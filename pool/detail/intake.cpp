@@ -16,12 +16,17 @@ namespace conpool {
 bool intake::may_dial_now() noexcept {
   if (!demand_->gate_allows_one_more()) return false;
   if (demand_->at_own_limit()) return false;
-  return facts_->pool->cap().may_open(*self_, demand_->first_unserved().has_value());
+  // A trial connect stands for those who were refused since the last one. If there are none, it
+  // takes no connection from others.
+  const bool nobody_asks = demand_->gate().open() && facts_->touched <= last_begun_;
+  return facts_->pool->cap().may_open(*self_,
+                                      !nobody_asks && demand_->first_unserved().has_value());
 }
 
 void intake::begin_dials() noexcept {
   while (facts_->counts.connecting < demand_->connects_wanted() && may_dial_now()) {
     const connect_gate::beginning begun = demand_->begun();
+    last_begun_ = facts_->now();
     // Owned by the shard, not by a caller: whoever asked may give up.
     facts_->home->spawn(&intake::dial, counted_pointer<pool_facts>(*facts_->pool), std::ref(*this),
                         retirements_->generation(), begun);

@@ -70,6 +70,7 @@ class intake {
   maintenance* maintenance_;
   handover* handover_;
   cap_member* self_;
+  time_point last_begun_ = time_point::min();
   dialer dialer_;
 };
 

@@ -30,6 +30,7 @@ void lend_rules::refresh(const endpoint_facts& facts) noexcept {
       facts.standing() > config.max_connections_per_endpoint) {
     idle_room = 0;
   }
+  if (idle_room > 0 && whose != nullptr) facts.pool->cap().returns_are_quick(*whose);
 }
 
 }  // namespace conpool

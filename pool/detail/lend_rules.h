@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include <conpool/pool/detail/connection_cap.h>
 #include <conpool/pool/detail/endpoint_facts.h>
 
 namespace conpool {
@@ -32,11 +33,12 @@ struct lend_rules {
   std::uint32_t floor = 0;      // so few idle connections that a lend looks whether to refill them
   std::uint32_t dirty = ~0U;    // the conditions that keep a connection from being lent again
   look lends = look::closely;
-  bool watch = true;           // completions are reaped before a lend
-  bool shares = false;         // the protocol may share connections
-  bool detects_leaks = false;  // leases are listed
-  bool supervised = false;     // each return is looked at
-  bool nobody_passes = false;  // see let_nobody_pass()
+  bool watch = true;            // completions are reaped before a lend
+  bool shares = false;          // the protocol may share connections
+  bool detects_leaks = false;   // leases are listed
+  bool supervised = false;      // each return is looked at
+  bool nobody_passes = false;   // see let_nobody_pass()
+  cap_member* whose = nullptr;  // is told when its returns are quick
 };
 
 }  // namespace conpool

@@ -33,7 +33,7 @@ MUTANTS = [
     ("gets_the_place_of_what_comes_back", "pool/detail/handover.cpp",
      "    if (!waiters_->empty()) demand_->look();\n  }\n}\n", "  }\n}\n"),
     ("gets_its_own_idle_ones_place", "pool/detail/connection_cap.cpp",
-     "asking.wants_fresh() ? nullptr : &asking", "&asking"),
+     "fresh ? nullptr : &asking", "&asking"),
     ("may_be_switched_off_while", "pool/detail/leak_detector.cpp",
      "  while (!leased_.empty()) leased_.pop_front();\n", ""),
     ("policy_may_change", "pool/detail/endpoint_pool.cpp", "  watch_unwatched();\n",
@@ -54,6 +54,6 @@ MUTANTS += [
      "    rules_->let_nobody_pass();  // the look at demand serves it\n",
      ""),
     ("an_eviction_that_is_over_at_once", "pool/detail/connection_cap.cpp",
-     "    if (!evict_coldest(asking.wants_fresh() ? nullptr : &asking)) --evicting_;\n",
-     "    if (evict_coldest(asking.wants_fresh() ? nullptr : &asking)) ++evicting_;\n"),
+     "  ++evicting_;\n  owner->close_coldest(close_reason::evicted);",
+     "  owner->close_coldest(close_reason::evicted);\n  ++evicting_;"),
 ]

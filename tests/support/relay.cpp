@@ -95,8 +95,10 @@ task<bool> relay::mistreated(std::shared_ptr<pair> both, std::string_view first_
   if (on_session_ == on_session::reset) both->client.reset();
   if (on_session_ == on_session::say_nothing) {
     std::array<char, 64> rest;
-    auto count = co_await both->client->read(std::span<char>(rest));
-    while (count && *count > 0) count = co_await both->client->read(std::span<char>(rest));
+    for (;;) {
+      auto count = co_await both->client->read(std::span<char>(rest));
+      if (!count || *count == 0) break;
+    }
   }
   co_return true;  // and the server's end is passed on
 }

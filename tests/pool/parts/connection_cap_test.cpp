@@ -2,8 +2,10 @@
 // connection goes for it, and when there is a shortage. No socket and no shard.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -57,7 +59,7 @@ TEST_F(connection_cap, without_a_limit_nobody_stands_in_line) {
   limit(0);
   fake_member one(cap());
   fake_member other(cap());
-  other.idle = {used(1s)};
+  other.has({used(1s)});
   one.ticket = 1;
   open(1000);
   EXPECT_TRUE(one.asks());
@@ -159,7 +161,7 @@ TEST_F(connection_cap, an_endpoint_that_looks_before_its_turn_stays_in_line) {
 TEST_F(connection_cap, closes_one_idle_connection_for_each_that_stands_in_line) {
   limit(3);
   fake_member giver(cap());
-  giver.idle = {used(1s), used(2s), used(3s)};
+  giver.has({used(1s), used(2s), used(3s)});
   fake_member one(cap());
   fake_member other(cap());
   one.ticket = 1;
@@ -189,9 +191,9 @@ TEST_F(connection_cap, the_coldest_over_all_endpoints_is_evicted) {
   fake_member warm(cap());
   fake_member cold(cap());
   fake_member warmest(cap());
-  warm.idle = {used(2s)};
-  cold.idle = {used(1s), used(9s)};
-  warmest.idle = {used(3s)};
+  warm.has({used(2s)});
+  cold.has({used(1s), used(9s)});
+  warmest.has({used(3s)});
   fake_member asker(cap());
   asker.ticket = 1;
   open(2);
@@ -204,7 +206,7 @@ TEST_F(connection_cap, the_coldest_over_all_endpoints_is_evicted) {
 
 TEST_F(connection_cap, its_own_idle_connection_goes_only_for_a_fresh_caller) {
   fake_member one(cap());
-  one.idle = {used(1s)};
+  one.has({used(1s)});
   one.ticket = 1;
   open(2);
   EXPECT_FALSE(one.asks());
@@ -220,7 +222,7 @@ TEST_F(connection_cap, an_eviction_that_found_nothing_is_not_counted) {
   asker.ticket = 1;
   open(2);
   EXPECT_FALSE(asker.asks());
-  giver.idle = {used(1s)};
+  giver.has({used(1s)});
   EXPECT_FALSE(asker.asks());
   EXPECT_EQ(giver.closed.size(), 1U);
 }
@@ -228,10 +230,128 @@ TEST_F(connection_cap, an_eviction_that_found_nothing_is_not_counted) {
 TEST_F(connection_cap, evicts_for_the_reason_that_is_given_and_says_if_nothing_is_idle) {
   fake_member one(cap());
   EXPECT_FALSE(cap().evict_coldest(nullptr));
-  one.idle = {used(1s)};
+  one.has({used(1s)});
   EXPECT_FALSE(cap().evict_coldest(&one));
   EXPECT_TRUE(cap().evict_coldest(nullptr, close_reason::over_limit));
   EXPECT_EQ(one.closed, std::vector{close_reason::over_limit});
+  EXPECT_FALSE(cap().evict_coldest(nullptr));
+}
+
+// --- Whose connections are in use
+
+TEST_F(connection_cap, what_was_used_a_moment_ago_goes_only_to_who_has_nothing_or_has_waited) {
+  fake_member giver(cap());
+  fake_member busy(cap());
+  busy.holds = true;
+  const time_point now = busy.clock;
+  giver.has({now - conpool::connection_cap::patience + 1ms, now});
+  busy.ticket = 1;
+  open(2);
+  EXPECT_FALSE(busy.asks());
+  EXPECT_EQ(giver.closed.size(), 0U);
+  EXPECT_TRUE(cap().in_shortage());
+  EXPECT_EQ(busy.looks_at, now + 1ms) << "when the coldest has been idle long enough";
+  fake_member bare(cap());
+  bare.ticket = 2;
+  EXPECT_FALSE(bare.asks());
+  EXPECT_EQ(giver.closed.size(), 1U) << "it has nothing";
+  giver.one_is_gone();
+  busy.clock = now + conpool::connection_cap::patience;
+  EXPECT_TRUE(busy.asks()) << "the slot is its own, since its caller came first";
+  busy.opens();
+}
+
+TEST_F(connection_cap, who_has_waited_takes_one_and_waits_again) {
+  fake_member giver(cap());
+  fake_member busy(cap());
+  busy.holds = true;
+  const time_point began = busy.clock;
+  giver.has({began, began, began});
+  busy.ticket = 1;
+  open(2);
+  EXPECT_FALSE(busy.asks());
+  EXPECT_EQ(giver.closed.size(), 0U);
+  busy.clock = giver.clock = began + conpool::connection_cap::patience;
+  giver.has({busy.clock, busy.clock, busy.clock});  // in use all the time
+  EXPECT_FALSE(busy.asks());
+  EXPECT_EQ(giver.closed.size(), 1U);
+  giver.one_is_gone();
+  EXPECT_TRUE(busy.asks());
+  cap().opened();  // and needs another one
+  EXPECT_FALSE(busy.asks());
+  EXPECT_EQ(giver.closed.size(), 1U);
+  EXPECT_EQ(busy.looks_at, busy.clock + conpool::connection_cap::patience);
+}
+
+TEST_F(connection_cap, what_comes_back_is_not_claimed_for_who_has_some_and_came_a_moment_ago) {
+  fake_member busy(cap());
+  fake_member giver(cap());
+  busy.holds = true;
+  busy.ticket = 1;
+  open(2);
+  EXPECT_FALSE(busy.asks());
+  EXPECT_FALSE(cap().claim_slot_of(giver, 2));
+  EXPECT_EQ(busy.looks_at, busy.clock + conpool::connection_cap::patience);
+  giver.clock += conpool::connection_cap::patience;
+  EXPECT_FALSE(cap().claim_slot_of(giver, 1)) << "its own caller came no later";
+  EXPECT_TRUE(cap().claim_slot_of(giver, 2));
+}
+
+TEST_F(connection_cap, a_fresh_caller_gets_the_slot_of_its_own_endpoints_idle_one_at_once) {
+  fake_member one(cap());
+  fake_member other(cap());
+  one.holds = true;
+  one.fresh = true;
+  other.has({one.clock - 2ms});
+  one.has({one.clock - 1ms});
+  one.ticket = 1;
+  open(2);
+  EXPECT_FALSE(one.asks());
+  EXPECT_EQ(one.closed.size(), 1U);
+  EXPECT_EQ(other.closed.size(), 0U);
+}
+
+// --- Who is looked at
+
+TEST_F(connection_cap, an_endpoint_without_an_idle_connection_is_looked_at_once) {
+  fake_member asker(cap());
+  fake_member leased(cap());
+  fake_member idle(cap());
+  cap().returns_are_quick(leased);
+  idle.has({leased.clock + 1ms});
+  asker.ticket = 1;
+  open(2);
+  EXPECT_FALSE(asker.asks());
+  EXPECT_EQ(leased.told_to_look_at_returns, 1U) << "its next return tells what it has";
+  EXPECT_EQ(idle.closed.size(), 1U);
+  leased.has({leased.clock});
+  EXPECT_TRUE(cap().evict_coldest(nullptr));
+  EXPECT_EQ(leased.closed.size(), 1U);
+}
+
+TEST_F(connection_cap, the_coldest_is_found_whatever_has_become_of_the_others) {
+  constexpr unsigned count = 40;
+  std::vector<std::unique_ptr<fake_member>> all;
+  for (unsigned i = 0; i < count; ++i) all.push_back(std::make_unique<fake_member>(cap()));
+  for (unsigned i = 0; i < count; ++i) all[i]->has({used(1s * ((i * 7) % count))});
+  // What was idle is used again, without a word to the cap; and some have gone.
+  for (unsigned i = 0; i < count; i += 3) all[i]->idle = {used(100s + 1s * i)};
+  for (unsigned i = 1; i < count; i += 5) all[i].reset();
+  std::vector<time_point> expected;
+  for (const auto& one : all) {
+    if (one) expected.push_back(one->idle.front());
+  }
+  std::ranges::sort(expected);
+  for (const time_point coldest : expected) {
+    for (const auto& one : all) {
+      if (one && one->idle == std::vector{coldest}) one->ticket = 1;  // to be known by
+    }
+    ASSERT_TRUE(cap().evict_coldest(nullptr));
+    for (const auto& one : all) {
+      if (!one) continue;
+      EXPECT_EQ(one->idle.empty(), one->ticket.has_value());
+    }
+  }
   EXPECT_FALSE(cap().evict_coldest(nullptr));
 }
 
@@ -259,7 +379,7 @@ TEST_F(connection_cap, a_connection_that_comes_back_is_claimed_for_whoever_came_
 TEST_F(connection_cap, an_eviction_under_way_counts_for_a_claim) {
   fake_member asker(cap());
   fake_member giver(cap());
-  giver.idle = {used(1s)};
+  giver.has({used(1s)});
   asker.ticket = 1;
   open(2);
   EXPECT_FALSE(asker.asks());
@@ -273,7 +393,7 @@ TEST_F(connection_cap, a_floor_gets_the_slots_that_nobody_in_line_needs) {
   fake_member floor(cap());
   fake_member asker(cap());
   fake_member giver(cap());
-  giver.idle = {used(1s)};
+  giver.has({used(1s)});
   open(2);
   EXPECT_FALSE(floor.asks_for_its_floor());
   EXPECT_FALSE(floor.in_line());
@@ -326,7 +446,7 @@ TEST_F(connection_cap, a_slot_that_the_line_gives_up_goes_to_a_floor) {
 
 TEST_F(connection_cap, what_is_closing_is_no_longer_over_a_lowered_limit) {
   fake_member one(cap());
-  one.idle = {used(1s), used(2s)};
+  one.has({used(1s), used(2s)});
   open(2);
   EXPECT_FALSE(cap().over_limit());
   limit(1);
@@ -339,27 +459,49 @@ TEST_F(connection_cap, what_is_closing_is_no_longer_over_a_lowered_limit) {
   EXPECT_EQ(cap().connections(), 1U);
 }
 
-TEST_F(connection_cap, all_are_told_when_a_shortage_begins_and_when_it_ends) {
+TEST_F(connection_cap, returns_are_looked_at_from_the_beginning_of_a_shortage_on) {
   fake_member one(cap());
   fake_member other(cap());
+  cap().returns_are_quick(one);
+  cap().returns_are_quick(other);
   one.ticket = 1;
   open(2);
   EXPECT_FALSE(one.asks());
   EXPECT_TRUE(cap().in_shortage());
-  EXPECT_EQ(one.shortages_told, 1U);
-  EXPECT_EQ(other.shortages_told, 1U);
+  EXPECT_EQ(one.told_to_look_at_returns, 1U);
+  EXPECT_EQ(other.told_to_look_at_returns, 1U);
   EXPECT_FALSE(one.asks());
   other.ticket = 2;
   EXPECT_FALSE(other.asks());
-  EXPECT_EQ(other.shortages_told, 1U) << "it goes on";
+  EXPECT_EQ(other.told_to_look_at_returns, 1U) << "it goes on";
   one.ticket.reset();
   cap().demand_looked_at(one);
   EXPECT_TRUE(cap().in_shortage());
   other.ticket.reset();
   cap().demand_looked_at(other);
   EXPECT_FALSE(cap().in_shortage());
-  EXPECT_EQ(one.shortages_told, 2U);
-  EXPECT_EQ(other.shortages_told, 2U);
+  // Who has looked at a return since then is told again.
+  cap().returns_are_quick(other);
+  one.ticket = 3;
+  EXPECT_FALSE(one.asks());
+  EXPECT_EQ(other.told_to_look_at_returns, 2U);
+}
+
+TEST_F(connection_cap, an_eviction_under_way_is_no_shortage) {
+  fake_member asker(cap());
+  fake_member giver(cap());
+  giver.has({used(1s)});
+  cap().returns_are_quick(giver);
+  asker.ticket = 1;
+  open(2);
+  EXPECT_FALSE(asker.asks());
+  EXPECT_EQ(giver.closed.size(), 1U);
+  EXPECT_FALSE(cap().in_shortage());
+  EXPECT_EQ(giver.told_to_look_at_returns, 0U);
+  fake_member second(cap());
+  second.ticket = 2;
+  EXPECT_FALSE(second.asks());
+  EXPECT_TRUE(cap().in_shortage()) << "nothing is closed for this one";
 }
 
 TEST_F(connection_cap, an_endpoint_that_is_forgotten_leaves_the_line) {
@@ -373,7 +515,6 @@ TEST_F(connection_cap, an_endpoint_that_is_forgotten_leaves_the_line) {
     EXPECT_TRUE(cap().in_shortage());
   }
   EXPECT_FALSE(cap().in_shortage());
-  EXPECT_EQ(other.shortages_told, 2U);
   cap().slot_freed();
   other.ticket = 2;
   EXPECT_TRUE(other.asks());

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <conpool/pool/detail/connection_cap.h>
@@ -17,13 +18,21 @@ class fake_member final : public cap_member {
   // What it answers.
   std::optional<std::uint64_t> ticket;  // of its first caller that nothing is under way for
   bool fresh = false;
+  bool holds = false;  // connections, idle or not
+  time_point clock = time_point(std::chrono::hours(2));
   std::vector<time_point> idle;  // when each idle connection was used last, coldest first
 
   // What it was told.
   unsigned looks = 0;
-  unsigned shortages_told = 0;
+  unsigned told_to_look_at_returns = 0;
+  std::optional<time_point> looks_at{};
   std::vector<close_reason> closed;
 
+  // These are idle, and it has been looked at how they came back.
+  void has(std::vector<time_point> used) {
+    idle = std::move(used);
+    cap_->has_idle(*this);
+  }
   // A caller waits for whom it needs a connect. True if it may be begun.
   bool asks() { return cap_->may_open(*this, true); }
   // It misses a connection that nobody waits for.
@@ -44,7 +53,10 @@ class fake_member final : public cap_member {
   std::optional<std::uint64_t> first_unserved() const noexcept override { return ticket; }
   bool wants_fresh() const noexcept override { return fresh; }
   void look_at_demand() noexcept override { ++looks; }
-  void shortage_changed() noexcept override { ++shortages_told; }
+  void look_at_demand_at(time_point when) noexcept override { looks_at = when; }
+  void look_at_returns() noexcept override { ++told_to_look_at_returns; }
+  time_point now() const noexcept override { return clock; }
+  bool holds_any() const noexcept override { return holds; }
   std::optional<time_point> coldest() noexcept override {
     if (idle.empty()) return std::nullopt;
     return idle.front();

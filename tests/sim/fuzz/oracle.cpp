@@ -1,3 +1,4 @@
+#include <conpool/pool/detail/connection_cap.h>
 #include <tests/sim/fuzz/oracle.h>
 
 #include <algorithm>
@@ -214,8 +215,9 @@ void oracle::check_progress(const endpoint_stats& now, memory& before, const poo
     return;
   }
   if (before.stuck_steps++ == 0) before.stuck_since = here_.now();
-  // They may be waiting for the backoff after a failure to end.
-  const duration patience = longest_backoff_ + tolerance;
+  // They may be waiting for the backoff after a failure to end, or until what another endpoint
+  // needed a moment ago may be taken from it.
+  const duration patience = longest_backoff_ + tolerance + connection_cap::patience;
   EXPECT_FALSE(before.stuck_steps > patience_steps && here_.now() - before.stuck_since > patience)
       << now.endpoint << ": " << now.waiting << " wait (at most "
       << pools_.back()->config().max_connections_per_endpoint << "), " << now.idle << " idle, "
