@@ -63,10 +63,10 @@ time_point here_and_now() {
 void rest(soak_board& on) {
   on.quiet = true;
   const time_point until = here_and_now() + rest_max;
-  while (!on.at_rest && here_and_now() < until) std::this_thread::sleep_for(10ms);
+  while (!on.at_rest && here_and_now() < until) let_pass(10ms);
   if (!on.at_rest) note_violation(on, "everything comes to rest", "all", "");
   on.quiet = false;
-  while (on.at_rest && here_and_now() < until) std::this_thread::sleep_for(10ms);
+  while (on.at_rest && here_and_now() < until) let_pass(10ms);
 }
 
 int run(const soak_options& asked) {
@@ -84,7 +84,7 @@ int run(const soak_options& asked) {
   time_point next_rest = here_and_now() + rest_interval;
   while (here_and_now() < end) {
     disturber.disturb();
-    std::this_thread::sleep_for(10ms + dice.up_to(200ms));
+    let_pass(10ms + dice.up_to(200ms));
     if (here_and_now() < next_rest || here_and_now() >= end) continue;
     rest(board);
     next_rest = here_and_now() + rest_interval;

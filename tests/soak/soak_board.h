@@ -34,6 +34,9 @@ struct soak_board {
   duration back_within() const noexcept { return backoff_max + std::chrono::seconds(1) + slack; }
 };
 
+// Blocks the operator's thread; in whole milliseconds.
+void let_pass(duration time);
+
 // Writes a line to standard error and counts it.
 void note_violation(soak_board& on, const char* law, const char* server, const char* detail);
 

@@ -115,7 +115,7 @@ void check_refusal(soak_world& in, soak_backend& at, const error& why, time_poin
     return;
   }
   ++at.sum.refused;
-  if (why != errc::breaker_open && why != errc::connect_failed) return;
+  if (why == errc::queue_full) return;
   const auto stats = at.backends.stats(at.to);
   if (!stats || stats->idle + stats->active == 0) return;
   const std::string detail = why.message() + " (idle " + std::to_string(stats->idle) + ", active " +

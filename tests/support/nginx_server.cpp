@@ -16,8 +16,9 @@ std::string block(std::uint16_t port, const std::string& name, const std::string
 std::unique_ptr<server_process> run_nginx(const temporary_folder& files, const std::string& servers,
                                           std::uint16_t port) {
   const std::string folder = files.path().string();
-  std::string text = "daemon off; master_process off; pid " + folder +
-                     "/pid; error_log stderr;\nevents { worker_connections 1024; }\nhttp {\naccess_log off;\n";
+  std::string text =
+      "daemon off; master_process off; pid " + folder +
+      "/pid; error_log stderr;\nevents { worker_connections 1024; }\nhttp {\naccess_log off;\n";
   for (const char* kind : {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"}) {
     text += std::string(kind) + "_temp_path " + folder + ";\n";
   }

@@ -33,8 +33,12 @@ class counted_round_trip {
   postgres_protocol::figures* in_;
 };
 
+// Trying again helps if the server is starting, and not after a wrong password or database.
 error server_error(std::string_view body) {
-  return error(errc::io_failed, phase::read).with_detail(postgres_error(body));
+  const std::string text = postgres_error(body);
+  error made = error(errc::io_failed, phase::read).with_detail(text);
+  const bool is_refusal = text.starts_with("28") || text.starts_with("3D");
+  return is_refusal ? std::move(made).permanent() : made;
 }
 
 // What is received goes into the state at once, so that a reader that is cancelled loses nothing.
