@@ -162,7 +162,7 @@ MUTANTS = [
     ("sim_gate.what_is_lent_away", "pool/detail/endpoint_pool.cpp",
      "if (taken != nullptr && facts_.counts.idle < rules_.floor) demand_.look();", ""),
     ("sim_recovery.the_first_lease", "pool/detail/connect_gate.cpp",
-     "if (begun.callers_round != callers_.round) return false;\n", ""),
+     "if (begun.callers_round != callers_.round) return closed_in_vain(what, at, config);\n", ""),
     ("sim_recovery.a_server_that_is_down", "pool/detail/connect_gate.cpp",
      "return at.lost == lost_before_ ? most : std::min(most, untried_most);", "return most;"),
     ("sim_fresh.at_the_endpoints_limit", "pool/detail/handover.cpp",

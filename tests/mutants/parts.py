@@ -241,7 +241,7 @@ MUTANTS = [
     ("connect_gate.the_row_ends_with_the_first_lend", "pool/detail/connect_gate.h",
      "return first_lends == lends_before ? count : 0;", "(void)first_lends;\n      return count;"),
     ("connect_gate.a_dial_that_began_before", "pool/detail/connect_gate.cpp",
-     "if (begun.callers_round != callers_.round) return false;\n", ""),
+     "if (begun.callers_round != callers_.round) return closed_in_vain(what, at, config);\n", ""),
     ("connect_gate.after_a_failure_one_connect", "pool/detail/connect_gate.cpp",
      "if (open_ || failing_) return 1;", "if (open_) return 1;"),
     ("connect_gate.while_something_stands", "pool/detail/connect_gate.cpp",

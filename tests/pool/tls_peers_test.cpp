@@ -270,8 +270,9 @@ TEST_F(pool_tls_peers, reloaded_roots_are_those_of_the_next_connection) {
   const auto refused = request(there, "hello");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error(), errc::certificate_unknown_issuer) << refused.error().message();
-  clock().advance(6s);  // the backoff
   reload(ours);
+  clock().advance(6s);  // the backoff; then a trial connect stands
+  ASSERT_TRUE(until([&] { return !backends().stats(there)->breaker_open; }));
   EXPECT_EQ(request(there, "hello").value(), "hello");
 }
 

@@ -210,6 +210,7 @@ TEST_F(connect_gate, refills_put_off_other_refills_and_no_caller) {
   const dial second = begin();
   fail(first, row::spare);
   const time_point next = gate().next_spare_attempt();
+  EXPECT_GT(next, seen().now);
   fail(second, row::spare);
   EXPECT_EQ(gate().next_spare_attempt(), next) << "one round";
   EXPECT_TRUE(gate().may_dial(seen().now));
