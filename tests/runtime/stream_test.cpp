@@ -246,7 +246,8 @@ TEST_F(streams, a_read_ends_with_read_timeout_and_the_stream_still_works) {
   clock().advance(1ms);
   ASSERT_TRUE(until([&] { return got->has_value(); }));
   EXPECT_EQ((*got)->error(), errc::read_timeout);
-  EXPECT_EQ(near()->conditions() & stream::interrupted, 0U) << "nothing was taken, nothing is broken";
+  EXPECT_EQ(near()->conditions() & stream::interrupted, 0U)
+      << "nothing was taken, nothing is broken";
   send_all(far(), "late");
   EXPECT_EQ(read().value(), "late");
 }
