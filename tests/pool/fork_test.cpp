@@ -61,8 +61,8 @@ std::string kind(const result<T>& outcome) {
 using forks = pool_fixture;
 
 TEST_F(forks, in_a_child_that_a_task_forks_every_entry_says_so) {
+  make_idle(2);
   lease held = hold();
-  make_idle(1);
   const report said;
   pid_t child = -1;
   ASSERT_TRUE(run([&]() -> task<void> {
@@ -127,7 +127,7 @@ TEST_F(forks, a_child_may_make_a_shard_and_a_pool_of_its_own) {
   const raw_listener door = listen_on_loopback(8);
   const std::string said = in_child([&]() -> std::string {
     auto own = shard::create({});
-    if (!own) return own.error().message();
+    if (!own || !(*own)->attach()) return "no shard";
     auto mine = pool::create(**own, {});
     if (!mine) return mine.error().message();
     const auto to = endpoint::parse("127.0.0.1:" + std::to_string(ntohs(door.address.sin_port)));
@@ -136,7 +136,7 @@ TEST_F(forks, a_child_may_make_a_shard_and_a_pool_of_its_own) {
       auto lent = co_await from.acquire(at);
       into = kind(lent);
     };
-    test::run_on(**own, ask(**mine, *to, outcome));
+    test::run_on(**own, ask(*mine, *to, outcome));
     return outcome;
   });
   EXPECT_EQ(said, "worked");
@@ -151,8 +151,7 @@ TEST_F(forks, a_lease_discarded_while_a_child_lives_still_ends_at_once) {
     ::alarm(20);
     for (;;) ::pause();
   }
-  held->discard();
-  held.release();
+  held.discard();
   EXPECT_TRUE(until([&] { return server().open() == 0; }));
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
