@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <system_error>
 
@@ -189,6 +190,7 @@ void runtime::one_has_ended() noexcept {
 void runtime::post_jobs(unsigned first, std::span<mail* const> items) {
   CONPOOL_ASSERT(shard::current() == nullptr, "run() blocks: use submit_to() on a shard's thread");
   // The count tells end() when no thread can be between this look at ended_ and its posts any more.
+  if (forked()) throw std::system_error(make_error_code(errc::forked));
   posting_.fetch_add(1);
   const bool refused = ended_;
   if (!refused) {
@@ -203,8 +205,22 @@ void runtime::stop() {
   if (exception_) std::rethrow_exception(std::exchange(exception_, nullptr));
 }
 
+bool runtime::forked() const noexcept {
+  return !shards_.empty() && shards_.front()->ring().forked();
+}
+
+// In a child of fork(): the threads are not here, and what they were about to change may be half
+// done. So nothing of it is touched but the rings' descriptors.
+void runtime::abandon() noexcept {
+  for (auto& home : shards_) home.release()->ring().waker().let_go();
+  for (auto& to : letters_) static_cast<void>(to.release());
+  static_cast<void>(new (std::nothrow) std::vector<std::thread>(std::move(threads_)));
+  shards_.clear();
+}
+
 void runtime::end() noexcept {
   if (ended_.exchange(true)) return;
+  if (forked()) return abandon();
   CONPOOL_ASSERT(shard::current() == nullptr, "a runtime cannot be stopped by its own shard");
   if (!threads_.empty()) {
     for (const auto& to : letters_) {

@@ -8,6 +8,9 @@
 // destructor cancel all tasks, wait until nothing runs and the kernel has nothing in flight, and
 // join the threads.
 //
+// A child of fork() cannot use its copy: run() throws std::system_error(errc::forked), and the
+// destructor leaves all memory alone, since the threads are not there to end what they did.
+//
 // The threads block all signals but those that a thread causes itself (SIGSEGV and the like), so
 // the process's signals go on reaching the program's own threads. A program that a task starts
 // inherits that mask, unless it is set back before the exec.
@@ -91,6 +94,8 @@ class runtime {
   runtime();
   result<void> start_threads(bool pin);
   void end() noexcept;
+  bool forked() const noexcept;
+  void abandon() noexcept;
   void thread_main(unsigned index, bool pin) noexcept;
   void note_failure(error why) noexcept;
   void one_has_ended() noexcept;

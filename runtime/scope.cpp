@@ -1,11 +1,22 @@
 #include <conpool/runtime/scope.h>
 
+#include <system_error>
+
 #include <conpool/runtime/shard.h>
 
 namespace conpool {
 
 scope::scope(shard& home) noexcept : home_(&home) {
   context_.attach(&home.root_context());
+}
+
+void scope::throw_forked() {
+  throw std::system_error(make_error_code(errc::forked));
+}
+
+void scope::check_process() const {
+  if (home_->ring().forked()) [[unlikely]]
+    throw_forked();
 }
 
 void scope::child_started(ready_node& node) noexcept {

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include <conpool/runtime/detail/context.h>
+#include <conpool/runtime/detail/fork_state.h>
 #include <conpool/runtime/detail/frame_pool.h>
 #include <conpool/runtime/detail/ready_queue.h>
 #include <conpool/runtime/detail/wait_point.h>
@@ -32,12 +33,15 @@ class scope {
  public:
   // The scope is cancelled when the shard stops.
   explicit scope(shard& home) noexcept;
-  ~scope() { CONPOOL_ASSERT(running_ == 0, "a scope was destroyed before its tasks were joined"); }
+  ~scope() {
+    CONPOOL_ASSERT_ENDED(running_ == 0, "a scope was destroyed before its tasks were joined");
+  }
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;
 
   // Runs function(arguments...), which returns a task. An exception that leaves the task comes out
-  // of join(); a value that it returns is dropped. May throw std::bad_alloc; then nothing runs.
+  // of join(); a value that it returns is dropped. May throw std::bad_alloc, and in a child of
+  // fork() std::system_error(errc::forked); then nothing runs.
   template <typename F, typename... Args>
   void spawn(F function, Args... arguments);
 
@@ -62,6 +66,8 @@ class scope {
   template <typename F, typename... Args>
   static child run_child(scope& parent, F function, Args... arguments);
 
+  [[noreturn]] static void throw_forked();
+  void check_process() const;
   void child_started(ready_node& node) noexcept;
   void child_ended() noexcept;
   void note_exception(std::exception_ptr what) noexcept {
@@ -82,15 +88,18 @@ class scope::join_awaiter : public wait_point {
 
   bool await_ready() const noexcept { return scope_->running_ == 0; }
   template <typename Promise>
-  void await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     CONPOOL_ASSERT(scope_->joiner_ == nullptr, "a scope is joined by one task at a time");
-    scope_->joiner_ = this;
     if (!park(handle, context_of(handle))) {
       scope_->cancel(interrupted_by());
-      [[maybe_unused]] const bool parked = park(handle, nullptr);
+      if (!park(handle, nullptr)) return false;  // in a child of fork(), where nothing ends
     }
+    scope_->joiner_ = this;
+    return true;
   }
   void await_resume() {
+    if (interrupted_by() == errc::forked) [[unlikely]]
+      throw_forked();
     if (scope_->exception_) std::rethrow_exception(std::exchange(scope_->exception_, nullptr));
   }
 
@@ -169,6 +178,7 @@ scope::child scope::run_child(scope& parent, F function, Args... arguments) {
 
 template <typename F, typename... Args>
 void scope::spawn(F function, Args... arguments) {
+  check_process();
   child made = run_child(*this, std::move(function), std::move(arguments)...);
   child_started(*made.promise);
 }

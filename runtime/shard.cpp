@@ -12,6 +12,9 @@ constexpr unsigned ready_nodes_max = 1024;
 constexpr auto ready_time_max = std::chrono::milliseconds(2);
 constexpr unsigned clock_every_nodes = 32;
 constexpr std::size_t mails_max = 64;
+// A completion costs less than a microsecond, and what it makes ready comes under the budgets
+// above.
+constexpr unsigned completions_max = 1024;
 
 // Leaves the core's resources to its other hardware thread while this one spins.
 void relax_cpu() noexcept {
@@ -45,7 +48,9 @@ shard::shard(const shard_options& options) noexcept
       tasks_(*this) {}
 
 shard::~shard() {
-  if (attached() && !stopped()) {
+  if (ring_->forked()) {
+    extensions_.close_all();
+  } else if (attached() && !stopped()) {
     stop();
     run();
   }
@@ -53,6 +58,8 @@ shard::~shard() {
 }
 
 result<void> shard::attach() {
+  if (ring_->forked()) [[unlikely]]
+    return fail(error(errc::forked, phase::start));
   if (is_owner()) return {};
   CONPOOL_ASSERT(!attached(), "a shard belongs to the first thread that turned it");
   if (result<void> enabled = ring_->enable(); !enabled) return enabled;
@@ -73,6 +80,7 @@ void shard::woken(operation& op) noexcept {
 }
 
 void shard::post(mail& item) noexcept {
+  if (ring_->forked()) return;  // nobody will take it
   // The mail may be the last that the shard waits for: once it is in the inbox, the shard may end
   // and be freed at any moment, so nothing of it is touched from then on.
   wake_target& target = ring_->waker();
@@ -117,13 +125,20 @@ bool shard::run_once(duration max_wait) {
 
   if (ring_->has_signal_fd()) [[unlikely]]
     begin_watched_turn();
+  ++turn_;
   inbox_.awake();
   now_ = clock_->now();
-  if (ring_->completions_pending()) ring_->harvest();
+  if (ring_->completions_pending()) ring_->harvest(completions_max);
   timers_.advance(now_);
   inbox_.drain(mails_max);
   ready_.take_all(next_turn_);
   run_ready();
+  if (ring_->forked()) [[unlikely]] {
+    // A task has forked, and this is the child: the rest of the turn is the parent's.
+    ready_queue::current_ = outer_queue;
+    current_ = outer_shard;
+    return false;
+  }
   if (stopping_) {
     extensions_.close_all();  // a task that ended may have opened more
     if (when_at_rest_ == at_rest::ends && only_wake_read_left()) ring_->cancel(wake_read_);
@@ -181,7 +196,8 @@ void shard::wait_for_work(duration wait) noexcept {
 
 void shard::run_ready() noexcept {
   const time_point started = now_;
-  for (unsigned nodes = 0; nodes < ready_nodes_max && !ready_.empty(); ++nodes) {
+  for (unsigned nodes = 0; nodes < ready_nodes_max && !ready_.empty() && !ring_->forked();
+       ++nodes) {
     ready_.run_one();
     if ((nodes + 1) % clock_every_nodes == 0 && clock_->now() - started > ready_time_max) return;
   }
@@ -189,7 +205,7 @@ void shard::run_ready() noexcept {
 
 void shard::run() {
   if (!attach()) return;
-  while (!stopped()) run_once(std::chrono::seconds(1));
+  while (!ring_->forked() && !stopped()) run_once(std::chrono::seconds(1));
 }
 
 void shard::deliver_leftovers() noexcept {
@@ -199,7 +215,7 @@ void shard::deliver_leftovers() noexcept {
 }
 
 void shard::stop() noexcept {
-  if (stopping_) return;
+  if (stopping_ || ring_->forked()) return;
   stopping_ = true;
   if (current_ != this) ring_->bell().ring();
   if (attached()) assert_owner();

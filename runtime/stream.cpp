@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include <conpool/runtime/detail/fork_state.h>
 #include <poll.h>
 
 namespace conpool {
@@ -19,7 +20,7 @@ stream::stream(shard& home, int fd, const std::string* name, const io_timeouts* 
 }
 
 stream::~stream() {
-  CONPOOL_ASSERT(fd_ < 0 && operations_ == 0, "a stream was freed before it was closed");
+  CONPOOL_ASSERT_ENDED(fd_ < 0 && operations_ == 0, "a stream was freed before it was closed");
 }
 
 void stream::post_receive() noexcept {

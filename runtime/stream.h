@@ -189,6 +189,8 @@ class stream : public stream_state,
   void operation_ended() noexcept;
   void end_operations() noexcept;
   void finish_close() noexcept;
+  friend class open_streams;
+  void close_descriptor() noexcept;
   detached take_descriptor();  // detail/stream_detach.cpp
 
   const io_timeouts* timeouts_;

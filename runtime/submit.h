@@ -49,9 +49,13 @@ class remote_call : public wait_point {
         reply_(*this, &remote_call::come_back) {}
 
   bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> handle) noexcept {
-    [[maybe_unused]] const bool parked = park(handle, nullptr);
+  bool await_suspend(std::coroutine_handle<> handle) noexcept {
+    if (!park(handle, nullptr)) {  // in a child of fork()
+      value_.emplace(fail(error(interrupted_by())));
+      return false;
+    }
     target_->post(request_);
+    return true;
   }
   outcome await_resume() {
     if (exception_) std::rethrow_exception(exception_);

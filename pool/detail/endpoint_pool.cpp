@@ -108,7 +108,8 @@ void endpoint_pool::look_at_completions() noexcept {
 }
 
 pooled_connection* endpoint_pool::take_idle_slowly(const std::source_location& where) noexcept {
-  if (facts_.pool->paused()) return nullptr;
+  // In a child of fork() something always seems to be pending, so every lend comes here.
+  if (facts_.pool->paused() || facts_.home->ring().forked()) return nullptr;
   look_at_completions();
   if (rules_.nobody_passes && waiters_.empty()) refresh();  // all of them have been served
   // Nobody passes those who wait while another connection is checked for them, nor those who need

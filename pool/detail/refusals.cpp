@@ -66,6 +66,11 @@ error breaker_opened(endpoint_facts& facts, const dial_demand& demand) {
 
 std::optional<error> at_the_door(endpoint_facts& facts, const dial_demand& demand, bool try_only) {
   facts.touched = facts.now();
+  if (facts.home->ring().forked()) {
+    return error(errc::forked, phase::acquire)
+        .about(facts.peer.text())
+        .with_detail("the pool was made before the fork(); a child makes its own shard and pool");
+  }
   if (facts.shut_down) {
     return error(facts.pool->closed_because(), phase::acquire).about(facts.peer.text());
   }

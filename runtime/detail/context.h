@@ -11,6 +11,7 @@
 // Users meet contexts through with_timeout() (deadline.h), scope::cancel() and shard::stop().
 #pragma once
 
+#include <conpool/runtime/detail/fork_state.h>
 #include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/error.h>
 
@@ -32,7 +33,7 @@ class context : private cancel_node {
   context() noexcept : cancel_node(&context::parent_cancelled) {}
   ~context() {
     detach();
-    CONPOOL_ASSERT(waiting_.empty(), "a context was destroyed while something waits in it");
+    CONPOOL_ASSERT_ENDED(waiting_.empty(), "a context was destroyed while something waits in it");
   }
   context(const context&) = delete;
   context& operator=(const context&) = delete;

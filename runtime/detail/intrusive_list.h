@@ -26,6 +26,7 @@
 #include <utility>
 
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/runtime/detail/fork_state.h>
 
 namespace conpool {
 
@@ -36,7 +37,7 @@ class list_hook {
   list_hook() noexcept = default;
   list_hook(const list_hook&) = delete;
   list_hook& operator=(const list_hook&) = delete;
-  ~list_hook() { CONPOOL_ASSERT(!is_linked(), "an element died while still in its list"); }
+  ~list_hook() { CONPOOL_ASSERT_ENDED(!is_linked(), "an element died while still in its list"); }
 
   // Whether the element is in a list, whichever that is.
   bool is_linked() const noexcept { return next_ != nullptr; }
@@ -64,7 +65,7 @@ class intrusive_list {
   intrusive_list(const intrusive_list&) = delete;
   intrusive_list& operator=(const intrusive_list&) = delete;
   ~intrusive_list() {
-    CONPOOL_ASSERT(empty(), "a list died before its elements were removed");
+    CONPOOL_ASSERT_ENDED(empty(), "a list died before its elements were removed");
     root_.next_ = nullptr;
   }
 
@@ -203,7 +204,7 @@ class queue_hook {
   queue_hook() noexcept = default;
   queue_hook(const queue_hook&) = delete;
   queue_hook& operator=(const queue_hook&) = delete;
-  ~queue_hook() { CONPOOL_ASSERT(!is_linked(), "an element died while still in its queue"); }
+  ~queue_hook() { CONPOOL_ASSERT_ENDED(!is_linked(), "an element died while still in its queue"); }
 
   // Whether the element is in a queue, whichever that is.
   bool is_linked() const noexcept { return next_ != nullptr; }
@@ -229,7 +230,9 @@ class intrusive_queue {
     last_ = std::exchange(other.last_, nullptr);
     return *this;
   }
-  ~intrusive_queue() { CONPOOL_ASSERT(empty(), "a queue died before its elements were removed"); }
+  ~intrusive_queue() {
+    CONPOOL_ASSERT_ENDED(empty(), "a queue died before its elements were removed");
+  }
 
   bool empty() const noexcept { return last_ == nullptr; }
 

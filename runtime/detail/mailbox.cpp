@@ -1,3 +1,4 @@
+#include <conpool/runtime/detail/fork_state.h>
 #include <conpool/runtime/detail/mailbox.h>
 
 namespace conpool {
@@ -6,8 +7,8 @@ mailbox::~mailbox() {
   // relaxed: by contract no sender is left, and whoever saw to that also ordered their pushes
   // before this.
   [[maybe_unused]] const mail* head = head_.load(std::memory_order_relaxed);
-  CONPOOL_ASSERT(head == nullptr || head == asleep(), "a mailbox died with mail in it");
-  CONPOOL_ASSERT(first_ == nullptr, "a mailbox died with collected mail in it");
+  CONPOOL_ASSERT_ENDED(head == nullptr || head == asleep(), "a mailbox died with mail in it");
+  CONPOOL_ASSERT_ENDED(first_ == nullptr, "a mailbox died with collected mail in it");
 }
 
 bool mailbox::push(mail& item) noexcept {

@@ -42,6 +42,7 @@
 #include <cstddef>
 
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/runtime/detail/fork_state.h>
 
 namespace conpool {
 
@@ -56,7 +57,7 @@ class mail {
   }
   mail(const mail&) = delete;
   mail& operator=(const mail&) = delete;
-  ~mail() { CONPOOL_ASSERT(next_ == this, "mail died while still in a mailbox"); }
+  ~mail() { CONPOOL_ASSERT_ENDED(next_ == this, "mail died while still in a mailbox"); }
 
  private:
   friend class mailbox;

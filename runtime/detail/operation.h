@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/runtime/detail/fork_state.h>
 
 namespace conpool {
 
@@ -26,7 +27,7 @@ class operation {
   using handler = void (*)(operation&) noexcept;
 
   explicit operation(handler on_complete) noexcept : on_complete_(on_complete) {}
-  ~operation() { CONPOOL_ASSERT(owed_ == 0, "an operation was destroyed while in flight"); }
+  ~operation() { CONPOOL_ASSERT_ENDED(owed_ == 0, "an operation was destroyed while in flight"); }
   operation(const operation&) = delete;
   operation& operator=(const operation&) = delete;
 

@@ -85,6 +85,10 @@ io_uring_sqe* ring::next_entry() noexcept {
 
 io_uring_sqe* ring::next_entry_slowly() noexcept {
   kernel& k = *kernel_;
+  if (forked_) {
+    static thread_local io_uring_sqe nowhere;
+    return &nowhere;
+  }
   if (outside_) {
     outside_ = false;
     bell_.ring();
@@ -187,6 +191,10 @@ void ring::peek(operation& op, int fd) noexcept {
 }
 
 void ring::cancel(operation& op) noexcept {
+  if (forked_) {
+    op.owed_ = 0;
+    return;
+  }
   if (op.owed_ == 0 || op.cancel_requested_) return;
   op.cancel_requested_ = true;
   ++op.owed_;
@@ -199,6 +207,7 @@ void ring::cancel(operation& op) noexcept {
 }
 
 void ring::wake(wake_target& other) noexcept {
+  if (forked_) return;
   other.keep();  // until the answer: a refusal may come when the other ring is gone
   ++in_flight_;
   io_uring_sqe* entry = next_entry();
@@ -264,6 +273,7 @@ void ring::refill_from_backlog() noexcept {
 }
 
 void ring::enter(duration wait) noexcept {
+  if (forked_) return;
   kernel& k = *kernel_;
   if (!k.backlog.empty()) [[unlikely]]
     refill_from_backlog();
@@ -275,6 +285,7 @@ void ring::enter(duration wait) noexcept {
 
 bool ring::needs_enter() const noexcept {
   const kernel& k = *kernel_;
+  if (forked_) return false;
   if (sq_tail_ != load_acquire(k.uring.sq.khead) || !k.backlog.empty()) return true;
   return (load_acquire(sq_flags_) & pending_flags) != 0;
 }
@@ -306,14 +317,15 @@ void ring::dispatch(std::uint64_t user_data, int result, unsigned flags) noexcep
   if (--op.owed_ == 0) op.on_complete_(op);
 }
 
-unsigned ring::harvest() noexcept {
+unsigned ring::harvest(unsigned most) noexcept {
   kernel& k = *kernel_;
+  if (forked_) return 0;
   unsigned total = 0;
   // One enter runs about 20 deferred completions. The loop is bounded, so that a flood of them
   // cannot starve the turn.
-  for (unsigned round = 0; round < 256; ++round) {
+  for (unsigned round = 0; round < 256 && total < most; ++round) {
     const unsigned tail = load_acquire(cq_tail_);
-    while (cq_head_ != tail) {
+    while (cq_head_ != tail && total < most) {
       const io_uring_cqe entry = k.uring.cq.cqes[cq_head_ & *k.uring.cq.kring_mask];
       ++cq_head_;
       ++total;

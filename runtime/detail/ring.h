@@ -116,7 +116,8 @@ class ring : public socket_calls {
   bool needs_enter() const noexcept;
   // Runs the handlers of all completions that are there, entering the kernel as often as the
   // deferred ones need. Returns how many there were. Submits nothing.
-  unsigned harvest() noexcept;
+  // With `most` it stops after about so many.
+  unsigned harvest(unsigned most = ~0U) noexcept;
 
   // Whether a harvest could find anything. It costs two memory reads, and sees what a recv(2) with
   // MSG_PEEK would see.
@@ -138,6 +139,11 @@ class ring : public socket_calls {
   std::uint64_t prepared() const noexcept { return prepared_; }
   std::uint64_t submitted() const noexcept { return submitted_; }
 
+  // Whether this process is a child that was forked after the ring was made. Then nothing reaches
+  // the kernel any more: what is started never ends, enter() and harvest() do nothing, cancel()
+  // forgets the operation, and the destructor only closes descriptors.
+  bool forked() const noexcept { return forked_; }
+
   // How many operations, cancels and wake-ups the kernel has not answered yet.
   std::size_t in_flight() const noexcept { return in_flight_; }
 
@@ -147,7 +153,8 @@ class ring : public socket_calls {
 
  private:
   ring() noexcept;
-  struct kernel;  // the liburing structures, ring_kernel.h
+  struct kernel;    // the liburing structures, ring_kernel.h
+  struct registry;  // of all rings, ring_fork.cpp
 
   io_uring_sqe* next_entry() noexcept;
   io_uring_sqe* next_entry_slowly() noexcept;
@@ -157,6 +164,9 @@ class ring : public socket_calls {
   void mute() noexcept;
   void unmute() noexcept;
   void limit_queue() noexcept;
+  void cut_off() noexcept;
+  void enter_registry();
+  void leave_registry() noexcept;
   void refill_from_backlog() noexcept;
   void dispatch(std::uint64_t user_data, int result, unsigned flags) noexcept;
   result<void> register_buffers(const ring_options& options);
@@ -175,6 +185,8 @@ class ring : public socket_calls {
   io_uring_sqe* sqes_ = nullptr;
   int signal_fd_ = -1;
   bool outside_ = false;  // of a turn, and an operation has to ring the bell
+  bool forked_ = false;
+  ring* next_ring_ = nullptr;  // of the registry
   std::byte* buffers_ = nullptr;
   std::byte peeked_{};  // where peeks put the byte that nobody reads
   std::size_t buffer_bytes_ = 0;

@@ -75,6 +75,7 @@ result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
   made->sq_full_at_ = made->sq_tail_ + *uring.sq.kring_entries;
   // Entry i of the queue is always submission i: the indirection is never used.
   for (unsigned i = 0; i < *uring.sq.kring_entries; ++i) uring.sq.array[i] = i;
+  made->enter_registry();
   if (result<void> registered = made->register_buffers(options); !registered) {
     return fail(registered.error());
   }
@@ -107,6 +108,12 @@ result<void> ring::register_buffers(const ring_options& options) {
 
 ring::~ring() {
   if (!kernel_) return;
+  leave_registry();
+  if (forked_) {
+    // The queues are not mapped here.
+    target_->let_go();
+    return;
+  }
   if (kernel_->registered_fd) io_uring_unregister_ring_fd(&kernel_->uring);
   if (target_ != nullptr) kernel_->uring.ring_fd = -1;  // the target closes it
   io_uring_queue_exit(&kernel_->uring);
@@ -116,6 +123,7 @@ ring::~ring() {
 }
 
 result<void> ring::enable() {
+  if (forked_) return fail(error(errc::forked, phase::start).about("io_uring"));
   // This is not io_uring_enable_rings(), because the shared library of liburing 2.3 lacks it.
   int code = io_uring_register(static_cast<unsigned>(kernel_->uring.ring_fd),
                                IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
@@ -137,6 +145,7 @@ result<void> ring::enable() {
 
 int ring::signal_fd() noexcept {
   if (signal_fd_ >= 0) return signal_fd_;
+  if (forked_) return -ENXIO;
   // It is readable from the start, because what is pending already has signalled nobody.
   const int made = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
   if (made < 0) return -errno;
@@ -155,7 +164,7 @@ std::size_t ring::memory_bytes() const noexcept {
   const kernel& k = *kernel_;
   return k.uring.sq.ring_sz +
          (k.uring.cq.ring_ptr == k.uring.sq.ring_ptr ? 0 : k.uring.cq.ring_sz) +
-         std::size_t{*k.uring.sq.kring_entries} * sizeof(io_uring_sqe) + k.buffer_ring_bytes +
+         (std::size_t{sq_mask_} + 1) * sizeof(io_uring_sqe) + k.buffer_ring_bytes +
          buffer_bytes_ * k.buffer_count;
 }
 

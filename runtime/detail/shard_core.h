@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <thread>
 
@@ -37,7 +38,11 @@ class shard_core {
   // The clock as it is, for those to whom now() is too coarse because they measure within a turn.
   time_point read_clock() noexcept { return clock_->now(); }
 
+  // The number of the turn that runs, or of the last one.
+  std::uint64_t turn() const noexcept { return turn_; }
+
   conpool::ring& ring() noexcept { return *ring_; }
+  const conpool::ring& ring() const noexcept { return *ring_; }
   timer_wheel& timers() noexcept { return timers_; }
   ready_queue& ready() noexcept { return ready_; }
   // Runs the node in the next turn, not in this one.
@@ -73,6 +78,7 @@ class shard_core {
   std::unique_ptr<conpool::ring> ring_;
   std::atomic<std::thread::id> owner_ = std::thread::id{};
   time_point now_;
+  std::uint64_t turn_ = 0;
   ready_queue ready_;
   ready_queue next_turn_;
   timer_wheel timers_;

@@ -14,6 +14,8 @@ bool stream::detach_awaiter::await_ready() noexcept {
   const std::uint32_t what = source_->conditions_;
   if ((what & closing) != 0 || source_->closed()) {
     refused_ = errc::connection_closed;
+  } else if (source_->home_->ring().forked()) {
+    refused_ = errc::forked;
   } else if ((what & (reading | writing | probing | detaching)) != 0) {
     refused_ = errc::invalid_argument;
   } else if (source_->coded_) {

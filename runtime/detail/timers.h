@@ -37,6 +37,7 @@
 
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/runtime/detail/fork_state.h>
 #include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/detail/turn_bell.h>
 
@@ -77,7 +78,7 @@ class timer_wheel {
   explicit timer_wheel(time_point start) noexcept : start_(start) {}
   timer_wheel(const timer_wheel&) = delete;
   timer_wheel& operator=(const timer_wheel&) = delete;
-  ~timer_wheel() { CONPOOL_ASSERT(size_ == 0, "a timer wheel died with armed timers"); }
+  ~timer_wheel() { CONPOOL_ASSERT_ENDED(size_ == 0, "a timer wheel died with armed timers"); }
 
   // Makes `node` fire once `deadline` has passed. A node that is armed already is moved. If the
   // deadline has passed already, the node fires in the next advance(), not now.

@@ -14,6 +14,10 @@ bool wait_point::park(std::coroutine_handle<> handle, context* where,
 bool wait_point::park(std::coroutine_handle<> handle, context* where) noexcept {
   CONPOOL_ASSERT(handle_ == nullptr, "a wait point is parked once at a time");
   home_->assert_owner();
+  if (home_->ring().forked()) [[unlikely]] {
+    interrupted_ = errc::forked;
+    return false;
+  }
   if (where != nullptr) {
     if (where->cancelled()) {
       interrupted_ = where->why();

@@ -303,5 +303,26 @@ TEST_F(own_loop, an_idle_shard_does_not_spin_the_loop) {
   EXPECT_LE(waits(), 8U);
 }
 
+// The wait is measured from its own beginning, not from that of the turn before it.
+TEST_F(own_loop, a_timer_is_not_late_by_the_length_of_the_turn_before_it) {
+  std::optional<time_point> woken;
+  time_point due{};
+  home().spawn([&]() -> task<void> {
+    due = home().now() + 600ms;
+    auto slept = co_await home().sleep_until(due);
+    EXPECT_TRUE(slept);
+    woken = std::chrono::steady_clock::now();
+  });
+  home().spawn([&]() -> task<void> {
+    const time_point until = home().now() + 500ms;
+    while (std::chrono::steady_clock::now() < until) {
+    }
+    co_return;
+  });
+  for (unsigned turns = 0; turns < turns_max && !woken; ++turns) home().run_once(10s);
+  ASSERT_TRUE(woken);
+  EXPECT_LT(*woken - due, 400ms);  // else it would be 500 ms
+}
+
 }  // namespace
 }  // namespace conpool::test

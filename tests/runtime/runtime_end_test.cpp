@@ -1,5 +1,6 @@
 // How a runtime ends, and what a shard does that has stopped before the others.
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <atomic>
 #include <chrono>
@@ -29,13 +30,19 @@ task<int> answer() {
 TEST(runtime_end, a_shard_that_has_stopped_sleeps_until_all_have) {
   auto rt = runtime::create({.shards = 2}).value();
   rt->run_on(1, stop_here);
-  // Shard 0 goes on for a while. What it waits for is its own timer; no outcome depends on when
-  // that fires, only how often the other shard could have entered the kernel meanwhile.
+  // Shard 0 goes on for a while. Who spins meanwhile takes as much of a processor's time.
+  timespec before{};
+  timespec after{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
   rt->run([]() -> task<void> {
-    auto slept = co_await shard::current()->sleep_for(100ms);
+    auto slept = co_await shard::current()->sleep_for(200ms);
     EXPECT_TRUE(slept);
   });
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
   rt->stop();
+  const auto used = std::chrono::seconds(after.tv_sec - before.tv_sec) +
+                    std::chrono::nanoseconds(after.tv_nsec - before.tv_nsec);
+  EXPECT_LT(used, 60ms);
   EXPECT_LE(rt->at(1).statistics().enters, 50U);
 }
 
@@ -118,7 +125,9 @@ TEST(runtime_end, submit_to_a_stopped_shard_destroys_them_there_too) {
   rt->run_on(1, stop_here);
   unsigned died_on = 99;
   rt->run([&]() -> task<void> {
-    auto work = [own = witness(died_on)]() -> task<void> { co_return; };
+    auto work = [own = witness(died_on)]() -> task<void> {
+      co_return;
+    };
     auto ran = co_await submit_to(all.at(1), std::move(work));
     EXPECT_FALSE(ran);
     EXPECT_NE(died_on, 0U);

@@ -1,6 +1,7 @@
 // The close protocol: nothing dies before its last completion, whatever was under way.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <conpool/runtime/detail/open_streams.h>
 #include <conpool/runtime/scope.h>
 #include <conpool/runtime/socket.h>
 
@@ -263,6 +265,35 @@ TEST_F(stream_close, a_hundred_sockets_closed_in_every_state_leave_nothing) {
     for (const auto& each : reads) all = all && each->has_value();
     return all;
   }));
+}
+
+// When a server goes, thousands of connections end at once, and each close takes some microseconds.
+TEST_F(stream_close, a_thousand_that_end_at_once_are_closed_over_several_turns) {
+  constexpr std::size_t count = 1000;
+  const std::size_t before = open_descriptors();
+  std::vector<socket> sockets;
+  std::vector<unique_fd> peers;
+  for (std::size_t i = 0; i < count; ++i) {
+    socket_pair pair = unix_pair();
+    sockets.push_back(adopt(pair.near));
+    sockets.back()->post_receive();
+    peers.push_back(std::move(pair.far));
+  }
+  settle();
+  peers.clear();
+  settle();
+  sockets.clear();
+  std::size_t most_in_a_turn = 0;
+  std::size_t open = open_descriptors() - before;
+  EXPECT_GE(open, count - open_streams::closes_max);
+  for (unsigned turns = 0; turns < 100 && open > 0; ++turns) {
+    home().run_once(0ms);
+    const std::size_t left = open_descriptors() - before;
+    most_in_a_turn = std::max(most_in_a_turn, open - left);
+    open = left;
+  }
+  EXPECT_EQ(open, 0U);
+  EXPECT_LE(most_in_a_turn, open_streams::closes_max);
 }
 
 }  // namespace

@@ -55,19 +55,21 @@ TEST_F(writers, large_writes_to_slow_peers_occupy_no_thread_of_the_kernel_s) {
   std::size_t wrong = 0;
   std::vector<char> memory(buffer_bytes);
   unsigned rounds = 0;
-  const bool over = run_until(home(), [&] { return running.running() == 0; }, [&] {
-    for (std::size_t i = 0; i < count; ++i) {
-      const ssize_t read = ::recv(peers[i].get(), memory.data(), memory.size(), MSG_DONTWAIT);
-      if (read <= 0) continue;
-      const auto bytes = static_cast<std::size_t>(read);
-      if (std::string_view(what).substr(got[i], bytes) !=
-          std::string_view(memory.data(), bytes)) {
-        ++wrong;
-      }
-      got[i] += bytes;
-    }
-    if (rounds++ % 16 == 0) most_workers = std::max(most_workers, kernel_workers());
-  });
+  const bool over = run_until(
+      home(), [&] { return running.running() == 0; },
+      [&] {
+        for (std::size_t i = 0; i < count; ++i) {
+          const ssize_t read = ::recv(peers[i].get(), memory.data(), memory.size(), MSG_DONTWAIT);
+          if (read <= 0) continue;
+          const auto bytes = static_cast<std::size_t>(read);
+          if (std::string_view(what).substr(got[i], bytes) !=
+              std::string_view(memory.data(), bytes)) {
+            ++wrong;
+          }
+          got[i] += bytes;
+        }
+        if (rounds++ % 16 == 0) most_workers = std::max(most_workers, kernel_workers());
+      });
   EXPECT_TRUE(over);
   EXPECT_EQ(wrong, 0U);
   EXPECT_EQ(most_workers, 0U);

@@ -43,6 +43,15 @@ void oracle::note_first_lend(const pool& from, const wish& one) {
 // lent, in as many moments, and while nothing stands; and then nobody goes on waiting.
 void oracle::check_breaker(const endpoint_stats& now, memory& before,
                            const pool_config& config) const {
+  const bool servers_are_well = plan_.calm() || plan_.sky == weather::restless;
+  EXPECT_TRUE(!servers_are_well || now.failed_in_a_row == 0)
+      << now.endpoint << " is well; " << trouble();
+  // Each round is of a moment of its own.
+  if (plan_.sky == weather::outages && before.lent_in_step + 1 < steps_) {
+    const std::uint64_t most = server_of(now.endpoint).counts().moments - before.moments_before +
+                               (before.dialed_before ? 1 : 0);
+    EXPECT_LE(now.failed_in_a_row, most) << now.endpoint << "; " << trouble();
+  }
   // Within a step nobody knows which came first.
   const bool is_told_apart = before.lent_in_step + 1 < steps_;
   if (now.breaker_opened > before.breaker_opened && config.breaker_failures > 0 && is_told_apart) {

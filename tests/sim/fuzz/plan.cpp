@@ -121,6 +121,12 @@ pool_config draw_config(random_source& dice, const plan& within) {
   pool_config made;
   draw_limits(dice, made);
   draw_times(dice, made, within.storm());
+  if (within.sky == weather::outages) {
+    made.max_connections_per_endpoint = between(dice, 2, 12);
+    made.max_connecting_per_endpoint = between(dice, 1, 10);
+    made.max_idle_per_endpoint = 0;
+    made.min_idle_per_endpoint = std::min(made.min_idle_per_endpoint, 2U);
+  }
   draw_socket_options(dice, made);
   made.validation = static_cast<validation_policy>(dice.below(4));
   const bool may_ping = within.pings();

@@ -266,12 +266,12 @@ void ring::dispatch(std::uint64_t user_data, int result, unsigned flags) noexcep
   if (--op.owed_ == 0) op.on_complete_(op);
 }
 
-unsigned ring::harvest() noexcept {
+unsigned ring::harvest(unsigned most) noexcept {
   uring& queue = kernel_->queue;
   unsigned total = 0;
-  for (unsigned round = 0; round < 256; ++round) {
+  for (unsigned round = 0; round < 256 && total < most; ++round) {
     sim::completion one{};
-    while (queue.pop(one)) {
+    while (total < most && queue.pop(one)) {
       ++cq_head_;
       ++total;
       dispatch(one.user_data, one.result, one.flags);
