@@ -140,7 +140,12 @@ class runtime::job : public mail {
       self.done_.release();
       return;
     }
-    self.target_->spawn(&job::run, std::ref(self));
+    try {
+      self.target_->spawn(&job::run, std::ref(self));
+    } catch (...) {  // no memory for the task
+      self.exception_ = std::current_exception();
+      self.done_.release();
+    }
   }
   static task<void> run(job& self) {
     try {

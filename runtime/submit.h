@@ -79,7 +79,13 @@ class remote_call : public wait_point {
       call.home().post(call.reply_);
       return;
     }
-    call.target_->spawn(&remote_call::run, std::ref(call));
+    try {
+      call.target_->spawn(&remote_call::run, std::ref(call));
+    } catch (...) {  // no memory for the task
+      call.exception_ = std::current_exception();
+      call.body_ = nullptr;
+      call.home().post(call.reply_);
+    }
   }
   static task<void> run(remote_call& call) {
     try {
