@@ -207,7 +207,13 @@ void check_service(soak_world& in) {
     if (ready == 0 || ready == at->judged || now < since + in.board->back_within()) continue;
     at->judged = ready;
     if (at->last_answer >= since) continue;
-    const std::string detail = at->backends.stats(at->to)->last_error;
+    const auto stats = at->backends.stats(at->to);
+    if (!stats) continue;
+    const std::string detail =
+        "connecting " + std::to_string(stats->connecting) + ", idle " +
+        std::to_string(stats->idle) + ", active " + std::to_string(stats->active) + ", waiting " +
+        std::to_string(stats->waiting) + ", failed in a row " +
+        std::to_string(stats->failed_in_a_row) + ", last: " + stats->last_error;
     note_violation(*in.board, "service is back in time", soak_names[at->which], detail.c_str());
   }
 }
@@ -303,6 +309,8 @@ void add_backend(soak_world& in, std::size_t which, exchange_fn exchange, P... s
   config.connect_backoff_max =
       std::chrono::duration_cast<std::chrono::milliseconds>(in.board->backoff_max);
   config.connection_timeout = 1s;
+  // What is being recovered has a place of its own, and so puts off what would serve.
+  config.release_timeout = 300ms;
   config.max_idle_time = 2s;
   config.max_connection_lifetime = 10s;
   const std::string at = "tcp://127.0.0.1:" + std::to_string(in.board->ports[which]);
