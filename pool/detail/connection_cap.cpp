@@ -1,6 +1,7 @@
 #include <conpool/pool/detail/connection_cap.h>
 
 #include <algorithm>
+#include <new>
 
 namespace conpool {
 
@@ -16,6 +17,22 @@ void connection_cap::leave(cap_member& one) noexcept {
   if (one.list_hook<quick_tag>::is_linked()) quick_.remove(one);
   if (one.heap_at_ != cap_member::in_no_heap) remove_giver(one.heap_at_);
   --members_;
+  give_memory_back();
+}
+
+// It keeps room for all members, and not for long for those that have gone.
+void connection_cap::give_memory_back() noexcept {
+  constexpr std::size_t least = 64;
+  constexpr std::size_t room_for_each_max = 8;
+  if (givers_.capacity() <= std::max(least, room_for_each_max * members_)) return;
+  try {
+    std::vector<giver> fewer;
+    fewer.reserve(2 * members_ + 1);
+    fewer.assign(givers_.begin(), givers_.end());
+    givers_.swap(fewer);
+  } catch (const std::bad_alloc&) {
+    return;  // it stays as large as it is
+  }
 }
 
 void connection_cap::shut_down() noexcept {

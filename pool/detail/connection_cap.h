@@ -136,6 +136,7 @@ class connection_cap {
   bool has_slot() const noexcept {
     return config_->max_connections == 0 || connections_ < config_->max_connections;
   }
+  void give_memory_back() noexcept;
   cap_member* next_in_line() noexcept;
   std::size_t line_length() const noexcept;
   void leave_line(cap_member& one) noexcept;

@@ -170,6 +170,9 @@ TEST_F(pool_tls, data_while_idle_ends_the_connection) {
 }
 
 TEST_F(pool_tls, a_greeting_waits_for_the_first_lease) {
+  pool_config config;
+  config.server_speaks_first = true;
+  configure(config);
   peer().greet_with("220 ready\r\n");
   const endpoint there = to();
   warm(there);

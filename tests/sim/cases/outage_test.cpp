@@ -106,8 +106,8 @@ TEST_F(sim_outage, T18_an_open_breaker_fails_fast_and_lets_one_connect_try) {
   EXPECT_EQ(failure_of(peer), std::nullopt);
 }
 
-// The probe of an open breaker stands for all the callers that are refused meanwhile: at the cap
-// over all endpoints it gets its place like a caller.
+// The trial connect of an open breaker stands for the callers that are refused meanwhile: at the
+// cap over all endpoints it gets its place like a caller, once somebody has asked.
 TEST_F(sim_outage, a_broken_endpoint_comes_back_though_the_pool_is_full) {
   const server& busy = net().add_server("10.0.0.1", 1000, takes(1ms));
   server& broken = net().add_server("10.0.0.2", 1000, takes(1ms));
@@ -123,6 +123,10 @@ TEST_F(sim_outage, a_broken_endpoint_comes_back_though_the_pool_is_full) {
   broken.come_up();
   held.got->release();
   another.got->release();
+  here().pass(1s);  // what was used just now is not taken from others
+  const auto refused = failure_of(broken);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(*refused, errc::breaker_open);
   ASSERT_TRUE(here().until([&] { return !backends().stats(at(broken))->breaker_open; }, 10s));
   EXPECT_EQ(failure_of(broken), std::nullopt);
   third.got->release();
