@@ -67,6 +67,10 @@ LARGE_TYPES = {
         33, 48, 21, "the one door to the kernel: a method an operation, and who else is told"),
     ("runtime/stream.h", "stream"): (25, 46, 12,
                                      "one socket's reads, writes and watch, which share its state"),
+    ("pool/detail/dial_demand.h", "dial_demand"): (
+        26, 40, 20, "one decision, and a method for each fact that it depends on"),
+    ("tls/detail/channel.h", "channel"): (
+        28, 40, 21, "one TLS connection: what its codec and its handshake ask of it"),
     ("pool/detail/endpoint_pool.h", "endpoint_pool"): (
         24, 45, 15, "the whole of an endpoint: a method for each event that it routes"),
 }

@@ -77,7 +77,7 @@ task<void> relay::forward(std::shared_ptr<pair> both) {
     const std::string_view said(buffer.data(), *count);
     if (std::exchange(is_first, false)) {
       auto work = mistreated(both, said);
-      const bool over = co_await work;
+      auto over = co_await work;
       if (over) break;
     }
     auto sent = co_await both->server->write(said);

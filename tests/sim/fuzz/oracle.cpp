@@ -29,6 +29,9 @@ void oracle::watch(std::shared_ptr<pool> made) {
   memory_.clear();
   last_served_.clear();
   connections_before_ = 0;
+  watched_since_ = here_.now();
+  fresh_wishes_ = bare_wishes_ = 0;
+  ever_capped_ = false;
   configured_ = here_.now();
 }
 
@@ -53,6 +56,7 @@ wish oracle::asks(pool& from, const std::string& peer, const acquire_options& op
       static_cast<std::size_t>(std::ranges::count_if(pending_, [&](const auto& other) {
         return other.second.fresh && other.second.peer == peer;
       }));
+  if (!before || before->active + before->idle == 0) ++bare_wishes_;
   one.others_waited = before && before->waiting > wants_new && !from.paused();
   pending_.emplace(one.number, one);
   return one;
@@ -235,6 +239,7 @@ void oracle::check() {
   for (const auto& one : pools_) check_counts(one->totals(), "a pool");
   const pool_stats all = current.totals();
   if (config.max_connections > 0) {
+    ever_capped_ = true;
     EXPECT_LE(open_of(all), std::max<std::uint64_t>(config.max_connections, connections_before_))
         << trouble();
   }
@@ -250,6 +255,7 @@ void oracle::check() {
     check_outage(one, before, config);
   }
   check_reuse();
+  check_evictions();
   check_rests(config);
   for (const auto& [number, one] : pending_) {
     EXPECT_LE(here_.home().now(), one.due + tolerance) << "nobody answers; " << trouble();

@@ -45,7 +45,7 @@ void oracle::check_breaker(const endpoint_stats& now, memory& before,
                            const pool_config& config) const {
   const bool servers_are_well = plan_.calm() || plan_.sky == weather::restless;
   EXPECT_TRUE(!servers_are_well || now.failed_in_a_row == 0)
-      << now.endpoint << " is well; " << trouble();
+      << now.endpoint << " is well: " << now.last_error << "; " << trouble();
   // Each round is of a moment of its own.
   if (plan_.sky == weather::outages && before.lent_in_step + 1 < steps_) {
     const std::uint64_t most = server_of(now.endpoint).counts().moments - before.moments_before +

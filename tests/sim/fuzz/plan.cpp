@@ -91,8 +91,8 @@ void draw_times(random_source& dice, pool_config& made, bool storm) {
   const std::uint32_t enough = storm ? 1 : 50;
   made.connection_timeout = ms_between(dice, std::max(5U, enough), 300);
   made.acquire_timeout = ms_between(dice, 1, 400);
-  made.read_timeout = ms_between(dice, 1, 200);
-  made.write_timeout = ms_between(dice, 1, 200);
+  made.read_timeout = ms_between(dice, enough, 200);
+  made.write_timeout = ms_between(dice, enough, 200);
   made.max_idle_time = one_in(dice, 3) ? ms_between(dice, 1, 100) : 60s;
   made.max_connection_lifetime = one_in(dice, 3) ? ms_between(dice, 1, 300) : 0ms;
   made.refill_jitter = ms_between(dice, 0, 50);
