@@ -25,7 +25,7 @@ using namespace std::chrono_literals;
 using scopes = shard_fixture;
 
 // Sleeps and says how that ended.
-task<void> sleep_and_note(shard& home, duration time, std::vector<errc>& how) {
+task<void> sleep_then_note(shard& home, duration time, std::vector<errc>& how) {
   auto slept = co_await home.sleep_for(time);
   how.push_back(slept ? errc{} : slept.error().kind());
 }
@@ -42,7 +42,7 @@ TEST_F(scopes, join_waits_for_all) {
       [&]() -> task<void> {
         scope children(home());
         for (int i = 1; i <= 3; ++i) {
-          children.spawn(sleep_and_note, std::ref(home()), i * 10ms, std::ref(how));
+          children.spawn(sleep_then_note, std::ref(home()), i * 10ms, std::ref(how));
         }
         EXPECT_EQ(children.running(), 3U);
         co_await children.join();
@@ -71,8 +71,8 @@ TEST_F(scopes, close_cancels_and_waits) {
   std::vector<errc> how;
   ASSERT_TRUE(run([&]() -> task<void> {
     scope children(home());
-    children.spawn(sleep_and_note, std::ref(home()), 1h, std::ref(how));
-    children.spawn(sleep_and_note, std::ref(home()), 2h, std::ref(how));
+    children.spawn(sleep_then_note, std::ref(home()), 1h, std::ref(how));
+    children.spawn(sleep_then_note, std::ref(home()), 2h, std::ref(how));
     co_await home().yield();
     co_await children.close();
   }));
@@ -84,7 +84,7 @@ TEST_F(scopes, a_task_spawned_in_a_cancelled_scope_runs_and_finds_itself_cancell
   ASSERT_TRUE(run([&]() -> task<void> {
     scope children(home());
     children.cancel();
-    children.spawn(sleep_and_note, std::ref(home()), 1h, std::ref(how));
+    children.spawn(sleep_then_note, std::ref(home()), 1h, std::ref(how));
     co_await children.join();
   }));
   EXPECT_EQ(how, std::vector<errc>{errc::cancelled});
@@ -99,7 +99,7 @@ TEST_F(scopes, the_first_exception_comes_out_of_join_after_all_have_ended) {
         scope children(home());
         children.spawn(throw_after_turn, std::ref(home()), std::string("first"));
         children.spawn(throw_after_turn, std::ref(home()), std::string("second"));
-        children.spawn(sleep_and_note, std::ref(home()), 10ms, std::ref(how));
+        children.spawn(sleep_then_note, std::ref(home()), 10ms, std::ref(how));
         try {
           co_await children.join();
         } catch (const std::runtime_error& thrown) {
@@ -163,7 +163,7 @@ TEST_F(scopes, cancelling_the_joiner_cancels_the_children_and_still_waits_for_th
   };
   outer.spawn([&]() -> task<void> {
     scope inner(home());
-    inner.spawn(sleep_and_note, std::ref(home()), 1h, std::ref(how));
+    inner.spawn(sleep_then_note, std::ref(home()), 1h, std::ref(how));
     inner.spawn(stubborn);
     co_await inner.join();
     EXPECT_TRUE(stubborn_ended);
@@ -185,7 +185,7 @@ TEST_F(scopes, a_cancelled_task_that_joins_cancels_its_children_at_once) {
   outer.cancel(errc::deadline_exceeded);
   outer.spawn([&]() -> task<void> {
     scope inner(home());
-    inner.spawn(sleep_and_note, std::ref(home()), 1h, std::ref(how));
+    inner.spawn(sleep_then_note, std::ref(home()), 1h, std::ref(how));
     co_await inner.join();
   });
   EXPECT_TRUE(until([&] { return outer.running() == 0; }));
@@ -199,7 +199,7 @@ TEST_F(scopes, cancelling_reaches_through_three_levels_of_joined_scopes) {
     scope second(home());
     second.spawn([&]() -> task<void> {
       scope third(home());
-      third.spawn(sleep_and_note, std::ref(home()), 1h, std::ref(how));
+      third.spawn(sleep_then_note, std::ref(home()), 1h, std::ref(how));
       co_await third.join();
     });
     co_await second.join();
@@ -233,7 +233,7 @@ TEST_F(scopes, a_sleep_that_ended_in_the_turn_of_the_cancel_ended_well) {
   std::vector<errc> how;
   scope sleepers(home());
   event go(home());
-  sleepers.spawn(sleep_and_note, std::ref(home()), 10ms, std::ref(how));
+  sleepers.spawn(sleep_then_note, std::ref(home()), 10ms, std::ref(how));
   settle();
   clock().advance(10ms);
   home().timers().advance(clock().now());  // fired: the task is ready, and has not run
