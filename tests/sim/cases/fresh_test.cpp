@@ -15,7 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 
 // Remembers its connections, so that a test can retire one.
-struct remembered {
+struct remembered_peer {
   struct state {};
   shard* home;
   std::vector<connection*>* all;
@@ -183,7 +183,7 @@ TEST_F(sim_fresh, nothing_is_closed_for_it_while_connects_are_put_off) {
 TEST_F(sim_fresh, one_that_lost_its_new_connection_is_still_known_to_want_one) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   std::vector<connection*> all;
-  configure({.max_connections_per_endpoint = 2}, remembered{&home(), &all});
+  configure({.max_connections_per_endpoint = 2}, remembered_peer{&home(), &all});
   make_idle(peer, 1);
   const caller& fresh = call(peer, {.fresh = true});
   ASSERT_TRUE(here().until([&] { return all.size() == 2; }));
@@ -196,7 +196,7 @@ TEST_F(sim_fresh, one_that_lost_its_new_connection_is_still_known_to_want_one) {
 TEST_F(sim_fresh, a_refresh_does_not_let_a_newcomer_pass_who_lost_what_was_kept_for_him) {
   const server& peer = net().add_server("10.0.0.1", 1000, takes(1ms));
   std::vector<connection*> all;
-  configure({.validation = validation_policy::none}, remembered{&home(), &all});
+  configure({.validation = validation_policy::none}, remembered_peer{&home(), &all});
   make_idle(peer, 2);  // lent before, and watched
   ASSERT_TRUE(here().run([&]() -> task<void> {
     backends().pause();
