@@ -53,8 +53,9 @@ class listener {
   void close() noexcept;
 
   class accept_awaiter;
-  // Awaits result<socket>: the next connection. It has no deadline and waits until one comes or the
-  // context is cancelled. Errors: cancelled, deadline_exceeded or shard_stopped; io_failed.
+  // Awaits result<socket>: the next connection. The listener must outlive it. It has no deadline
+  // and waits until one comes or the context is cancelled. Errors: cancelled, deadline_exceeded or
+  // shard_stopped; io_failed.
   //
   // While the process or the system is out of descriptors, it waits for a free one, too: it tries
   // again after 10 ms, 20 ms and so on up to 200 ms, and connections wait in the backlog meanwhile.

@@ -32,9 +32,16 @@ std::uint64_t thread_allocations() noexcept {
 
 }  // namespace conpool::micro
 
-// The standard library's array and nothrow forms call these.
+// The standard library's array forms call these.
 void* operator new(std::size_t bytes) {
   return allocate(bytes);
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return allocate(bytes);
+  } catch (...) {
+    return nullptr;
+  }
 }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   return allocate(bytes, static_cast<std::size_t>(alignment));

@@ -4,7 +4,9 @@
 // kernel would take the child's submissions for its parent's. So the child's copy of each ring is
 // cut off: what is read without a check, by completions_pending() and next_entry(), finds words
 // that lead to a closer look, and that finds the mark. The hit path needs no check of its own.
+#include <cstddef>
 #include <mutex>
+#include <new>
 
 #include <pthread.h>
 
@@ -20,7 +22,9 @@ struct ring::registry {
   ring* first = nullptr;
 
   static registry& instance() noexcept {
-    static registry* const all = new registry();  // shards may outlive static objects
+    // Shards may outlive static objects, so this one is never destroyed.
+    alignas(registry) static std::byte memory[sizeof(registry)];
+    static registry* const all = new (memory) registry();
     return *all;
   }
   static void prepare() noexcept { instance().lock.lock(); }

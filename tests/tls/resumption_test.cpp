@@ -223,7 +223,8 @@ TEST_F(tls_resumption, a_session_ends_with_the_revocation_lists_that_its_chain_w
   visit(client_side, server_side);
   ASSERT_EQ(tickets(client_side), 2U);
   clock.advance_s(601);
-  end asking(client_side, "tls://peer:443");
+  const std::string peer = "tls://peer:443";
+  end asking(client_side, peer);
   asking.step();
   EXPECT_FALSE(asking.channel.offered_session());
   EXPECT_EQ(tickets(client_side), 0U);
