@@ -38,6 +38,13 @@ void take(void* block) {
 void* operator new(std::size_t bytes) {
   return given(std::malloc(bytes));
 }
+void* operator new(std::size_t bytes, const std::nothrow_t& /*tag*/) noexcept {
+  try {
+    return given(std::malloc(bytes));
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
   const auto step = static_cast<std::size_t>(alignment);
   return given(std::aligned_alloc(step, (bytes + step - 1) / step * step));

@@ -235,7 +235,7 @@ task<void> client(run& in, random_source dice) {
       [[maybe_unused]] auto got = co_await work;
     }
     if (dice.below(2) == 0) continue;
-    auto rested = co_await in.here.home().sleep_for(dice.up_to(20ms));
+    auto rested = co_await in.here.home().sleep_for(dice.up_to(in.drawn.rest_most));
     if (!rested) break;
   }
 }

@@ -134,7 +134,9 @@ pool_config draw_config(random_source& dice, const plan& within) {
     made.validation = validation_policy::watch;
   }
   const bool asks = may_ping || made.validation == validation_policy::probe;
-  if (asks && one_in(dice, 2)) made.validation_interval = ms_between(dice, 1, 60);
+  if (asks && one_in(dice, 2)) {
+    made.validation_interval = ms_between(dice, 1, one_in(dice, 2) ? 60 : 300);
+  }
   // Once: what its answers mean has to hold for the whole run.
   made.reuse_unanswered = within.config.reuse_unanswered;
   made.server_speaks_first = !within.server.greeting.empty();
@@ -148,6 +150,8 @@ plan::plan(std::uint64_t seed) {
   servers = between(dice, 1, 4);
   clients = between(dice, 2, 24);
   steps = between(dice, 600, 1'800);
+  // Some have little to do: then connections rest, are asked, and expire.
+  rest_most = one_in(dice, 3) ? 800ms : 20ms;
   by_shard_stop = one_in(dice, 3);
   config.reuse_unanswered = one_in(dice, 6);
   if (storm()) {

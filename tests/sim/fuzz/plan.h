@@ -47,6 +47,7 @@ struct plan {
   weather sky;
   unsigned servers;
   unsigned clients;
+  duration rest_most;  // of a client between two visits
   unsigned steps;
   bool by_shard_stop;  // how it ends
   ring_options ring;

@@ -26,9 +26,13 @@ server::session* server::find(std::uint64_t number) {
 
 // --- connects
 
+void server::on_begun() noexcept {
+  if (counts_.moments == 0 || net_.now() != last_begun_) ++counts_.moments;
+  last_begun_ = net_.now();
+}
+
 server::answer server::on_connect() {
-  if (counts_.connects++ == 0 || net_.now() != last_connect_) ++counts_.moments;
-  last_connect_ = net_.now();
+  ++counts_.connects;
   if (net_.chance(plan_.black_hole)) return answer::none;
   if (net_.chance(plan_.unreachable)) return answer::unreachable;
   if (down_ || sessions_.size() >= plan_.connections_max || net_.chance(plan_.refuse)) {

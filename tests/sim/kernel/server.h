@@ -38,7 +38,7 @@ class server {
 
   struct tally {
     std::uint64_t connects = 0;   // asked for, whatever came of them
-    std::uint64_t moments = 0;    // in which connects were asked for
+    std::uint64_t moments = 0;    // in which connects were begun
     std::uint64_t surprises = 0;  // connections that it ended, or disturbed, by itself
     std::uint64_t accepted = 0;
     std::uint64_t requests = 0;  // segments that were read
@@ -67,6 +67,7 @@ class server {
 
   // --- For the network.
   enum class answer : std::uint8_t { accept, refuse, none, unreachable };
+  void on_begun() noexcept;  // a client has begun to connect
   answer on_connect();
   void on_accepted(std::shared_ptr<tcp_end> peer);
   void plan_outages();
@@ -99,7 +100,7 @@ class server {
   std::map<std::uint64_t, session> sessions_;
   std::uint64_t next_ = 0;
   tally counts_;
-  time_point last_connect_{};
+  time_point last_begun_{};
 };
 
 }  // namespace conpool::sim

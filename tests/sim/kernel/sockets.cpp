@@ -176,7 +176,8 @@ int socket_table::begin_connect(int fd, const sockaddr* address, socklen_t lengt
   one.now = state::connecting;
   one.peer = *to;
   one.local = ephemeral(to->family());
-  const server* const called = net_.find_server(*to);
+  server* const called = net_.find_server(*to);
+  if (called != nullptr) called->on_begun();
   const duration least = called != nullptr ? called->plan().latency_least : near_least;
   const duration most = called != nullptr ? called->plan().latency_most : near_most;
   net_.say([&] { return std::to_string(fd) + " connects to " + to->to_string(); });
