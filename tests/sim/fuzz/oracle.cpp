@@ -30,7 +30,7 @@ void oracle::watch(std::shared_ptr<pool> made) {
   last_served_.clear();
   connections_before_ = 0;
   watched_since_ = here_.now();
-  fresh_wishes_ = bare_wishes_ = 0;
+  fresh_wishes_ = evicted_before_ = taken_from_others_ = 0;
   ever_capped_ = false;
   configured_ = here_.now();
 }
@@ -56,7 +56,6 @@ wish oracle::asks(pool& from, const std::string& peer, const acquire_options& op
       static_cast<std::size_t>(std::ranges::count_if(pending_, [&](const auto& other) {
         return other.second.fresh && other.second.peer == peer;
       }));
-  if (!before || before->active + before->idle == 0) ++bare_wishes_;
   one.others_waited = before && before->waiting > wants_new && !from.paused();
   pending_.emplace(one.number, one);
   return one;
@@ -255,7 +254,7 @@ void oracle::check() {
     check_outage(one, before, config);
   }
   check_reuse();
-  check_evictions();
+  check_evictions(all);
   check_rests(config);
   for (const auto& [number, one] : pending_) {
     EXPECT_LE(here_.home().now(), one.due + tolerance) << "nobody answers; " << trouble();

@@ -117,7 +117,7 @@ class oracle {
   const server& server_of(const std::string& peer) const;
   // --- oracle_upkeep.cpp
   void check_reuse() const;
-  void check_evictions() const;
+  void check_evictions(const pool_stats& all);
   void check_rests(const pool_config& config) const;
   std::uint64_t surprises() const;
 
@@ -137,7 +137,9 @@ class oracle {
   std::uint64_t connections_before_ = 0;
   std::uint64_t last_wish_ = 0;
   std::uint64_t fresh_wishes_ = 0;
-  std::uint64_t bare_wishes_ = 0;  // at an endpoint without a connection
+  std::uint64_t evicted_before_ = 0;
+  std::uint64_t taken_from_others_ = 0;  // for none who had nothing
+  bool somebody_has_nothing_ = false;
   time_point watched_since_{};
   bool ever_capped_ = false;
   std::uint64_t unclean_ = 0;
