@@ -21,6 +21,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <semaphore>
 #include <span>
@@ -141,13 +142,29 @@ class runtime::job : public mail {
       return;
     }
     try {
-      self.target_->spawn(&job::run, std::ref(self));
-    } catch (...) {  // no memory for the task
-      self.exception_ = std::current_exception();
-      self.done_.release();
+      self.target_->spawn(&job::run, unbegun(self));
+    } catch (...) {  // no memory for the task; `unbegun` has said so
+      return;
     }
   }
-  static task<void> run(job& self) {
+  // A task is made in two steps, each of which may find no memory. Whoever waits hears of it.
+  class unbegun {
+   public:
+    explicit unbegun(job& of) noexcept : of_(&of) {}
+    unbegun(unbegun&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+    unbegun& operator=(unbegun&&) = delete;
+    ~unbegun() {
+      if (of_ == nullptr) return;
+      of_->exception_ = std::make_exception_ptr(std::bad_alloc());
+      of_->done_.release();
+    }
+    job& begin() noexcept { return *std::exchange(of_, nullptr); }
+
+   private:
+    job* of_;
+  };
+  static task<void> run(unbegun call) {
+    job& self = call.begin();
     try {
       task<T> body = self.body_();
       if constexpr (std::is_void_v<T>) {
