@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
+#include <csignal>
 
 #include <algorithm>
 #include <new>
@@ -213,7 +213,9 @@ bool runtime::forked() const noexcept {
 // done. So nothing of it is touched but the rings' descriptors.
 void runtime::abandon() noexcept {
   for (auto& home : shards_) home.release()->ring().waker().let_go();
-  for (auto& to : letters_) static_cast<void>(to.release());
+  for (auto& to : letters_) {
+    [[maybe_unused]] letters* const left = to.release();
+  }
   static_cast<void>(new (std::nothrow) std::vector<std::thread>(std::move(threads_)));
   shards_.clear();
 }

@@ -226,7 +226,8 @@ task<bool> visit(run& in, random_source& dice, unsigned depth) {
 
 task<void> client(run& in, random_source dice) {
   while (!in.ending) {
-    auto work = dice.below(8) == 0 ? visit_with(in, dice) : visit(in, dice, 0);
+    auto work =
+        dice.below(in.drawn.shares() ? 2 : 8) == 0 ? visit_with(in, dice) : visit(in, dice, 0);
     if (dice.below(3) == 0) {
       // Cut short at any moment.
       const duration most = dice.up_to(20ms);
