@@ -2,9 +2,9 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <csignal>
 
 #include <algorithm>
+#include <csignal>
 #include <new>
 #include <string>
 #include <system_error>
