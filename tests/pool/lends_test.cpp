@@ -266,7 +266,7 @@ TEST_F(lends, an_adopted_connections_age_and_idle_time_go_on) {
 // --- Reads that end without a byte
 
 TEST_F(lends, a_listener_that_waited_in_vain_leaves_its_connection_as_it_was) {
-  const auto waits_in_vain = [this](lease& held, bool by_read) -> task<void> {
+  const auto waits_in_vain = [](lease& held, bool by_read) -> task<void> {
     std::array<std::byte, 8> into{};
     result<void> waited{};
     if (by_read) {
