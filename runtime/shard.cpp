@@ -49,6 +49,7 @@ shard::shard(const shard_options& options) noexcept
 
 shard::~shard() {
   if (ring_->forked()) {
+    run_stop_hooks();
     extensions_.close_all();
   } else if (attached() && !stopped()) {
     stop();
@@ -221,11 +222,7 @@ void shard::stop() noexcept {
   if (attached()) assert_owner();
   root_context_.cancel(errc::shard_stopped);
   if (!attached()) return;  // never turned: nothing was started
-  // A hook may leave the list while it runs, but no other does.
-  for (auto it = stop_hooks_.begin(); it != stop_hooks_.end();) {
-    stop_hook& hook = *it++;
-    hook.on_stop(hook);
-  }
+  run_stop_hooks();
   extensions_.close_all();
 }
 

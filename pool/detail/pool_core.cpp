@@ -21,6 +21,8 @@ pool_core::pool_core(shard& home, const pool_config& config, const protocol_hook
 // gone, too; what it had of this was given back when it stopped.
 pool_core::~pool_core() {
   CONPOOL_ASSERT(closed(), "a pool's core was freed before it was shut down");
+  // It stays on the list of a shard that goes on: its last lease may end after the shard's.
+  if (!shard_has_stopped_) home_->remove_stop_hook(*this);
 }
 
 void pool_core::apply_config() noexcept {
@@ -103,7 +105,6 @@ void pool_core::shut_down(errc why) noexcept {
   home_->assert_owner();
   const core_pointer keep(*this);
   closed_ = why;
-  home_->remove_stop_hook(*this);
   cap_.shut_down();
   for (auto& [to, one] : endpoints_) one->shut_down(why);
   dial_context_.cancel(why);
@@ -123,7 +124,10 @@ void pool_core::look_if_quiet() noexcept {
 }
 
 void pool_core::shard_stops(stop_hook& hook) noexcept {
-  static_cast<pool_core&>(hook).shut_down(errc::shard_stopped);
+  auto& self = static_cast<pool_core&>(hook);
+  const core_pointer keep(self);
+  self.shard_has_stopped_ = true;
+  self.shut_down(errc::shard_stopped);
 }
 
 // --- pause, observer

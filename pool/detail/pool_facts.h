@@ -45,7 +45,9 @@ class pool_facts : public reference_counted {
   bool paused() const noexcept { return paused_; }
   bool pause_fails() const noexcept { return pause_policy_ == while_paused::fail; }
 
-  bool observed() const noexcept { return events_.observed() && closed_ != errc::shard_stopped; }
+  // The shard began to stop, and may be gone by now: nothing is left to it to do.
+  bool shard_has_stopped() const noexcept { return shard_has_stopped_; }
+  bool observed() const noexcept { return events_.observed() && !shard_has_stopped_; }
   void tell(event_queue::record event) noexcept { events_.tell(std::move(event)); }
 
   std::uint64_t next_serial() noexcept { return ++last_serial_; }
@@ -80,6 +82,7 @@ class pool_facts : public reference_counted {
   std::uint64_t last_serial_ = 0;
   std::uint64_t last_ticket_ = 0;
   errc closed_{};
+  bool shard_has_stopped_ = false;
   bool paused_ = false;
   while_paused pause_policy_ = while_paused::wait;
 };

@@ -57,7 +57,7 @@ bool retirement::says_farewell(const pooled_connection& one, close_reason why) c
     default:
       return false;
   }
-  return facts_->pool->closed_because() != errc::shard_stopped &&
+  return !facts_->pool->shard_has_stopped() &&
          return_verdict::faults_of(one, rules_->dirty) == 0;
 }
 
@@ -177,7 +177,7 @@ void retirement::stream_closed(pooled_connection& gone) noexcept {
   if (gone.stage != connection_stage::closing) return;
   if (gone.managed && (as_managed(gone).running || as_managed(gone).leaving)) return;
   // After the shard's end there is no ready queue.
-  if (facts_->hooks() == nullptr || facts_->pool->closed_because() == errc::shard_stopped) {
+  if (facts_->hooks() == nullptr || facts_->pool->shard_has_stopped()) {
     bury(gone);
     return;
   }
@@ -260,7 +260,7 @@ void retirement::clear(bool leased_too) noexcept {
 void retirement::shut_down(const error& why) noexcept {
   const counted_pointer<pool_facts> keep(*facts_->pool);
   facts_->shut_down = true;
-  if (facts_->pool->closed_because() == errc::shard_stopped) tasks_->spare_farewells();
+  if (facts_->pool->shard_has_stopped()) tasks_->spare_farewells();
   rules_->close();
   for (pooled_connection& one : facts_->members) return_to_queue(one);
   waiters_->fail_all(why);

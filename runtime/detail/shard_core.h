@@ -53,7 +53,10 @@ class shard_core {
   context& root_context() noexcept { return root_context_; }
   bool stopping() const noexcept { return stopping_; }
   void add_stop_hook(stop_hook& hook) noexcept { stop_hooks_.push_back(hook); }
-  void remove_stop_hook(stop_hook& hook) noexcept { stop_hooks_.remove(hook); }
+  // Once its function was called it is off the list, and this does nothing.
+  void remove_stop_hook(stop_hook& hook) noexcept {
+    if (hook.is_linked()) stop_hooks_.remove(hook);
+  }
   // Counts the tasks that run: while there are any, the shard has not stopped.
   void task_started() noexcept { ++tasks_running_; }
   void task_ended() noexcept { --tasks_running_; }
@@ -70,6 +73,14 @@ class shard_core {
   shard_core(clock_source& clock, std::uint64_t seed) noexcept
       : clock_(&clock), now_(clock.now()), timers_(now_), random_(seed) {}
   ~shard_core() = default;
+
+  // Each is off the list before it is called, since it may end others on the list.
+  void run_stop_hooks() noexcept {
+    while (!stop_hooks_.empty()) {
+      stop_hook& hook = stop_hooks_.pop_front();
+      hook.on_stop(hook);
+    }
+  }
 
   // relaxed: who it is matters only to the thread that asks whether it is the one.
   std::thread::id owner() const noexcept { return owner_.load(std::memory_order_relaxed); }

@@ -5,10 +5,11 @@
 //
 //   class pool_core : private stop_hook {};
 //   home.add_stop_hook(*this);         // in the constructor
-//   home.remove_stop_hook(*this);      // before the owner dies; also from within its own hook
+//   home.remove_stop_hook(*this);      // before the owner dies, as long as the shard lives
 //
-// Its owner owns it; the shard only links it. It is used on the shard's thread only. Hazard: while
-// it runs, a hook may take itself off the list, but no other hook.
+// Its owner owns it; the shard only links it, and takes it off its list before it is called. So a
+// hook may end whatever it likes, its own owner and those of other hooks among it. It is used on
+// the shard's thread only.
 #pragma once
 
 #include <conpool/runtime/detail/intrusive_list.h>

@@ -15,6 +15,8 @@
 
 #include <tests/support/descriptors.h>
 #include <tests/support/pool_fixture.h>
+#include <tests/support/raw_sockets.h>
+#include <tests/support/run.h>
 
 namespace conpool::test {
 namespace {
@@ -301,6 +303,35 @@ TEST_F(hooks, a_state_that_cannot_be_made_is_a_failed_connect) {
   pass(1s);
   lease held = hold();
   EXPECT_TRUE(works(held));
+}
+
+// A lease is all that is left: the hooks are asked by whoever ends it, without the shard.
+TEST(hooks_end, a_lease_that_outlives_its_closed_pool_and_its_shard_ends_well) {
+  deeds does;
+  current = &does;
+  lease left;
+  socket_pair both = tcp_pair();
+  {
+    auto home = shard::create().value();
+    ASSERT_OK(home->attach());
+    auto backends = pool::create(*home, {}, plain_hooks()).value();
+    const endpoint to = endpoint::parse("tcp://127.0.0.1:1").value();
+    ASSERT_OK(backends.adopt(to, both.near.release()));
+    home->spawn([&]() -> task<void> {
+      auto got = co_await backends.acquire(to);
+      CO_ASSERT_OK(got);
+      left = std::move(*got);
+      auto closed = co_await backends.close();
+      EXPECT_TRUE(closed);
+    });
+    ASSERT_TRUE(run_until(*home, [&] { return static_cast<bool>(left) && backends.closed(); }));
+    home->stop();
+    ASSERT_TRUE(run_until(*home, [&] { return home->stopped(); }));
+  }
+  EXPECT_EQ(does.closed, 0U);
+  left.release();
+  EXPECT_EQ(does.closed, 1U);
+  EXPECT_EQ(does.states, 0U);
 }
 
 // --- with_connection
