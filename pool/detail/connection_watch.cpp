@@ -37,9 +37,7 @@ bool connection_watch::protocol_takes_idle_data() const noexcept {
 // Nobody has asked anything on a connection that was never lent; so what comes is a greeting if
 // such a server was chosen, and dirt otherwise: a page that says why it closes, perhaps.
 bool connection_watch::is_greeting(const pooled_connection& source) const noexcept {
-  const protocol_hooks* const hooks = facts_->hooks();
-  return source.times_lent == 0 &&
-         (facts_->config().server_speaks_first || (hooks != nullptr && hooks->server_speaks_first));
+  return source.times_lent == 0 && facts_->server_speaks_first();
 }
 
 void connection_watch::begin(pooled_connection& unused) const noexcept {

@@ -49,6 +49,10 @@ struct endpoint_facts {
   bool quiet() const noexcept {
     return counts.idle + counts.connecting + counts.closing + held == 0;
   }
+  // What comes on a connection before it was ever lent is a greeting.
+  bool server_speaks_first() const noexcept {
+    return config().server_speaks_first || (hooks() != nullptr && hooks()->server_speaks_first);
+  }
   // The pool has the connection, which is counted as active, for itself; and no longer.
   void hold(pooled_connection& one) noexcept;
   void end_hold(pooled_connection& one) noexcept;

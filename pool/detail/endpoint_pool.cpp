@@ -272,14 +272,17 @@ void endpoint_pool::task_over(pooled_connection& one, protocol_task what, task_e
     return;
   }
   const bool returns = what == protocol_task::clean || what == protocol_task::recover;
-  const bool bad = how != task_end::well || return_verdict::faults_of(one, rules_.dirty) != 0;
+  std::optional<close_reason> why;
+  // What came beside the answers may be for the codec alone.
+  if (how == task_end::well && one.has_codec()) why = return_verdict::settle_codec(one);
+  const bool bad =
+      why || how != task_end::well || return_verdict::faults_of(one, rules_.dirty) != 0;
   if (returns) {
     one.last_used = facts_.now();
   } else if (what == protocol_task::ping && (one.conditions() & stream::closing) == 0) {
     checks_.ping_over(one, bad);
   }
-  std::optional<close_reason> why;
-  if (bad) why = protocol_tasks::reason_after(what, how, one);
+  if (bad && !why) why = protocol_tasks::reason_after(what, how, one);
   if (!retirement_.release_hold(one, why)) return;
   if (what == protocol_task::recover) {
     settle(one, false);

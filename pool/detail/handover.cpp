@@ -8,11 +8,11 @@
 namespace conpool {
 
 void handover::place(pooled_connection& clean, bool existed) noexcept {
+  facts_->end_hold(clean);
   if (is_shared(clean)) {
     place_shared(as_managed(clean), existed);
     return;
   }
-  facts_->end_hold(clean);
   if (const auto why = return_verdict::unwanted(clean, *facts_, retirements_->generation())) {
     retirements_->close(clean, *why);
     return;

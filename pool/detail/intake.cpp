@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <new>
 #include <utility>
 
 #include <conpool/pool/protocol.h>
@@ -43,8 +44,13 @@ task<void> intake::dial(counted_pointer<pool_facts> keep, intake& self, std::uin
   }
   facts.tell(pool_event_kind::created);
   const time_point deadline = facts.now() + keep->config().connection_timeout;
-  auto work = self.dialer_.connect(deadline);
-  auto made = co_await in_context(keep->dial_context(), std::move(work));
+  result<pooled_connection*> made =
+      fail(error(errc::out_of_memory, phase::connect).about(facts.peer.text()));
+  try {
+    auto work = self.dialer_.connect(deadline);
+    made = co_await in_context(keep->dial_context(), std::move(work));
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it has failed already
+  }
   if (made) {
     (*made)->begun = begun;
     self.established(**made, generation);
@@ -99,7 +105,7 @@ void intake::take_in(pooled_connection& fresh, std::uint32_t generation) noexcep
   facts_->members.push_back(fresh);
   facts_->pool->add_reference();
   ++facts_->counts.active;
-  fresh.stage = connection_stage::reserved;
+  facts_->hold(fresh);  // its hooks may clear or close the pool
   if (rules_->shares) {
     managed_connection& one = as_managed(fresh);
     const access mode = facts_->hooks()->access_mode(facts_->pool->protocol(), fresh);
@@ -141,7 +147,7 @@ result<void> intake::adopt(int fd, const adopt_options& known) {
     return refuse(there == 0 ? errc::connection_closed : errc::connection_reset, there,
                   "its peer has ended it; the descriptor is still yours");
   }
-  if (there > 0 && !is_welcome(known)) {
+  if (there > 0 && (known.uses > 0 || !facts_->server_speaks_first())) {
     return refuse(errc::unsolicited_data, 0,
                   "bytes wait on it that nobody asked for; the descriptor is still yours");
   }
@@ -177,13 +183,6 @@ result<void> intake::adopt(int fd, const adopt_options& known) {
   handover_->place(fresh);
   maintenance_->schedule();
   return {};
-}
-
-// Bytes on it may be a server's greeting.
-bool intake::is_welcome(const adopt_options& known) const noexcept {
-  const protocol_hooks* const hooks = facts_->hooks();
-  if (known.uses > 0) return false;
-  return facts_->config().server_speaks_first || (hooks != nullptr && hooks->server_speaks_first);
 }
 
 }  // namespace conpool

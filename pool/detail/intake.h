@@ -54,7 +54,6 @@ class intake {
   bool may_dial_now() noexcept;
   static task<void> dial(counted_pointer<pool_facts> keep, intake& self, std::uint32_t generation,
                          connect_gate::beginning begun);
-  bool is_welcome(const adopt_options& known) const noexcept;
   void dial_failed(const error& why, const connect_gate::beginning& begun) noexcept;
   void established(pooled_connection& fresh, std::uint32_t generation) noexcept;
   void take_in(pooled_connection& fresh, std::uint32_t generation) noexcept;

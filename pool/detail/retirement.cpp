@@ -57,8 +57,7 @@ bool retirement::says_farewell(const pooled_connection& one, close_reason why) c
     default:
       return false;
   }
-  return !facts_->pool->shard_has_stopped() &&
-         return_verdict::faults_of(one, rules_->dirty) == 0;
+  return !facts_->pool->shard_has_stopped() && return_verdict::faults_of(one, rules_->dirty) == 0;
 }
 
 void retirement::farewell_over(pooled_connection& left) noexcept {
@@ -147,7 +146,7 @@ bool retirement::release_hold(pooled_connection& one, std::optional<close_reason
 
 // Ends what the pool does on a connection: a probe, or a turn in a queue, is simply no longer
 // waited for; a coroutine lets go of it afterwards.
-void retirement::end_hold(pooled_connection& one, close_reason why) noexcept {
+void retirement::break_hold(pooled_connection& one, close_reason why) noexcept {
   if (std::exchange(one.probing, false) || tasks_->leave_queue(one)) {
     release_hold(one, why);
   } else {
@@ -248,7 +247,7 @@ void retirement::clear(bool leased_too) noexcept {
       return_to_queue(one);  // nobody has it yet, and nobody gets it
       close(one, close_reason::cleared);
     } else if (leased_too && one.stage == connection_stage::held_by_pool) {
-      end_hold(one, close_reason::cleared);
+      break_hold(one, close_reason::cleared);
     } else if (leased_too && one.stage == connection_stage::leased) {
       break_off(one, close_reason::cleared);
     } else if (one.stage == connection_stage::leased && is_shared(one)) {
@@ -270,7 +269,7 @@ void retirement::shut_down(const error& why) noexcept {
     if (one.stage == connection_stage::reserved) {
       close(one, close_reason::pool_closed);
     } else if (one.stage == connection_stage::held_by_pool) {
-      end_hold(one, close_reason::pool_closed);
+      break_hold(one, close_reason::pool_closed);
     } else if (one.stage == connection_stage::leased && rules_->shares) {
       retire(one, close_reason::pool_closed);
     }

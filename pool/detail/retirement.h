@@ -86,7 +86,7 @@ class retirement : private ready_node {
 
  private:
   bool says_farewell(const pooled_connection& one, close_reason why) const noexcept;
-  void end_hold(pooled_connection& one, close_reason why) noexcept;
+  void break_hold(pooled_connection& one, close_reason why) noexcept;
   static void bury_all(ready_node& node) noexcept;
   void bury(pooled_connection& gone) noexcept;
   void forget(pooled_connection& gone) noexcept;
@@ -110,9 +110,9 @@ void retirement::force_leased(F tell_of) noexcept {
     pooled_connection& one = *it++;
     if (one.stage == connection_stage::leased) {
       tell_of(one);
-      end_hold(one, close_reason::forced);
+      break_hold(one, close_reason::forced);
     } else if (one.stage == connection_stage::held_by_pool) {
-      end_hold(one, close_reason::forced);
+      break_hold(one, close_reason::forced);
     }
   }
 }

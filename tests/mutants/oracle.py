@@ -7,7 +7,7 @@ MUTANTS = [
      "return of_home.submitted() >= receive_place_;", "return receive_place_ != no_receive;"),
     # Every early byte is a greeting.
     ("T71_the_oracle", "pool/detail/connection_watch.cpp",
-     "(facts_->config().server_speaks_first ||", "(true ||"),
+     "source.times_lent == 0 && facts_->server_speaks_first();", "source.times_lent == 0;"),
     # The breaker opens though something stands.
     ("T71_the_oracle", "pool/detail/connect_gate.cpp",
      "if (open_ || at.stands || beside_ || config", "if (open_ || config"),

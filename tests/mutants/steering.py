@@ -7,9 +7,9 @@ MUTANTS = [
      "return_to_queue(one);  // nobody has it yet, and nobody gets it\n"
      "      close(one, close_reason::cleared);", ";"),
     ("T43_", "pool/detail/retirement.h",
-     "      end_hold(one, close_reason::forced);\n"
+     "      break_hold(one, close_reason::forced);\n"
      "    } else if (one.stage == connection_stage::held_by_pool) {\n"
-     "      end_hold(one, close_reason::forced);\n", ""),
+     "      break_hold(one, close_reason::forced);\n", ""),
     ("T43_", "pool/pool.cpp",
      "report.returned -= report.forced.size();", ";"),
     ("T43_", "pool/pool.cpp",

@@ -28,11 +28,14 @@ struct deeds {
   std::function<bool(connection&)> on_acquire;
   std::function<bool(connection&)> on_release;
   std::function<void(connection&)> on_close;
+  std::function<void()> on_access;
   std::function<task<bool>(connection&)> clean;
   std::function<task<bool>(connection&, close_reason)> recover;
   std::function<task<void>(connection&)> farewell;
   bool needs_cleaning = true;
   bool state_throws = false;
+  bool shares = true;
+  unsigned runs_ended = 0;
   unsigned states = 0;
   unsigned closed = 0;
   std::string pushed;
@@ -68,7 +71,15 @@ struct plain_hooks {
 
 struct shared_hooks {
   using state = counted_state;
-  access access_mode(const connection&, const state&) { return access::shared(8); }
+  access access_mode(const connection&, const state&) {
+    if (current->on_access) current->on_access();
+    return current->shares ? access::shared(8) : access::exclusive();
+  }
+  // It is there until the pool lets go of the connection.
+  task<void> run(connection& one, state&) {
+    [[maybe_unused]] auto rested = co_await one.home().sleep_for(1h);
+    ++current->runs_ended;
+  }
   bool on_release(connection& one, state&) {
     return !current->on_release || current->on_release(one);
   }
@@ -109,6 +120,7 @@ class hooks : public pool_fixture {
   void TearDown() override {
     does_.on_acquire = does_.on_release = {};
     does_.on_close = {};
+    does_.on_access = {};
     pool_fixture::TearDown();
     EXPECT_EQ(does_.states, 0U);
   }
@@ -222,6 +234,37 @@ TEST_F(hooks, a_hook_may_discard_clear_or_close) {
       EXPECT_TRUE(works(other));
       EXPECT_GE(asked, 1U);
       does_.on_release = does_.on_acquire = {};
+    }
+  }
+}
+
+TEST_F(hooks, access_mode_may_clear_or_close_while_its_connection_comes_in) {
+  using deed = std::function<void()>;
+  const std::array<deed, 3> all{
+      [this] { backends().clear_all(leased::keep); },
+      [this] { backends().clear_all(leased::break_off); },
+      [this] { [[maybe_unused]] auto closing = backends().close(); },
+  };
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (const bool shares : {true, false}) {
+      SCOPED_TRACE(std::to_string(i) + (shares ? ", shared" : ", exclusive"));
+      does_.shares = shares;
+      configure(config_, shared_hooks());
+      unsigned asked = 0;
+      does_.on_access = [&] {
+        if (++asked == 1) all[i]();
+      };
+      caller& one = call();
+      ASSERT_TRUE(until([&] {
+        pass(10ms);
+        return one.ended;
+      }));
+      EXPECT_EQ(one.got.has_value(), i < 2);
+      EXPECT_TRUE(!one.got || works(*one.got));
+      one.got = fail(error(errc::cancelled));
+      does_.on_access = {};
+      close_pool();
+      EXPECT_EQ(totals().created, totals().closed());
     }
   }
 }

@@ -30,7 +30,7 @@ void oracle::watch(std::shared_ptr<pool> made) {
   last_served_.clear();
   connections_before_ = 0;
   watched_since_ = here_.now();
-  fresh_wishes_ = evicted_before_ = taken_from_others_ = 0;
+  fresh_wishes_ = new_for_others_ = evicted_before_ = taken_from_others_ = 0;
   ever_capped_ = false;
   configured_ = here_.now();
 }
@@ -79,6 +79,7 @@ void oracle::got(const wish& one, const pool& from, connection& taken, bool wait
   check_lend(one, from, taken);
   check_order(one, from, taken, waited);
   if (taken.uses() == 1) note_first_lend(from, one);
+  if (taken.uses() == 1 && waited && !one.fresh) ++new_for_others_;
 }
 
 // A peek beside the lend: what has come long enough ago the pool should have known.

@@ -138,6 +138,7 @@ class oracle {
   std::uint64_t last_wish_ = 0;
   std::uint64_t fresh_wishes_ = 0;
   std::uint64_t evicted_before_ = 0;
+  std::uint64_t new_for_others_ = 0;     // new connections lent to callers who waited for any
   std::uint64_t taken_from_others_ = 0;  // for none who had nothing
   bool somebody_has_nothing_ = false;
   time_point watched_since_{};
