@@ -158,6 +158,7 @@ watch_finding connection_watch::answered(pooled_connection& probed) const noexce
   if ((what & stream::ended) != 0) return {kind::gone, close_reason::peer_closed};
   if ((what & stream::failed) != 0) return {kind::gone, return_verdict::reason_of(probed)};
   if ((what & unread) == 0) return {};
+  probed.checked_at = time_point{};  // what is behind these bytes was not seen
   const watch_finding found = judge_bytes(probed);
   if (found.what == kind::alive) probed.clear(stream::more_data);  // its first lease reads it
   return found;

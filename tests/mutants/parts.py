@@ -103,6 +103,8 @@ MUTANTS = [
     ("idle_stack.a_push_notes_when_it_was_used", "pool/detail/idle_stack.h",
      "    clean.last_used = used;\n", "    (void)used;\n"),
     # --- connection_watch
+    ("connection_watch.an_answer_that_found_bytes", "pool/detail/connection_watch.cpp",
+     "  probed.checked_at = time_point{};  // what is behind these bytes was not seen\n", ""),
     ("connection_watch.a_connection_is_watched_from_its_push", "pool/detail/connection_watch.cpp",
      "if (probes && !unused.has_codec()) return;", "if (probes && unused.has_codec()) return;"),
     ("connection_watch.one_with_a_codec_is_watched", "pool/detail/connection_watch.cpp",

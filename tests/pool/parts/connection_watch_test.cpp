@@ -194,6 +194,20 @@ TEST_F(connection_watch, the_answer_of_a_check_holds_for_some_time_from_its_ques
   EXPECT_TRUE(is_gone(watch().look(one), close_reason::peer_closed));
 }
 
+// A peek sees the bytes, and not the end that may be behind them.
+TEST_F(connection_watch, an_answer_that_found_bytes_says_nothing_of_what_is_behind_them) {
+  speak(takes_idle_data{});
+  settings().validation = validation_policy::probe;
+  pooled_connection& one = connect(tcp_pair());
+  one.times_lent = 1;
+  one.checked_at = home().read_clock();
+  one.mark(stream::more_data);
+  EXPECT_TRUE(is(watch().answered(one), what::for_protocol, close_reason::unexpected_data));
+  one.clear(stream::more_data);  // its protocol has taken them
+  ends(far_end_of(one));
+  EXPECT_TRUE(is_gone(watch().look(one), close_reason::peer_closed));
+}
+
 TEST_F(connection_watch, bytes_before_the_first_lease_are_a_greeting_if_the_server_speaks_first) {
   settings().server_speaks_first = true;
   EXPECT_TRUE(is_alive(found_in_socket(sends, 0)));

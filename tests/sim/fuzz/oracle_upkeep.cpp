@@ -60,7 +60,7 @@ void oracle::check_evictions(const pool_stats& all) {
   has_nothing = has_nothing || somebody_has_nothing_;
   if (!ever_capped_) {
     // What was opened in its place may go to somebody who waited before; that is rare.
-    EXPECT_LE(evicted, fresh_wishes_ + std::min<std::uint64_t>(new_for_others_, 2)) << trouble();
+    EXPECT_LE(evicted, fresh_wishes_ + std::min<std::uint64_t>(new_for_others_, 1)) << trouble();
     return;
   }
   if (!has_nothing) taken_from_others_ += more;
