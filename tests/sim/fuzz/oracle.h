@@ -107,6 +107,7 @@ class oracle {
   void check_progress(const endpoint_stats& now, memory& before, const pool_stats& all);
   void check_lend(const wish& one, const pool& from, connection& taken) const;
   void check_order(const wish& one, const pool& from, const connection& taken, bool waited);
+  bool others_wait(const pool& from, const std::string& peer) const;
   bool could_go_on(const endpoint_stats& now, const pool_stats& all) const;
   std::string trouble() const;
   // --- oracle_outages.cpp
