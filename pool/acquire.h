@@ -22,6 +22,7 @@
 #include <conpool/pool/detail/endpoint_pool.h>
 #include <conpool/pool/detail/waiter.h>
 #include <conpool/pool/lease.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/error.h>
 
@@ -45,7 +46,7 @@ struct acquire_options {
 };
 
 // The waiter of one acquire; see detail/waiter.h.
-class acquire_waiter : public waiter {
+class CONPOOL_API acquire_waiter : public waiter {
  public:
   acquire_waiter(endpoint_pool& from, acquire_priority priority, bool fresh,
                  const std::source_location& where) noexcept
@@ -66,7 +67,7 @@ class acquire_waiter : public waiter {
 };
 
 // Suspends only if it has to wait. What waiting needs is constructed only then.
-class [[nodiscard]] acquire_awaiter {
+class [[nodiscard]] CONPOOL_API acquire_awaiter {
  public:
   // A timeout of 0 is the pool's acquire_timeout.
   acquire_awaiter(endpoint_pool& from, duration timeout, const std::source_location& where) noexcept

@@ -14,6 +14,7 @@
 // clock, in milliseconds.
 #pragma once
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 
 #include <chrono>
@@ -222,13 +223,13 @@ static_assert(std::is_trivially_destructible_v<pool_config>);
 // fails with errc::invalid_config, phase::configure; the subject is the name of the wrong field,
 // and the detail says its value, what is allowed, and why. pool::create() checks what the fields
 // need of a protocol. Any thread may call it; it makes no system call.
-result<void> validate(const pool_config& config);
+CONPOOL_API result<void> validate(const pool_config& config);
 
 // The policy's name, as parse_validation_policy() reads it: "watch", "probe", "ping", "none".
-const char* to_string(validation_policy value) noexcept;
+CONPOOL_API const char* to_string(validation_policy value) noexcept;
 
 // For command lines and files. It fails with errc::invalid_config, phase::configure, subject
 // "validation"; the detail has the known names.
-result<validation_policy> parse_validation_policy(std::string_view text);
+CONPOOL_API result<validation_policy> parse_validation_policy(std::string_view text);
 
 }  // namespace conpool

@@ -18,6 +18,7 @@
 
 #include <conpool/pool/endpoint.h>
 #include <conpool/runtime/clock.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/stream.h>
 
 namespace conpool {
@@ -37,7 +38,7 @@ struct adopt_options {
   duration idle{0};
 };
 
-class connection : public stream {
+class CONPOOL_API connection : public stream {
  public:
   // After mark(discarded) it is closed when it comes back: for protocols and users who know
   // something that the pool does not.

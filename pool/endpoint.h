@@ -26,6 +26,7 @@
 // or destroyed.
 #pragma once
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 
 #include <cstddef>
@@ -49,9 +50,9 @@ enum class transport : std::uint8_t {
 };
 
 // The scheme as an endpoint's text spells it: "tcp", "tls", "unix".
-const char* to_string(transport value) noexcept;
+CONPOOL_API const char* to_string(transport value) noexcept;
 
-class endpoint {
+class CONPOOL_API endpoint {
  public:
   // Reads one of the forms above. Schemes and host names are taken in any case and kept in lower
   // case; one trailing dot of a host is dropped; numeric addresses are brought into the form of

@@ -22,11 +22,12 @@
 
 #include <conpool/pool/connection.h>
 #include <conpool/runtime/detached.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/task.h>
 
 namespace conpool {
 
-class [[nodiscard]] lease {
+class [[nodiscard]] CONPOOL_API lease {
  public:
   lease() noexcept = default;
   lease(lease&& other) noexcept : connection_(std::exchange(other.connection_, nullptr)) {}

@@ -23,6 +23,7 @@
 #include <conpool/pool/endpoint.h>
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/clock.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 
 namespace conpool {
@@ -47,7 +48,7 @@ enum class pool_event_kind : std::uint8_t {
   endpoint_forgotten,  // unused for max_endpoint_idle_time
 };
 
-const char* to_string(pool_event_kind kind) noexcept;
+CONPOOL_API const char* to_string(pool_event_kind kind) noexcept;
 
 // Valid during the call; copy what is to be kept.
 struct pool_event {

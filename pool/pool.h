@@ -38,6 +38,7 @@
 #include <conpool/pool/observer.h>
 #include <conpool/pool/protocol.h>
 #include <conpool/pool/stats.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/shard.h>
 #include <conpool/runtime/task.h>
@@ -47,7 +48,7 @@ namespace conpool {
 // An endpoint that was looked up in one pool: acquiring through a handle costs no look-up, and the
 // pool does not forget the endpoint while a handle exists. Handles can be copied. They keep the
 // pool's memory alive, but not the pool open. Used on the pool's shard only.
-class endpoint_handle {
+class CONPOOL_API endpoint_handle {
  public:
   endpoint_handle(const endpoint_handle& other) noexcept : core_(other.core_), at_(other.at_) {
     at_->add_handle();
@@ -118,7 +119,7 @@ struct discarding_lease {
 
 }  // namespace detail
 
-class pool {
+class CONPOOL_API pool {
  public:
   // To be called on the shard's thread. Errors: invalid_config, which names the field and its
   // value; shard_stopped.

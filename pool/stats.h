@@ -17,6 +17,8 @@
 #include <cstdint>
 #include <string>
 
+#include <conpool/runtime/detail/export.h>
+
 namespace conpool {
 
 // Why a connection was closed. Each reason has a count of its own.
@@ -49,9 +51,9 @@ enum class close_reason : std::uint8_t {
 };
 inline constexpr std::size_t close_reasons = 25;
 
-const char* to_string(close_reason why) noexcept;
+CONPOOL_API const char* to_string(close_reason why) noexcept;
 
-struct pool_counts {
+struct CONPOOL_API pool_counts {
   // Now.
   std::uint32_t active = 0;  // leased, handed to a waiter, or being checked or cleaned by the pool
   std::uint32_t idle = 0;

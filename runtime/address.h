@@ -19,11 +19,12 @@
 #include <string>
 #include <string_view>
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 
 namespace conpool {
 
-class socket_address {
+class CONPOOL_API socket_address {
  public:
   // No address: the family is AF_UNSPEC and the size 0.
   socket_address() noexcept : length_(0) { as_.generic.sa_family = AF_UNSPEC; }

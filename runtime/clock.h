@@ -62,7 +62,7 @@ class monotonic_clock_source final : public clock_source {
   }
 };
 
-inline constinit monotonic_clock_source the_monotonic_clock;
+CONPOOL_API inline constinit monotonic_clock_source the_monotonic_clock;
 
 }  // namespace detail
 

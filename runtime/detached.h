@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include <conpool/runtime/detail/requirements.h>
+
 namespace conpool {
 
 class detached {

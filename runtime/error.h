@@ -23,6 +23,8 @@
 #include <system_error>
 #include <utility>
 
+#include <conpool/runtime/detail/export.h>
+
 namespace conpool {
 
 // The kinds of failure. Each is a distinct value of error_category().
@@ -96,11 +98,11 @@ enum class phase : std::uint8_t {
   drain,
 };
 
-const std::error_category& error_category() noexcept;
-std::error_code make_error_code(errc code) noexcept;
-const char* to_string(phase value) noexcept;
+CONPOOL_API const std::error_category& error_category() noexcept;
+CONPOOL_API std::error_code make_error_code(errc code) noexcept;
+CONPOOL_API const char* to_string(phase value) noexcept;
 
-class [[nodiscard]] error {
+class [[nodiscard]] CONPOOL_API error {
  public:
   explicit error(errc code, conpool::phase where = conpool::phase::none,
                  int system_errno = 0) noexcept;
@@ -162,7 +164,7 @@ using result = std::expected<T, error>;
 }
 
 // Returns the name of an errno value as errno(3) spells it ("ECONNREFUSED"), or "errno 999".
-std::string errno_name(int system_errno);
+CONPOOL_API std::string errno_name(int system_errno);
 
 }  // namespace conpool
 

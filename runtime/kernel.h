@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <string>
 
+#include <conpool/runtime/detail/export.h>
+
 namespace conpool {
 
 // The sizes of one shard's ring. They cannot be changed later.
@@ -52,7 +54,7 @@ struct kernel_report {
 
 // Tries whether io_uring can be used here: it opens one small ring, uses each of the three system
 // calls on it, and closes it. Any thread may call it.
-kernel_report check_kernel();
+CONPOOL_API kernel_report check_kernel();
 
 // Makes room for so many descriptors in the process's table, once. 0 means as many as the process
 // may open now (RLIMIT_NOFILE's soft limit), but at most 65,536, which take the kernel 0.5 MiB; a
@@ -63,6 +65,6 @@ kernel_report check_kernel();
 // whoever opens that descriptor waits until all processors have seen the new table: 10 to 20 ms
 // for the 257th, the 513th, the 1,025th ... So call it before the program starts threads. runtime
 // does; call it yourself if you make shards on threads of your own.
-unsigned make_room_for_descriptors(unsigned count = 0) noexcept;
+CONPOOL_API unsigned make_room_for_descriptors(unsigned count = 0) noexcept;
 
 }  // namespace conpool

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include <conpool/runtime/address.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/operation.h>
 #include <conpool/runtime/detail/timers.h>
 #include <conpool/runtime/detail/wait_point.h>
@@ -33,7 +34,7 @@ struct listen_options {
   socket_options accepted{};  // set on each accepted socket
 };
 
-class listener {
+class CONPOOL_API listener {
  public:
   // Binds and listens; with port 0 the kernel picks a free one. Errors: io_failed with the address
   // and errno, too_many_files.

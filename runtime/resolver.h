@@ -30,6 +30,7 @@
 
 #include <conpool/runtime/address.h>
 #include <conpool/runtime/clock.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/detail/resolver_cache.h>
 #include <conpool/runtime/detail/shard_extension.h>
@@ -63,7 +64,7 @@ struct resolver_statistics {
   std::uint64_t cache_hits = 0;
 };
 
-class resolver final : public shard_extension, private stop_hook {
+class CONPOOL_API resolver final : public shard_extension, private stop_hook {
  public:
   static constexpr duration cached_at_least = std::chrono::seconds(1);
   static constexpr duration cached_at_most = std::chrono::seconds(300);

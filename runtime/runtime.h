@@ -31,6 +31,7 @@
 #include <utility>
 #include <vector>
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/mailbox.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/shard.h>
@@ -50,7 +51,7 @@ struct runtime_options {
   shard_options shard{};
 };
 
-class runtime {
+class CONPOOL_API runtime {
  public:
   // Starts the threads, and returns when each of them owns its shard. Errors: those of
   // shard::create and shard::attach, invalid_config, too_many_threads.

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include <conpool/runtime/detail/context.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/fork_state.h>
 #include <conpool/runtime/detail/frame_pool.h>
 #include <conpool/runtime/detail/ready_queue.h>
@@ -29,7 +30,7 @@
 
 namespace conpool {
 
-class scope {
+class CONPOOL_API scope {
  public:
   // The scope is cancelled when the shard stops.
   explicit scope(shard& home) noexcept;

@@ -31,6 +31,7 @@
 #include <utility>
 
 #include <conpool/runtime/clock.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/mailbox.h>
 #include <conpool/runtime/detail/shard_core.h>
 #include <conpool/runtime/detail/shard_extension.h>
@@ -56,7 +57,7 @@ struct shard_options {
   std::uint64_t seed = 0;
 };
 
-class shard : public shard_core {
+class CONPOOL_API shard : public shard_core {
  public:
   // Any thread may call it. Errors: ring_unavailable with the likely cause as detail,
   // invalid_config for ring options out of their range, too_many_files, out_of_memory.

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include <conpool/runtime/address.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/stream.h>
 #include <conpool/runtime/task.h>
 
@@ -38,7 +39,7 @@ struct socket_options {
 // negative errno of the first that failed.
 int apply_socket_options(ring& kernel, int fd, int family, const socket_options& options) noexcept;
 
-class socket {
+class CONPOOL_API socket {
  public:
   // Takes over a connected descriptor, and closes it in the end, also if this throws
   // (std::bad_alloc). `name` is the subject of errors.
@@ -71,7 +72,7 @@ class socket {
 // Connects to one address. Errors: connect_failed, connect_timeout after `timeout`, too_many_files,
 // and the context's (cancelled, deadline_exceeded, shard_stopped). The address is the subject of
 // each.
-task<result<socket>> connect_socket(shard& home, socket_address to, socket_options options,
-                                    duration timeout);
+CONPOOL_API task<result<socket>> connect_socket(shard& home, socket_address to,
+                                                socket_options options, duration timeout);
 
 }  // namespace conpool

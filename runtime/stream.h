@@ -37,6 +37,7 @@
 
 #include <conpool/runtime/detached.h>
 #include <conpool/runtime/detail/codec.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/held_bytes.h>
 #include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/detail/open_streams.h>
@@ -54,10 +55,10 @@ struct io_timeouts {
   duration write = std::chrono::seconds(30);
 };
 
-class stream : public stream_state,
-               public list_hook<open_streams>,
-               private operation,
-               private timer_node {
+class CONPOOL_API stream : public stream_state,
+                           public list_hook<open_streams>,
+                           private operation,
+                           private timer_node {
  public:
   class read_awaiter;
   class readable_awaiter;

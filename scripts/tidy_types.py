@@ -10,7 +10,7 @@ import re
 
 HEAD = re.compile(
     r"(?<![\w<,])(?<!\benum )(class|struct|union)\s+"
-    r"(?:\[\[[^\]]*\]\]\s*|alignas\s*\([^)]*\)\s*)*"
+    r"(?:\[\[[^\]]*\]\]\s*|alignas\s*\([^)]*\)\s*|CONPOOL_API\s+)*"
     r"(\w+(?:::\w+)*)?(?:\s*<[^;{}()]*>)?\s*(?:\bfinal\b\s*)?(?::(?!:)[^;{}()]*)?\{")
 ACCESS = re.compile(r"\s*(public|protected|private)\s*:(?!:)")
 NO_MEMBER = re.compile(r"(using|typedef|friend|static_assert|enum)\b")

@@ -18,12 +18,13 @@
 #include <string_view>
 #include <utility>
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/tls/detail/boringssl_pointers.h>
 #include <conpool/tls/profile.h>
 
 namespace conpool::tls {
 
-class connection_info {
+class CONPOOL_API connection_info {
  public:
   connection_info(const connection_info&) = delete;
   connection_info& operator=(const connection_info&) = delete;

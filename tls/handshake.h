@@ -24,6 +24,7 @@
 
 #include <memory>
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/stream.h>
 #include <conpool/runtime/task.h>
@@ -35,11 +36,11 @@ namespace conpool::tls {
 
 // Preconditions of both: the socket is connected and named, nothing is under way on it, and no
 // receive is posted.
-task<result<void>> connect(conpool::stream& raw, profile_ptr as, time_point deadline);
-task<result<void>> accept(conpool::stream& raw, std::shared_ptr<server_profile> as,
-                          time_point deadline);
+CONPOOL_API task<result<void>> connect(conpool::stream& raw, profile_ptr as, time_point deadline);
+CONPOOL_API task<result<void>> accept(conpool::stream& raw, std::shared_ptr<server_profile> as,
+                                      time_point deadline);
 
 // The facts about the connection; null without TLS, and once it is closed.
-const connection_info* of(const conpool::stream& secured) noexcept;
+CONPOOL_API const connection_info* of(const conpool::stream& secured) noexcept;
 
 }  // namespace conpool::tls

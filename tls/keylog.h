@@ -22,11 +22,12 @@
 #include <string>
 #include <string_view>
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 
 namespace conpool::tls {
 
-class keylog {
+class CONPOOL_API keylog {
  public:
   // Errors: io_failed, phase::configure, about the path, with the errno of open(2), or with the
   // reason why what is there is not written to.

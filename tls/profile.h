@@ -27,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 #include <conpool/tls/detail/peer_name.h>
 #include <conpool/tls/keylog.h>
@@ -36,7 +37,7 @@ namespace conpool::tls {
 
 // Whether this build of conpool has TLS. Without it (-Dtls=disabled) profile::make() and all else
 // that makes something of TLS fails with `unsupported`.
-bool available() noexcept;
+CONPOOL_API bool available() noexcept;
 
 enum class version : std::uint16_t { tls_1_2 = 0x0303, tls_1_3 = 0x0304 };
 
@@ -106,7 +107,7 @@ struct profile_options {
 class profile;
 using profile_ptr = std::shared_ptr<const profile>;
 
-class profile {
+class CONPOOL_API profile {
  public:
   // Errors, all with phase::configure: invalid_config about the field; trust_unavailable;
   // out_of_memory; unsupported if the program is bound to OpenSSL's functions instead of

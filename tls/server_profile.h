@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 #include <conpool/tls/detail/ssl_config.h>
 #include <conpool/tls/keylog.h>
@@ -63,7 +64,7 @@ struct server_options {
   std::shared_ptr<const keylog> keys{};
 };
 
-class server_profile final : public ssl_config {
+class CONPOOL_API server_profile final : public ssl_config {
  public:
   // Errors: invalid_config about the field; trust_unavailable; out_of_memory; unsupported if
   // another library than BoringSSL is bound, or in a build without TLS.

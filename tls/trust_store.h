@@ -22,6 +22,7 @@
 #include <string>
 #include <string_view>
 
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 #include <conpool/tls/detail/boringssl_pointers.h>
 
@@ -43,7 +44,7 @@ struct trust_options {
   revocation_scope scope = revocation_scope::chain;
 };
 
-class trust_store {
+class CONPOOL_API trust_store {
  public:
   // The machine's: the file of SSL_CERT_FILE and the files in the folder of SSL_CERT_DIR if either
   // is set (secure_getenv), else the first of

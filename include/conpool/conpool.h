@@ -33,6 +33,7 @@
 #include <conpool/runtime/stream.h>
 #include <conpool/runtime/submit.h>
 #include <conpool/runtime/task.h>
+#include <conpool/runtime/version.h>
 #include <conpool/tls/connection_info.h>
 #include <conpool/tls/handshake.h>
 #include <conpool/tls/keylog.h>

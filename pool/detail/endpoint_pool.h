@@ -43,12 +43,13 @@
 #include <conpool/pool/detail/waiter_queue.h>
 #include <conpool/pool/endpoint.h>
 #include <conpool/pool/stats.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/shard.h>
 
 namespace conpool {
 
-class endpoint_pool final : private endpoint_reports, private cap_member {
+class CONPOOL_API endpoint_pool final : private endpoint_reports, private cap_member {
  public:
   endpoint_pool(pool_facts& pool, const endpoint& to);
   ~endpoint_pool();

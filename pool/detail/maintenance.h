@@ -16,6 +16,7 @@
 #include <conpool/pool/detail/retirement.h>
 #include <conpool/pool/detail/waiter_queue.h>
 #include <conpool/runtime/clock.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/timers.h>
 
 namespace conpool {
@@ -40,7 +41,7 @@ class maintenance : private timer_node {
   bool unused() const noexcept;
   // While somebody holds a handle the endpoint is not forgotten.
   void add_handle() noexcept { ++handles_; }
-  void drop_handle() noexcept;
+  CONPOOL_API void drop_handle() noexcept;
 
  private:
   static void fired(timer_node& node) noexcept;

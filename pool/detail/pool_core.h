@@ -16,12 +16,13 @@
 #include <conpool/pool/endpoint.h>
 #include <conpool/pool/observer.h>
 #include <conpool/pool/stats.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/event.h>
 #include <conpool/runtime/shard.h>
 
 namespace conpool {
 
-class pool_core final : public pool_facts, private stop_hook {
+class CONPOOL_API pool_core final : public pool_facts, private stop_hook {
  public:
   pool_core(shard& home, const pool_config& config, const protocol_hooks* hooks,
             std::shared_ptr<void> protocol);

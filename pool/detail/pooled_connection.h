@@ -16,6 +16,7 @@
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/context.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/intrusive_list.h>
 
 namespace conpool {
@@ -43,7 +44,7 @@ enum class connection_stage : std::uint8_t {
   closing,       // on its way out; its memory may still be in use
 };
 
-class pooled_connection : public connection, public idle_hook, public member_hook {
+class CONPOOL_API pooled_connection : public connection, public idle_hook, public member_hook {
  public:
   // A mark in the owner's half of conditions(), beside connection::discarded: its return is looked
   // at, so it takes the slow way.

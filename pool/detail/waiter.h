@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <conpool/pool/detail/pooled_connection.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/error.h>
 
@@ -19,7 +20,7 @@ namespace conpool {
 // Two lanes: callers with high priority are served before others, but see waiter_queue.h.
 enum class acquire_priority : std::uint8_t { high, normal };
 
-class waiter : public wait_point, public waiter_hook {
+class CONPOOL_API waiter : public wait_point, public waiter_hook {
  public:
   // Set by the acquire, and by the queue when it joins.
   const std::source_location where;

@@ -7,14 +7,16 @@
 //   CONPOOL_ASSERT(in_flight_ == 0, "a socket was freed while the kernel still used it");
 #pragma once
 
+#include <conpool/runtime/detail/export.h>
+
 namespace conpool::detail {
 
-[[noreturn]] void assertion_failed(const char* condition, const char* message, const char* file,
-                                   int line) noexcept;
+[[noreturn]] CONPOOL_API void assertion_failed(const char* condition, const char* message,
+                                               const char* file, int line) noexcept;
 
 // For what leaves no way on, whoever caused it: in all builds it prints `what` and `why`, and
 // aborts.
-[[noreturn]] void give_up(const char* what, const char* why) noexcept;
+[[noreturn]] CONPOOL_API void give_up(const char* what, const char* why) noexcept;
 
 }  // namespace conpool::detail
 

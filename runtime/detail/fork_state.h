@@ -8,12 +8,13 @@
 #include <atomic>
 
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/runtime/detail/export.h>
 
 namespace conpool::detail {
 
 // This process is a child, and had rings when it was forked. Its copies of what belonged to them
 // (tasks that wait, operations in flight) can never end as they should.
-extern std::atomic<bool> forked_child;
+CONPOOL_API extern std::atomic<bool> forked_child;
 // This process has forked while it had rings. close(2) alone no longer ends a connection, because
 // the child may hold its descriptor.
 extern std::atomic<bool> forked_parent;

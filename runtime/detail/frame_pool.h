@@ -24,6 +24,7 @@
 #include <cstdint>
 
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/runtime/detail/export.h>
 
 #ifndef __has_feature
 #define CONPOOL_HAS_FEATURE(name) 0
@@ -53,11 +54,11 @@ struct frame_stats {
 };
 
 // Returns the calling thread's counters.
-frame_stats thread_frame_stats() noexcept;
+CONPOOL_API frame_stats thread_frame_stats() noexcept;
 
 // Gives the calling thread's cached blocks back to the system. The thread may cache again
 // afterwards.
-void release_cached_frames() noexcept;
+CONPOOL_API void release_cached_frames() noexcept;
 
 namespace detail {
 
@@ -80,15 +81,15 @@ struct frame_cache {
   enum class state : std::uint8_t { unused, open, closed } state = state::unused;
 };
 
-inline thread_local constinit frame_cache thread_frames;
+CONPOOL_API inline thread_local constinit frame_cache thread_frames;
 
 // 0 bytes wrap around and so count as too large for a list.
 constexpr std::size_t frame_class(std::size_t bytes) noexcept {
   return (bytes - 1) / frame_class_bytes;
 }
 
-void* allocate_frame_slow(std::size_t bytes);
-void deallocate_frame_slow(void* frame, std::size_t bytes) noexcept;
+CONPOOL_API void* allocate_frame_slow(std::size_t bytes);
+CONPOOL_API void deallocate_frame_slow(void* frame, std::size_t bytes) noexcept;
 
 }  // namespace detail
 

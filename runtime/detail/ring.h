@@ -26,6 +26,7 @@
 #include <span>
 
 #include <conpool/runtime/clock.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/operation.h>
 #include <conpool/runtime/detail/socket_calls.h>
 #include <conpool/runtime/detail/turn_bell.h>
@@ -37,7 +38,7 @@ struct io_uring_sqe;  // liburing's, seen by the ring's sources only
 
 namespace conpool {
 
-class ring : public socket_calls {
+class CONPOOL_API ring : public socket_calls {
  public:
   // Any thread may call it. Errors: ring_unavailable with the likely cause as detail,
   // invalid_config for options out of their range, too_many_files, out_of_memory (which is often

@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <span>
 
+#include <conpool/runtime/detail/export.h>
+
 namespace conpool {
 
 class socket_calls {
@@ -36,8 +38,8 @@ class socket_calls {
   static void close(int fd) noexcept;  // any thread
 
   // Wake-ups from threads without a ring: an eventfd(2), whose read the owner keeps in flight.
-  static int open_event() noexcept;                 // a descriptor, or -errno; any thread
-  static void signal_event(int event_fd) noexcept;  // any thread
+  static int open_event() noexcept;  // a descriptor, or -errno; any thread
+  CONPOOL_API static void signal_event(int event_fd) noexcept;  // any thread
 
  protected:
   socket_calls() = default;

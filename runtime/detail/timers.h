@@ -37,6 +37,7 @@
 
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/assert.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/fork_state.h>
 #include <conpool/runtime/detail/intrusive_list.h>
 #include <conpool/runtime/detail/turn_bell.h>
@@ -70,7 +71,7 @@ class timer_node : public list_hook<timer_wheel> {
 };
 static_assert(sizeof(timer_node) <= 40, "a timer is part of each operation");
 
-class timer_wheel {
+class CONPOOL_API timer_wheel {
  public:
   static constexpr duration tick_length = std::chrono::milliseconds(1);
 

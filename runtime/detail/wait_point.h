@@ -15,6 +15,7 @@
 #include <coroutine>
 
 #include <conpool/runtime/detail/context.h>
+#include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/ready_queue.h>
 #include <conpool/runtime/detail/timers.h>
 
@@ -34,7 +35,7 @@ context* context_of(std::coroutine_handle<Promise> handle) noexcept {
   }
 }
 
-class wait_point : public ready_node, private timer_node, private cancel_node {
+class CONPOOL_API wait_point : public ready_node, private timer_node, private cancel_node {
  public:
   using interrupt_fn = void (*)(wait_point&, errc why) noexcept;
 
