@@ -1,124 +1,98 @@
 #include <conpool/runtime/error.h>
 
+#include <cstddef>
 #include <cstring>
+#include <iterator>
 
 namespace conpool {
 namespace {
 
-const char* describe_tls(errc code) noexcept {
-  switch (code) {
-    case errc::trust_unavailable:
-      return "no trusted root certificates";
-    case errc::handshake_timeout:
-      return "TLS handshake timed out";
-    case errc::not_tls:
-      return "the peer does not speak TLS";
-    case errc::tls_protocol:
-      return "TLS protocol error";
-    case errc::alert_received:
-      return "the peer sent a TLS alert";
-    case errc::certificate_expired:
-      return "certificate has expired";
-    case errc::certificate_not_yet_valid:
-      return "certificate is not yet valid";
-    case errc::certificate_unknown_issuer:
-      return "certificate is of an unknown issuer";
-    case errc::certificate_self_signed:
-      return "certificate is self-signed and not trusted";
-    case errc::certificate_host_mismatch:
-      return "certificate is for another name";
-    case errc::certificate_revoked:
-      return "certificate is revoked";
-    case errc::revocation_unknown:
-      return "no revocation list says whether the certificate is revoked";
-    case errc::certificate_bad_purpose:
-      return "certificate is not for this purpose";
-    case errc::certificate_weak:
-      return "certificate is too weak";
-    case errc::certificate_rejected:
-      return "certificate rejected";
-    case errc::pin_mismatch:
-      return "no certificate has a pinned key";
-    case errc::alpn_mismatch:
-      return "no application protocol in common";
-    case errc::client_certificate_refused:
-      return "the peer refused the client certificate";
-    case errc::truncated:
-      return "the peer closed without ending TLS";
-    case errc::unsolicited_data:
-      return "unsolicited data";
-    case errc::record_limit:
-      return "TLS limit reached";
-    default:
-      return "unknown error";
+struct description {
+  errc code;
+  const char* name;
+  const char* text;
+};
+
+// In the order of the values, which begin with 1.
+constexpr description descriptions[] = {
+    {errc::invalid_config, "invalid_config", "invalid configuration"},
+    {errc::invalid_endpoint, "invalid_endpoint", "invalid endpoint"},
+    {errc::invalid_argument, "invalid_argument", "invalid argument"},
+    {errc::ring_unavailable, "ring_unavailable", "io_uring is not available"},
+    {errc::too_many_files, "too_many_files", "too many open files"},
+    {errc::out_of_memory, "out_of_memory", "out of memory"},
+    {errc::resolve_failed, "resolve_failed", "name resolution failed"},
+    {errc::resolve_timeout, "resolve_timeout", "name resolution timed out"},
+    {errc::connect_failed, "connect_failed", "connect failed"},
+    {errc::connect_timeout, "connect_timeout", "connect timed out"},
+    {errc::acquire_timeout, "acquire_timeout", "no connection became free in time"},
+    {errc::queue_full, "queue_full", "too many callers wait already"},
+    {errc::pool_closed, "pool_closed", "the pool is closed"},
+    {errc::pool_paused, "pool_paused", "the pool is paused"},
+    {errc::breaker_open, "breaker_open", "the endpoint failed too often"},
+    {errc::none_idle, "none_idle", "no connection is idle"},
+    {errc::read_timeout, "read_timeout", "read timed out"},
+    {errc::write_timeout, "write_timeout", "write timed out"},
+    {errc::connection_closed, "connection_closed", "connection closed"},
+    {errc::connection_reset, "connection_reset", "connection reset"},
+    {errc::io_failed, "io_failed", "input or output failed"},
+    {errc::cancelled, "cancelled", "cancelled"},
+    {errc::deadline_exceeded, "deadline_exceeded", "deadline exceeded"},
+    {errc::shard_stopped, "shard_stopped", "the shard is stopped"},
+    {errc::unsupported, "unsupported", "not supported"},
+    {errc::trust_unavailable, "trust_unavailable", "no trusted root certificates"},
+    {errc::handshake_timeout, "handshake_timeout", "TLS handshake timed out"},
+    {errc::not_tls, "not_tls", "the peer does not speak TLS"},
+    {errc::tls_protocol, "tls_protocol", "TLS protocol error"},
+    {errc::alert_received, "alert_received", "the peer sent a TLS alert"},
+    {errc::certificate_expired, "certificate_expired", "certificate has expired"},
+    {errc::certificate_not_yet_valid, "certificate_not_yet_valid", "certificate is not yet valid"},
+    {errc::certificate_unknown_issuer, "certificate_unknown_issuer",
+     "certificate is of an unknown issuer"},
+    {errc::certificate_self_signed, "certificate_self_signed",
+     "certificate is self-signed and not trusted"},
+    {errc::certificate_host_mismatch, "certificate_host_mismatch",
+     "certificate is for another name"},
+    {errc::certificate_revoked, "certificate_revoked", "certificate is revoked"},
+    {errc::revocation_unknown, "revocation_unknown",
+     "no revocation list says whether the certificate is revoked"},
+    {errc::certificate_bad_purpose, "certificate_bad_purpose",
+     "certificate is not for this purpose"},
+    {errc::certificate_weak, "certificate_weak", "certificate is too weak"},
+    {errc::certificate_rejected, "certificate_rejected", "certificate rejected"},
+    {errc::pin_mismatch, "pin_mismatch", "no certificate has a pinned key"},
+    {errc::alpn_mismatch, "alpn_mismatch", "no application protocol in common"},
+    {errc::client_certificate_refused, "client_certificate_refused",
+     "the peer refused the client certificate"},
+    {errc::truncated, "truncated", "the peer closed without ending TLS"},
+    {errc::unsolicited_data, "unsolicited_data", "unsolicited data"},
+    {errc::record_limit, "record_limit", "TLS limit reached"},
+    {errc::forked, "forked", "not usable in a child of fork()"},
+    {errc::too_many_threads, "too_many_threads", "too many threads"},
+};
+static_assert([] {
+  int value = 0;
+  for (const description& one : descriptions) {
+    if (static_cast<int>(one.code) != ++value) return false;
   }
+  return true;
+}());
+
+// Null for a value that is none of the kinds.
+const description* describe(errc code) noexcept {
+  const auto index = static_cast<std::size_t>(code) - 1;
+  return index < std::size(descriptions) ? &descriptions[index] : nullptr;
 }
 
-const char* describe(errc code) noexcept {
-  switch (code) {
-    case errc::forked:
-      return "not usable in a child of fork()";
-    case errc::too_many_threads:
-      return "too many threads";
-    case errc::invalid_config:
-      return "invalid configuration";
-    case errc::invalid_endpoint:
-      return "invalid endpoint";
-    case errc::invalid_argument:
-      return "invalid argument";
-    case errc::ring_unavailable:
-      return "io_uring is not available";
-    case errc::too_many_files:
-      return "too many open files";
-    case errc::out_of_memory:
-      return "out of memory";
-    case errc::resolve_failed:
-      return "name resolution failed";
-    case errc::resolve_timeout:
-      return "name resolution timed out";
-    case errc::connect_failed:
-      return "connect failed";
-    case errc::connect_timeout:
-      return "connect timed out";
-    case errc::acquire_timeout:
-      return "no connection became free in time";
-    case errc::queue_full:
-      return "too many callers wait already";
-    case errc::pool_closed:
-      return "the pool is closed";
-    case errc::pool_paused:
-      return "the pool is paused";
-    case errc::breaker_open:
-      return "the endpoint failed too often";
-    case errc::none_idle:
-      return "no connection is idle";
-    case errc::read_timeout:
-      return "read timed out";
-    case errc::write_timeout:
-      return "write timed out";
-    case errc::connection_closed:
-      return "connection closed";
-    case errc::connection_reset:
-      return "connection reset";
-    case errc::io_failed:
-      return "input or output failed";
-    case errc::cancelled:
-      return "cancelled";
-    case errc::deadline_exceeded:
-      return "deadline exceeded";
-    case errc::shard_stopped:
-      return "the shard is stopped";
-    case errc::unsupported:
-      return "not supported";
-    default:
-      return describe_tls(code);
-  }
+const char* text_of(errc code) noexcept {
+  const description* const known = describe(code);
+  return known != nullptr ? known->text : "unknown error";
 }
 
 class category final : public std::error_category {
  public:
   const char* name() const noexcept override { return "conpool"; }
-  std::string message(int value) const override { return describe(static_cast<errc>(value)); }
+  std::string message(int value) const override { return text_of(static_cast<errc>(value)); }
   std::error_condition default_error_condition(int value) const noexcept override {
     switch (static_cast<errc>(value)) {
       case errc::invalid_config:
@@ -158,6 +132,11 @@ const std::error_category& error_category() noexcept {
 
 std::error_code make_error_code(errc code) noexcept {
   return std::error_code(static_cast<int>(code), error_category());
+}
+
+const char* to_string(errc code) noexcept {
+  const description* const known = describe(code);
+  return known != nullptr ? known->name : "unknown";
 }
 
 const char* to_string(phase value) noexcept {
@@ -265,9 +244,9 @@ std::string error::message() const {
   } else if (!subject().empty()) {
     out.append(subject()).append(": ");
   }
-  out += describe(code_);
+  out += text_of(code_);
   if (attempts_ > 0) {
-    out += " after " + std::to_string(attempts_) + (attempts_ == 1 ? " attempt" : " attempts");
+    out += " (" + std::to_string(attempts_) + (attempts_ == 1 ? " attempt)" : " attempts)");
   }
   if (errno_ != 0) {
     char buffer[128];

@@ -5,8 +5,8 @@
 //
 //   auto lease = co_await pool.acquire(endpoint);
 //   if (!lease) {
-//     log(lease.error().message());   // "connect tcp://10.0.0.7:6379: connect failed after
-//     co_return;                      //  1 attempt: Connection refused (ECONNREFUSED)"
+//     log(lease.error().message());   // "connect tcp://10.0.0.7:6379: connect failed
+//     co_return;                      //  (1 attempt): Connection refused (ECONNREFUSED)"
 //   }
 //
 // An error is 32 bytes, and its text is built only when message() is called. Compare it with an
@@ -100,6 +100,9 @@ enum class phase : std::uint8_t {
 
 CONPOOL_API const std::error_category& error_category() noexcept;
 CONPOOL_API std::error_code make_error_code(errc code) noexcept;
+// The kind and the phase as they are spelled here, "acquire_timeout" or "connect", for logs and
+// metrics; "unknown" for another value. Any thread may call these.
+CONPOOL_API const char* to_string(errc code) noexcept;
 CONPOOL_API const char* to_string(phase value) noexcept;
 
 class [[nodiscard]] CONPOOL_API error {

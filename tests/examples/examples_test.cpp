@@ -128,7 +128,7 @@ TEST(examples, http_get_says_why_it_could_not_connect) {
   program http_get("http_get", {nobody.at()});
   EXPECT_EQ(http_get.finish(), 1);
   EXPECT_EQ(http_get.printed(), "connect " + nobody.at() +
-                                    ": connect failed after 1 attempt: Connection refused "
+                                    ": connect failed (1 attempt): Connection refused "
                                     "(ECONNREFUSED)\n");
 }
 

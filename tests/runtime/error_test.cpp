@@ -30,7 +30,7 @@ TEST(error, message_names_phase_subject_kind_attempts_errno_and_detail) {
                          .with_detail("the last address of two")
                          .after_attempts(2);
   EXPECT_EQ(made.message(),
-            "connect tcp://10.0.0.7:6379: connect failed after 2 attempts: Connection refused "
+            "connect tcp://10.0.0.7:6379: connect failed (2 attempts): Connection refused "
             "(ECONNREFUSED): the last address of two");
 }
 
@@ -40,7 +40,7 @@ TEST(error, message_leaves_out_what_is_not_known) {
   EXPECT_EQ(error(errc::invalid_config).about("max_idle").message(),
             "max_idle: invalid configuration");
   EXPECT_EQ(error(errc::connect_timeout).after_attempts(1).message(),
-            "connect timed out after 1 attempt");
+            "connect timed out (1 attempt)");
 }
 
 TEST(error, changing_a_copy_leaves_the_original) {
@@ -65,6 +65,15 @@ TEST(error, every_kind_has_a_text_of_its_own_and_every_phase_a_name) {
     EXPECT_TRUE(names.insert(to_string(static_cast<phase>(value))).second) << value;
   }
   EXPECT_EQ(names.count("unknown"), 0U);
+  std::set<std::string> kinds;
+  for (int value = 1; value <= last; ++value) {
+    EXPECT_TRUE(kinds.insert(to_string(static_cast<errc>(value))).second) << value;
+  }
+  EXPECT_EQ(kinds.count("unknown"), 0U);
+  EXPECT_STREQ(to_string(errc::acquire_timeout), "acquire_timeout");
+  EXPECT_STREQ(to_string(errc::too_many_threads), "too_many_threads");
+  EXPECT_STREQ(to_string(static_cast<errc>(last + 1)), "unknown");
+  EXPECT_STREQ(to_string(errc{}), "unknown");
 }
 
 TEST(error, codes_compare_against_the_standard_conditions) {
