@@ -123,8 +123,10 @@ struct pool_config {
   validation_policy validation = validation_policy::watch;
 
   // At this interval the pool asks idle connections that were neither used nor checked for that
-  // long whether they are alive, as one batch: by the protocol's ping, or by a peek under
-  // validation_policy::probe. It needs one of these two. 1 ms to 24 h, or 0 for off. Default 0.
+  // long whether they are alive, as one batch: by the protocol's ping, or else by a peek at those
+  // that have no receive posted, which is all of them under validation_policy::probe and none under
+  // watch. It is refused for validation_policy::none without a ping. 1 ms to 24 h, or 0 for off.
+  // Default 0.
   std::chrono::milliseconds validation_interval{0};
 
   // Under validation_policy::probe, how many idle connections are asked for one caller.

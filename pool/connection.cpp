@@ -29,8 +29,7 @@ pooled_connection::pooled_connection(endpoint_facts& of, int fd)
     : pooled_connection(of, fd, false) {}
 
 pooled_connection::pooled_connection(endpoint_facts& of, int fd, bool is_managed)
-    : connection(*of.home, fd, &of.peer.text(), &of.pool->timeouts(), &arrived_unread,
-                 &fully_closed),
+    : connection(*of.home, fd, &of.peer.text(), &of.timeouts, &arrived_unread, &fully_closed),
       owner(of.whole),
       serial(of.pool->next_serial()),
       managed(is_managed) {}
@@ -55,6 +54,11 @@ void connection::set_lease_limit(std::uint32_t most) noexcept {
   CONPOOL_ASSERT(pooled(*this).managed, "only a protocol's connection can be shared");
   if (!is_shared(pooled(*this))) return;
   pooled(*this).owner->lease_limit_changed(as_managed(pooled(*this)), most);
+}
+
+bool connection::speaks(const std::type_info* type) const noexcept {
+  const protocol_hooks* const hooks = pooled(*this).owner->facts().hooks();
+  return hooks != nullptr && hooks->is_of(type);
 }
 
 void connection::retire() noexcept {

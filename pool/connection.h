@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <typeinfo>
 
 #include <conpool/pool/endpoint.h>
 #include <conpool/runtime/clock.h>
@@ -58,7 +59,7 @@ class CONPOOL_API connection : public stream {
   const tls::connection_info* tls() const noexcept;
 
   // What protocol P keeps for this connection. Precondition: it is of a pool that was made with a
-  // P. In protocol.h.
+  // P, which is asserted in builds without NDEBUG. In protocol.h.
   template <typename P>
   typename P::state& state() noexcept;
 
@@ -75,6 +76,8 @@ class CONPOOL_API connection : public stream {
 
  protected:
   using stream::stream;
+  // Whether it is of a pool whose protocol is of this type, as far as that is known.
+  bool speaks(const std::type_info* type) const noexcept;
   ~connection() = default;
 };
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <expected>
+#include <iterator>
 #include <limits>
 #include <system_error>
 #include <utility>
@@ -19,6 +20,8 @@ constexpr std::size_t shown_bytes_max = 100;
 constexpr std::size_t host_bytes_max = 253;  // RFC 1035, without the root's dot
 constexpr std::size_t label_bytes_max = 63;
 constexpr unsigned port_max = 65535;
+constexpr std::size_t tag_bytes_max = 128;
+static_assert(tag_bytes_max <= std::numeric_limits<std::uint8_t>::max());
 // A path ends with a NUL inside sun_path, an abstract name begins with one.
 constexpr std::size_t unix_bytes_max = sizeof(sockaddr_un::sun_path) - 1;
 static_assert(unix_bytes_max == 107);
@@ -38,6 +41,7 @@ struct checked_parts {
   std::string name;  // the host without brackets, or the path
   std::uint16_t port = 0;
   bool is_numeric = false;
+  std::string_view tag;
 };
 
 // <cctype> depends on the locale; an endpoint does not.
@@ -281,6 +285,23 @@ std::string explain_colons(std::string_view text) {
   return quoted(text) + " has more than one ':'; write host:port, or [address]:port for IPv6";
 }
 
+step<void> check_tag(std::string_view tag) {
+  if (tag.size() > tag_bytes_max) {
+    return wrong("the tag has " + std::to_string(tag.size()) + " bytes; it may have " +
+                 std::to_string(tag_bytes_max));
+  }
+  const std::size_t odd =
+      static_cast<std::size_t>(std::ranges::find_if(tag,
+                                                    [](char c) {
+                                                      return is_control(c) || !is_ascii(c) ||
+                                                             c == ' ' || c == '#' || c == '@';
+                                                    }) -
+                               tag.begin());
+  if (odd == tag.size()) return {};
+  return wrong("the tag has " + quoted(tag.substr(odd, 1)) + " at byte " + std::to_string(odd) +
+               "; a tag is printable ASCII without space, '#' and '@'");
+}
+
 // What follows tcp:// or tls://: `host:port` or `[address]:port`, and nothing else. `scheme` is
 // empty where the text has none.
 step<checked_parts> parse_authority(std::string_view text, std::string_view scheme) {
@@ -292,7 +313,7 @@ step<checked_parts> parse_authority(std::string_view text, std::string_view sche
   if (text.contains('@')) {
     return wrong("credentials before '@' do not belong into an endpoint; write only host:port");
   }
-  if (const std::size_t slash = text.find_first_of("/?#"); slash != text.npos) {
+  if (const std::size_t slash = text.find_first_of("/?"); slash != text.npos) {
     if (scheme.empty() && (slash == 0 || !text.substr(0, slash).contains(':'))) {
       return wrong(quoted(text) +
                    " has a '/' but no scheme; write tcp://host:port, or unix:/path for a socket "
@@ -302,8 +323,8 @@ step<checked_parts> parse_authority(std::string_view text, std::string_view sche
       return wrong("two slashes belong after the scheme; write tcp://host:port");
     }
     return wrong(quoted(text.substr(slash)) +
-                 " follows host and port; an endpoint says where to connect and has no path, "
-                 "query or fragment");
+                 " follows host and port; an endpoint says where to connect and has no path "
+                 "or query");
   }
   if (text.front() == '[') return parse_bracketed(text);
   const std::size_t colon = text.find(':');
@@ -313,6 +334,19 @@ step<checked_parts> parse_authority(std::string_view text, std::string_view sche
   }
   if (text.rfind(':') != colon) return wrong(explain_colons(text));
   return parse_name_and_port(text.substr(0, colon), text.substr(colon + 1));
+}
+
+// The same with `#tag` behind it, or without.
+step<checked_parts> parse_tagged(std::string_view text, std::string_view scheme) {
+  const std::size_t hash = text.find('#');
+  // Nothing is quoted of what may hold a password.
+  if (hash == text.npos || text.contains('@')) return parse_authority(text, scheme);
+  auto parts = parse_authority(text.substr(0, hash), scheme);
+  if (!parts) return parts;
+  parts->tag = text.substr(hash + 1);
+  if (parts->tag.empty()) return wrong("there is no tag after '#'; leave the '#' out");
+  if (auto good = check_tag(parts->tag); !good) return wrong(std::move(good.error()));
+  return parts;
 }
 
 // What follows unix: `/path` or `@name`.
@@ -357,6 +391,19 @@ step<checked_parts> parse_unix(std::string_view path) {
   return parts;
 }
 
+// What somebody who wrote the scheme of a protocol may have meant.
+std::string known_schemes(std::string_view written) {
+  constexpr std::string_view plain[] = {"http",    "redis", "postgres", "postgresql", "mysql",
+                                        "mongodb", "amqp",  "smtp",     "ws",         "h2c"};
+  constexpr std::string_view secured[] = {"https", "rediss", "amqps", "smtps", "wss", "h2"};
+  const auto instead = [](const char* scheme) {
+    return std::string("write ") + scheme + "://host:port, which says how the bytes travel";
+  };
+  if (std::ranges::find(plain, written) != std::end(plain)) return instead("tcp");
+  if (std::ranges::find(secured, written) != std::end(secured)) return instead("tls");
+  return "the known ones are tcp://, tls:// and unix:";
+}
+
 step<checked_parts> parse_parts(std::string_view text) {
   if (text.empty()) {
     return wrong(
@@ -373,15 +420,13 @@ step<checked_parts> parse_parts(std::string_view text) {
     return wrong("the scheme before '://' is missing; write tcp:// or tls://");
   }
   if (separator == text.npos || !is_scheme(text.substr(0, separator))) {
-    return parse_authority(text, "");
+    return parse_tagged(text, "");
   }
   const std::string scheme = lowered(text.substr(0, separator));
   if (scheme != "tcp" && scheme != "tls") {
-    return wrong("scheme " + quoted(scheme) +
-                 " is unknown; the known ones are tcp://, tls:// and "
-                 "unix:");
+    return wrong("scheme " + quoted(scheme) + " is unknown; " + known_schemes(scheme));
   }
-  auto parts = parse_authority(text.substr(separator + 3), scheme);
+  auto parts = parse_tagged(text.substr(separator + 3), scheme);
   if (parts && scheme == "tls") parts->transport = transport::tls;
   return parts;
 }
@@ -423,7 +468,9 @@ result<endpoint> endpoint::parse(std::string_view text) {
                     .about(subject_of(text))
                     .with_detail(parts.error()));
   }
-  return endpoint(parts->transport, parts->name, parts->port, parts->is_numeric);
+  endpoint made(parts->transport, parts->name, parts->port, parts->is_numeric);
+  if (!parts->tag.empty()) made.set_tag(parts->tag);
+  return made;
 }
 
 endpoint::endpoint(conpool::transport transport, std::string_view name, std::uint16_t port,
@@ -444,7 +491,34 @@ endpoint::endpoint(conpool::transport transport, std::string_view name, std::uin
   text_ += name;
   if (in_brackets) text_ += ']';
   if (!is_unix) text_.append(":").append(std::to_string(port));
-  hash_ = hash_of(text_);
+  rehash();
+}
+
+void endpoint::rehash() noexcept {
+  // An odd constant spreads the small numbers over all bits.
+  constexpr std::uint64_t spread = 0x9e3779b97f4a7c15U;
+  hash_ = hash_of(text_) ^ (profile_id_ * spread);
+}
+
+void endpoint::set_tag(std::string_view tag) {
+  if (tag_size_ > 0) text_.resize(text_.size() - tag_size_ - 1);
+  tag_size_ = static_cast<std::uint8_t>(tag.size());
+  if (!tag.empty()) text_.append("#").append(tag);
+  rehash();
+}
+
+result<endpoint> endpoint::with_tag(std::string_view tag) const {
+  if (auto good = check_tag(tag); !good) {
+    return fail(
+        error(errc::invalid_argument, phase::configure).about(text_).with_detail(good.error()));
+  }
+  endpoint made(*this);
+  made.set_tag(tag);
+  return made;
+}
+
+std::string_view endpoint::tag() const noexcept {
+  return std::string_view(text_).substr(text_.size() - tag_size_);
 }
 
 result<endpoint> endpoint::with_profile(std::shared_ptr<const tls::profile> as) const {
@@ -458,12 +532,10 @@ result<endpoint> endpoint::with_profile(std::shared_ptr<const tls::profile> as) 
                     .about(text_)
                     .with_detail("this build of conpool has no TLS (-Dtls=disabled)"));
   }
-  // An odd constant spreads the small numbers over all bits, and can be taken out again.
-  constexpr std::uint64_t spread = 0x9e3779b97f4a7c15U;
   endpoint made(*this);
   made.profile_ = std::move(as);
   made.profile_id_ = made.profile_ != nullptr ? made.profile_->id() : 0;
-  made.hash_ ^= (profile_id_ * spread) ^ (made.profile_id_ * spread);
+  made.rehash();
   return made;
 }
 

@@ -21,6 +21,14 @@
 //
 //   auto as_client = parsed->with_profile(profile);      // result<endpoint>
 //
+// Connections to one address may still not serve each other's callers: they are logged in as
+// different users, or use different databases. A tag keeps them apart. It is a part of the identity
+// and of the text, so statistics and errors have it; what it means is the protocol's business.
+//
+//   auto orders = endpoint::parse("tcp://10.0.0.7:5432#user=app,database=orders");
+//   orders->tag();                                // "user=app,database=orders"
+//   auto other = orders->with_tag("user=app,database=bills");      // result<endpoint>
+//
 // A plain value, usable on any thread, sharing nothing. It holds one string, so a copy costs at
 // most one allocation. There is no empty endpoint: one that was moved from may only be assigned to
 // or destroyed.
@@ -54,10 +62,11 @@ CONPOOL_API const char* to_string(transport value) noexcept;
 
 class CONPOOL_API endpoint {
  public:
-  // Reads one of the forms above. Schemes and host names are taken in any case and kept in lower
-  // case; one trailing dot of a host is dropped; numeric addresses are brought into the form of
-  // inet_ntop(3). A link-local IPv6 address has its interface behind a '%', by name or number,
-  // which stays as it is written: [fe80::1%eth0]:80. Nothing is resolved, opened or looked up.
+  // Reads one of the forms above, tcp and tls with `#tag` behind it or without. Schemes and host
+  // names are taken in any case and kept in lower case; one trailing dot of a host is dropped;
+  // numeric addresses are brought into the form of inet_ntop(3). A link-local IPv6 address has its
+  // interface behind a '%', by name or number, which stays as it is written: [fe80::1%eth0]:80.
+  // Nothing is resolved, opened or looked up.
   //
   // Fails with errc::invalid_endpoint, phase::configure. The subject is the text as given, escaped
   // where it is not printable, cut after 100 bytes, and with `***` where a URL holds credentials,
@@ -83,7 +92,11 @@ class CONPOOL_API endpoint {
   // Whether path() is a name in the abstract namespace and not in the file system.
   bool is_abstract() const noexcept;
 
-  // The canonical text. parse(text()) gives an equal endpoint, but for the profile.
+  // Empty without one. The view is valid as long as those above.
+  std::string_view tag() const noexcept;
+
+  // The canonical text, with `#tag` at its end. parse(text()) gives an equal endpoint, but for the
+  // profile, and but for the tag of a Unix socket, since a path may have a '#' itself.
   const std::string& text() const noexcept { return text_; }
   // For people: with a number that tells profiles apart, if it has one.
   std::string to_string() const;
@@ -91,6 +104,10 @@ class CONPOOL_API endpoint {
   // The same place under a profile; null takes it away. Fails with phase::configure, about text():
   // errc::invalid_argument if this is no tls:// endpoint, errc::unsupported in a build without TLS.
   result<endpoint> with_profile(std::shared_ptr<const tls::profile> as) const;
+  // The same place under a tag; an empty one takes it away. A tag has at most 128 characters of
+  // printable ASCII without space, '#' and '@'. No secret belongs into it. Fails with
+  // errc::invalid_argument, phase::configure, about text().
+  result<endpoint> with_tag(std::string_view tag) const;
   // Null for the default.
   const std::shared_ptr<const tls::profile>& profile() const noexcept { return profile_; }
 
@@ -102,7 +119,7 @@ class CONPOOL_API endpoint {
   // Profiles of equal contents are one object.
   friend bool operator==(const endpoint& left, const endpoint& right) noexcept {
     return left.hash_ == right.hash_ && left.text_ == right.text_ &&
-           left.profile_ == right.profile_;
+           left.tag_size_ == right.tag_size_ && left.profile_ == right.profile_;
   }
 
  private:
@@ -110,6 +127,8 @@ class CONPOOL_API endpoint {
            bool is_numeric);
 
   std::string_view name() const noexcept;
+  void set_tag(std::string_view tag);
+  void rehash() noexcept;
 
   std::string text_;
   std::shared_ptr<const tls::profile> profile_;
@@ -119,6 +138,7 @@ class CONPOOL_API endpoint {
   // Where in text_ the host or the path is. Both fit: the longest name has 253 bytes.
   std::uint8_t name_begin_ = 0;
   std::uint8_t name_size_ = 0;
+  std::uint8_t tag_size_ = 0;  // the tag is at the end of text_, behind a '#'
   conpool::transport transport_;
   bool is_numeric_;
 };

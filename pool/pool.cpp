@@ -17,10 +17,10 @@ result<void> fits_protocol(const pool_config& config, const protocol_hooks* hook
     return wrong("validation", "validation is ping, which needs a protocol with a ping()");
   }
   if (config.validation_interval > std::chrono::milliseconds::zero() && !pings &&
-      config.validation != validation_policy::probe) {
+      config.validation == validation_policy::none) {
     return wrong("validation_interval",
-                 "validation_interval is set, and nothing can be asked: it needs a protocol with a "
-                 "ping(), or validation by probe");
+                 "validation_interval is set, and validation is none: it needs validation by watch "
+                 "or probe, or a protocol with a ping()");
   }
   return {};
 }
@@ -110,6 +110,14 @@ result<void> pool::reconfigure(const pool_config& config) {
   return {};
 }
 
+result<void> pool::configure(const endpoint& to, const pool_config& own) {
+  if (auto refused = refusal(to)) return fail(std::move(*refused));
+  if (result<void> valid = conpool::validate(own); !valid) return valid;
+  if (result<void> fits = fits_protocol(own, core_->hooks()); !fits) return fits;
+  core_->configure(to, &own);
+  return {};
+}
+
 result<void> pool::adopt(const endpoint& to, int fd, const adopt_options& known) {
   if (auto refused = refusal(to)) return fail(std::move(*refused));
   if (known.age < duration::zero() || known.idle < duration::zero()) {
@@ -125,7 +133,7 @@ task<result<void>> pool::warm(endpoint to, std::uint32_t count, duration within)
   const endpoint_handle kept = handle(to);  // the pool may go while this waits
   endpoint_pool& at = *kept.at_;
   shard& home = kept.core_->home();
-  const pool_config& config = kept.core_->config();
+  const pool_config& config = at.facts().config();
   const std::uint32_t limit =
       std::min(config.max_connections_per_endpoint, at.facts().counts.active + config.idle_limit());
   if (count > limit) {

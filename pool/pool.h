@@ -132,7 +132,17 @@ class CONPOOL_API pool {
   ~pool();
 
   shard& home() const noexcept { return core_->home(); }
+  // The protocol object that the pool was made with; it lives until the pool and the last of its
+  // leases are gone. Precondition: it is a P, which is asserted in builds without NDEBUG.
+  template <protocol P>
+  P& protocol_object() const noexcept {
+    CONPOOL_ASSERT(core_->hooks() != nullptr && core_->hooks()->is_of(detail::type_of<P>()),
+                   "the pool has another protocol");
+    return *static_cast<P*>(core_->protocol());
+  }
   const pool_config& config() const noexcept { return core_->config(); }
+  // What holds for this endpoint; valid until its configuration is changed.
+  const pool_config& config(const endpoint& to) const noexcept { return core_->config_of(to); }
 
   // --- Lending. Awaiting it gives a result<lease>. Errors: acquire_timeout (its text says what the
   // caller waited for, the counts and the last failed connect), connect_failed, connect_timeout,
@@ -206,6 +216,14 @@ class CONPOOL_API pool {
   // for what begins after this, socket options for new connections. Errors: invalid_config, and
   // then nothing has changed.
   result<void> reconfigure(const pool_config& config);
+  // Gives one endpoint a configuration of its own, which holds for it instead of the pool's, also
+  // before its first use and after it was forgotten. It is whole: begin with config(to), and change
+  // what is different. reconfigure() does not change it. max_connections is the pool's, whatever it
+  // says there. What a change does is said at reconfigure(). Errors: invalid_config, pool_closed,
+  // and unsupported, and then nothing has changed.
+  result<void> configure(const endpoint& to, const pool_config& own);
+  // From now on the pool's configuration holds for it again.
+  void configure_as_pool(const endpoint& to) { core_->configure(to, nullptr); }
   // Tells `observer` what happens from now on; see observer.h. An empty function ends it.
   void observe(pool_observer observer) { core_->observe(std::move(observer)); }
 

@@ -83,6 +83,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <typeinfo>
 
 #include <conpool/pool/connection.h>
 #include <conpool/pool/detail/pooled_connection.h>
@@ -288,9 +289,20 @@ constexpr void set_ending_hooks(protocol_hooks& made) noexcept {
   }
 }
 
+// Null without RTTI. The address differs between shared objects, so types are compared by ==.
+template <typename P>
+constexpr const std::type_info* type_of() noexcept {
+#ifdef __cpp_rtti
+  return &typeid(P);
+#else
+  return nullptr;
+#endif
+}
+
 template <protocol P>
 constexpr protocol_hooks make_hooks() {
-  protocol_hooks made{.create = [](endpoint_facts& of, int fd) -> pooled_connection* {
+  protocol_hooks made{.type = type_of<P>(),
+                      .create = [](endpoint_facts& of, int fd) -> pooled_connection* {
                         return new connection_of<P>(of, fd);
                       },
                       .destroy =
@@ -346,8 +358,7 @@ inline constexpr protocol_hooks hooks_of = make_hooks<P>();
 
 template <typename P>
 typename P::state& connection::state() noexcept {
-  CONPOOL_ASSERT(static_cast<const pooled_connection*>(this)->managed,
-                 "a connection of a pool without a protocol has no state");
+  CONPOOL_ASSERT(speaks(detail::type_of<P>()), "the connection is of a pool with another protocol");
   return detail::state_of<P>(*this);
 }
 

@@ -61,7 +61,7 @@ BANNED = [
 # Types that may be larger, by file and name: how large (public methods, methods, members), and why
 # that is one idea all the same. One that is no longer needed is an error.
 LARGE_TYPES = {
-    ("pool/pool.h", "pool"): (31, 37, 1,
+    ("pool/pool.h", "pool"): (35, 41, 1,
                               "the facade: what users, operators and tests call, each in a line"),
     ("runtime/detail/ring.h", "ring"): (
         33, 48, 21, "the one door to the kernel: a method an operation, and who else is told"),

@@ -152,8 +152,7 @@ task<result<pooled_connection*>> dialer::try_once(const socket_address& to, time
   if (!made) co_return fail(std::move(made.error()));
   pooled_connection* const fresh = *made;
   result<void> connected{};
-  const int code =
-      apply_socket_options(facts_->home->ring(), fd, to.family(), facts_->pool->sockets());
+  const int code = apply_socket_options(facts_->home->ring(), fd, to.family(), facts_->sockets);
   if (code < 0) {
     connected = fail(not_opened(code));
   } else if (facts_->now() >= deadline) {

@@ -1,5 +1,6 @@
 #include <conpool/pool/detail/endpoint_facts.h>
 
+#include <chrono>
 #include <utility>
 
 #include <conpool/pool/detail/waiter.h>
@@ -12,7 +13,23 @@ endpoint_facts::endpoint_facts(pool_facts& of, endpoint_pool& whole, const endpo
       whole(&whole),
       peer(to),
       touched(of.home().now()),
-      shut_down(of.closed()) {}
+      shut_down(of.closed()) {
+  config_changed();
+}
+
+void endpoint_facts::config_changed() noexcept {
+  using std::chrono::duration_cast;
+  using std::chrono::seconds;
+  config_ = &pool->config_of(peer);
+  timeouts = {config_->read_timeout, config_->write_timeout};
+  sockets.nodelay = config_->tcp_nodelay;
+  sockets.keepalive = config_->tcp_keepalive;
+  sockets.keepalive_idle = duration_cast<seconds>(config_->keepalive_idle);
+  sockets.keepalive_interval = duration_cast<seconds>(config_->keepalive_interval);
+  sockets.keepalive_probes = config_->keepalive_probes;
+  sockets.user_timeout = config_->tcp_user_timeout;
+  sockets.timeouts = timeouts;
+}
 
 bool endpoint_facts::can_serve(const pooled_connection* but) const noexcept {
   if (open() == 0) return false;

@@ -16,6 +16,7 @@
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/shard.h>
+#include <conpool/runtime/socket.h>
 #include <conpool/runtime/stream.h>
 
 namespace conpool {
@@ -25,7 +26,9 @@ struct endpoint_facts {
   endpoint_facts(const endpoint_facts&) = delete;
   endpoint_facts& operator=(const endpoint_facts&) = delete;
 
-  const pool_config& config() const noexcept { return pool->config(); }
+  const pool_config& config() const noexcept { return *config_; }
+  // Another one holds from now on, or it was changed.
+  void config_changed() noexcept;
   // Null without a protocol.
   const protocol_hooks* hooks() const noexcept { return pool->hooks(); }
   time_point now() const noexcept { return home->now(); }
@@ -77,10 +80,15 @@ struct endpoint_facts {
   pool_facts* const pool;
   endpoint_pool* const whole;
   const endpoint peer;
+  io_timeouts timeouts;  // of its connections, which read them at each read and write
+  socket_options sockets;
   intrusive_list<pooled_connection, member_hook> members;
   time_point touched;               // when somebody last wanted it, as far as the slow paths know
   std::optional<error> last_error;  // of the last failed connect
   bool shut_down = false;
+
+ private:
+  const pool_config* config_;
 };
 
 }  // namespace conpool

@@ -65,6 +65,7 @@ void endpoint_pool::refresh() noexcept {
 }
 
 void endpoint_pool::limits_changed() noexcept {
+  facts_.config_changed();
   if (facts_.shut_down) return;
   const counted_pointer<pool_facts> keep(*facts_.pool);
   const pool_config& config = facts_.config();

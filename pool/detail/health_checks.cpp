@@ -31,6 +31,10 @@ bool health_checks::needed_for(const pooled_connection& candidate) const noexcep
   return pings_all_ || facts_->now() - known_good >= config.ping_window;
 }
 
+bool health_checks::can_ask() const noexcept {
+  return pings() || facts_->config().validation == validation_policy::probe;
+}
+
 // On demand or at intervals. A ping says more than a peek.
 bool health_checks::can_be_checked(const pooled_connection& candidate) const noexcept {
   return pings() ||

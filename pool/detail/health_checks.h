@@ -58,6 +58,8 @@ class health_checks {
   // A check has ended: well, or with what closes the connection.
   void over(pooled_connection& checked, std::optional<close_reason> bad) noexcept;
 
+  // Whether there is anything that a check could find which is not told by itself.
+  bool can_ask() const noexcept;
   // For validation_interval: begins to check what nobody used or checked for so long.
   void check_due(time_point now) noexcept;
   // When that is due next, an interval from now if it was not known.

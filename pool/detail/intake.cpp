@@ -43,7 +43,7 @@ task<void> intake::dial(counted_pointer<pool_facts> keep, intake& self, std::uin
     co_return;
   }
   facts.tell(pool_event_kind::created);
-  const time_point deadline = facts.now() + keep->config().connection_timeout;
+  const time_point deadline = facts.now() + facts.config().connection_timeout;
   result<pooled_connection*> made =
       fail(error(errc::out_of_memory, phase::connect).about(facts.peer.text()));
   try {
@@ -154,7 +154,7 @@ result<void> intake::adopt(int fd, const adopt_options& known) {
   // io_uring answers EAGAIN on a non-blocking descriptor instead of waiting.
   int code = kernel.set_blocking(fd);
   if (code >= 0) {
-    code = apply_socket_options(kernel, fd, address.ss_family, facts_->pool->sockets());
+    code = apply_socket_options(kernel, fd, address.ss_family, facts_->sockets);
   }
   if (code < 0) return refuse(errc::invalid_argument, code, "its options cannot be set");
   pooled_connection* made = nullptr;

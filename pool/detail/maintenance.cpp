@@ -62,7 +62,8 @@ void maintenance::schedule() noexcept {
       if (next_trim_ == time_point::max()) next_trim_ = now + config.trim_interval;
       due = std::min(due, next_trim_);
     }
-    if (is_on(config.validation_interval)) due = std::min(due, checks_->next_due(now));
+    if (is_on(config.validation_interval) && checks_->can_ask())
+      due = std::min(due, checks_->next_due(now));
   }
   due = std::min(due, next_retirement_);
   if (const auto suspect = leaks_->next_due()) due = std::min(due, *suspect);

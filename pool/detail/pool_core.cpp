@@ -13,7 +13,6 @@ pool_core::pool_core(shard& home, const pool_config& config, const protocol_hook
       quiet_(home),
       empty_(home),
       not_quiet_(endpoints_.end()) {
-  apply_config();
   home.add_stop_hook(*this);
 }
 
@@ -25,26 +24,25 @@ pool_core::~pool_core() {
   if (!shard_has_stopped_) home_->remove_stop_hook(*this);
 }
 
-void pool_core::apply_config() noexcept {
-  using std::chrono::duration_cast;
-  using std::chrono::seconds;
-  timeouts_ = {config_.read_timeout, config_.write_timeout};
-  sockets_.nodelay = config_.tcp_nodelay;
-  sockets_.keepalive = config_.tcp_keepalive;
-  sockets_.keepalive_idle = duration_cast<seconds>(config_.keepalive_idle);
-  sockets_.keepalive_interval = duration_cast<seconds>(config_.keepalive_interval);
-  sockets_.keepalive_probes = config_.keepalive_probes;
-  sockets_.user_timeout = config_.tcp_user_timeout;
-  sockets_.timeouts = timeouts_;
-}
-
 void pool_core::reconfigure(const pool_config& config) noexcept {
   config_ = config;
-  apply_config();
   for (auto& [to, one] : endpoints_) one->limits_changed();
   while (cap_.over_limit() && cap_.evict_coldest(nullptr, close_reason::over_limit)) {
   }
   refresh_all();
+}
+
+void pool_core::configure(const endpoint& to, const pool_config* own) {
+  decltype(own_configs_)::node_type before;  // until the endpoint looks elsewhere
+  if (own != nullptr) {
+    own_configs_.insert_or_assign(to, *own);
+  } else {
+    before = own_configs_.extract(to);
+  }
+  endpoint_pool* const known = find(to);
+  if (known == nullptr) return;
+  known->limits_changed();
+  known->refresh();
 }
 
 void pool_core::refresh_all() noexcept {

@@ -35,6 +35,8 @@ class CONPOOL_API pool_core final : public pool_facts, private stop_hook {
   pool_stats totals() const;
 
   void reconfigure(const pool_config& config) noexcept;
+  // A configuration of its own for one endpoint, known or not; none takes it away.
+  void configure(const endpoint& to, const pool_config* own);
   void pause(while_paused policy) noexcept;
   void resume() noexcept;
   void observe(pool_observer observer);
@@ -52,7 +54,6 @@ class CONPOOL_API pool_core final : public pool_facts, private stop_hook {
   void look_if_quiet() noexcept override;
   void forget(const endpoint& unused) noexcept override;
   static void shard_stops(stop_hook& hook) noexcept;
-  void apply_config() noexcept;
   void refresh_all() noexcept;
 
   event quiet_;

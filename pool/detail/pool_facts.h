@@ -8,20 +8,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <unordered_map>
+#include <utility>
 
 #include <conpool/pool/config.h>
 #include <conpool/pool/detail/connection_cap.h>
 #include <conpool/pool/detail/counted.h>
 #include <conpool/pool/detail/event_queue.h>
 #include <conpool/pool/detail/protocol_hooks.h>
+#include <conpool/pool/endpoint.h>
 #include <conpool/runtime/detail/context.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/shard.h>
-#include <conpool/runtime/socket.h>
 
 namespace conpool {
-
-class endpoint;
 
 // What an acquire does while the pool is paused.
 enum class while_paused : std::uint8_t { wait, fail };
@@ -30,8 +30,11 @@ class pool_facts : public reference_counted {
  public:
   shard& home() const noexcept { return *home_; }
   const pool_config& config() const noexcept { return config_; }
-  const io_timeouts& timeouts() const noexcept { return timeouts_; }
-  const socket_options& sockets() const noexcept { return sockets_; }
+  // What holds for an endpoint: its own, or the pool's.
+  const pool_config& config_of(const endpoint& to) const noexcept {
+    const auto own = own_configs_.find(to);
+    return own == own_configs_.end() ? config_ : own->second;
+  }
   // Null without a protocol.
   const protocol_hooks* hooks() const noexcept { return hooks_; }
   void* protocol() const noexcept { return protocol_.get(); }
@@ -72,8 +75,7 @@ class pool_facts : public reference_counted {
 
   shard* home_;
   pool_config config_;
-  io_timeouts timeouts_;
-  socket_options sockets_;
+  std::unordered_map<endpoint, pool_config> own_configs_;  // of single endpoints
   const protocol_hooks* hooks_;
   std::shared_ptr<void> protocol_;
   context dial_context_;

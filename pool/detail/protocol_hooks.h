@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <typeinfo>
 
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/error.h>
@@ -21,6 +22,8 @@ struct endpoint_facts;
 enum class idle_data : std::uint8_t;
 
 struct protocol_hooks {
+  // Of the protocol; null where it was made without RTTI.
+  const std::type_info* type;
   pooled_connection* (*create)(endpoint_facts&, int fd);
   void (*destroy)(pooled_connection&) noexcept;
   task<result<void>> (*on_connect)(void*, connection&) = nullptr;
@@ -39,6 +42,9 @@ struct protocol_hooks {
   std::uint32_t expected_leases = 1;
   bool server_speaks_first = false;
 
+  bool is_of(const std::type_info* other) const noexcept {
+    return type == nullptr || other == nullptr || *type == *other;
+  }
   bool asked_before_lend() const noexcept { return on_acquire != nullptr || is_healthy != nullptr; }
   // Whether each lend, or each return, has to ask one of them.
   bool on_each_lend() const noexcept {

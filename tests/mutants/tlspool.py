@@ -31,7 +31,7 @@ MUTANTS = [
      "    case idle_input::nothing:\n      return {kind::gone, close_reason::unexpected_data};"),
     ("pool_tls_identity.", "pool/endpoint.h",
      "return left.hash_ == right.hash_ && left.text_ == right.text_ &&\n"
-     "           left.profile_ == right.profile_;", "return left.text_ == right.text_;"),
+     "           left.tag_size_ == right.tag_size_ && left.profile_ == right.profile_;", "return left.text_ == right.text_;"),
     ("T31_", "pool/detail/tls_dial.cpp",
      "  if (of.profile() != nullptr) return of.profile();\n", ""),
     ("a_step_that_throws", "tls/detail/turn_budget.h", "    if (of_ != nullptr) of_->leave();\n",

@@ -155,7 +155,6 @@ const std::vector<std::pair<std::string, std::string>>& nonsense() {
       {"host:-1", "port '-1' is not a number"},
       {"host:80\n", "port '80\\x0a' is not a number"},
       {"http//x", "'http//x' has a '/' but no scheme"},
-      {"http://x", "scheme 'http' is unknown; the known ones are tcp://, tls:// and unix:"},
       {"://x:80", "the scheme before '://' is missing"},
       {"tcp:/x:80", "two slashes belong after the scheme; write tcp://host:port"},
       {"tls:x:80", "two slashes belong after the scheme; write tls://host:port"},
@@ -210,6 +209,23 @@ const std::vector<std::pair<std::string, std::string>>& nonsense() {
       {std::string("unix:/a\0b", 9), "byte 7 is NUL"},
   };
   return cases;
+}
+
+TEST(endpoint, says_what_is_wrong_with_a_tag_or_a_scheme) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"http://x:80", "scheme 'http' is unknown; write tcp://host:port"},
+      {"rediss://x:80", "scheme 'rediss' is unknown; write tls://host:port"},
+      {"quic://x", "scheme 'quic' is unknown; the known ones are tcp://, tls:// and unix:"},
+      {"tcp://host:80#", "there is no tag after '#'"},
+      {"tcp://host:80#a b", "the tag has ' ' at byte 1"},
+      {"tcp://host:80#a#b", "the tag has '#' at byte 1"},
+      {"tcp://me:se#cret@host:80", "credentials before '@'"},
+      {"host:80#" + std::string(129, 'a'), "the tag has 129 bytes; it may have 128"},
+  };
+  for (const auto& [text, words] : cases) {
+    SCOPED_TRACE(text);
+    EXPECT_NE(refused(text).find(words), std::string::npos) << refused(text);
+  }
 }
 
 TEST(endpoint, says_what_is_wrong_and_what_would_be_right) {
@@ -355,6 +371,44 @@ TEST(endpoint, copies_and_moves_keep_all_of_it) {
   EXPECT_EQ(copy.host(), "::1");
 }
 
+TEST(endpoint, a_tag_is_a_part_of_the_identity_and_of_the_text) {
+  const endpoint plain = parsed("tls://DB:5432");
+  const endpoint orders = parsed("tls://DB:5432#user=App,db=orders");
+  EXPECT_EQ(orders.text(), "tls://db:5432#user=App,db=orders");
+  EXPECT_EQ(orders.tag(), "user=App,db=orders");
+  EXPECT_EQ(orders.host(), "db");
+  EXPECT_EQ(orders.port(), 5432);
+  EXPECT_EQ(plain.tag(), "");
+  EXPECT_NE(orders, plain);
+  EXPECT_NE(orders.hash(), plain.hash());
+  EXPECT_EQ(parsed(orders.text()), orders);
+
+  const endpoint same = plain.with_tag("user=App,db=orders").value();
+  EXPECT_EQ(same, orders);
+  EXPECT_EQ(same.hash(), orders.hash());
+  EXPECT_EQ(same.with_tag("other").value().text(), "tls://db:5432#other");
+  EXPECT_EQ(same.with_tag("").value(), plain);
+  EXPECT_EQ(same.with_tag("").value().hash(), plain.hash());
+  EXPECT_EQ(parsed("[::1]:80#a").host(), "::1");
+
+  const auto refused = plain.with_tag("two words");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), conpool::errc::invalid_argument);
+  EXPECT_EQ(refused.error().subject(), plain.text());
+}
+
+TEST(endpoint, the_tag_of_a_unix_socket_is_not_a_part_of_its_path) {
+  const endpoint path = parsed("unix:/run/a#b");
+  EXPECT_EQ(path.path(), "/run/a#b");
+  EXPECT_EQ(path.tag(), "");
+  const endpoint tagged = parsed("unix:/run/a").with_tag("b").value();
+  EXPECT_EQ(tagged.path(), "/run/a");
+  EXPECT_EQ(tagged.tag(), "b");
+  EXPECT_EQ(tagged.text(), path.text());
+  EXPECT_NE(tagged, path);
+  EXPECT_FALSE(parsed("unix:@a").with_tag("b").value().path() == "@a#b");
+}
+
 TEST(endpoint, names_its_transports) {
   EXPECT_STREQ(to_string(transport::tcp), "tcp");
   EXPECT_STREQ(to_string(transport::tls), "tls");
@@ -374,7 +428,8 @@ std::string random_text(std::mt19937_64& random) {
                                             "80",     ":443",    ":1",
                                             "0",      "65536",   "99999999999999999999",
                                             "x",      " ",       "\n",
-                                            "%",      "\\",      "\xff"};
+                                            "%",      "\\",      "\xff",
+                                            "#",      "#tag"};
   static const std::string_view starts[] = {"tcp://", "tls://", "unix:/", "unix:@",
                                             "UNIX:",  "[::1",   "host",   "tcp://a"};
   std::string out;

@@ -60,6 +60,30 @@ TEST_F(misuse, T46_use_after_a_release_is_asserted) {
   held.release();
   EXPECT_DEATH(static_cast<void>(held->id()), "an empty lease was used");
 }
+
+struct one_protocol {
+  struct state {
+    int number = 1;
+  };
+};
+struct another_protocol {
+  struct state {
+    double number = 2;
+  };
+};
+
+TEST_F(misuse, the_state_and_the_object_of_another_protocol_are_asserted) {
+  configure({}, one_protocol());
+  lease held = hold();
+  EXPECT_EQ(held->state<one_protocol>().number, 1);
+  EXPECT_DEATH(static_cast<void>(held->state<another_protocol>()), "another protocol");
+  EXPECT_DEATH(static_cast<void>(backends().protocol_object<another_protocol>()),
+               "another protocol");
+  held.release();
+  configure({});
+  lease plain = hold();
+  EXPECT_DEATH(static_cast<void>(plain->state<one_protocol>()), "another protocol");
+}
 #endif
 
 }  // namespace

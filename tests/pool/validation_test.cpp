@@ -337,6 +337,19 @@ TEST_F(validation, a_ping_at_an_interval_that_fails_closes_the_connection) {
   ASSERT_TRUE(until([&] { return totals().closed(close_reason::ping_failed) == 3; }));
 }
 
+TEST_F(validation, an_interval_asks_nothing_of_what_is_watched_and_is_no_use_without_a_check) {
+  config_.validation_interval = 10s;
+  by(validation_policy::watch);
+  make_idle(2);
+  pass(30s);
+  EXPECT_EQ(totals().idle, 2U);
+  EXPECT_EQ(totals().probes, 0U);
+  config_.validation = validation_policy::none;
+  const auto refused = pool::create(home(), config_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().subject(), "validation_interval");
+}
+
 TEST_F(validation, probe_at_each_interval_finds_what_died) {
   config_.validation_interval = 10s;
   by(validation_policy::probe);
