@@ -15,17 +15,21 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <typeinfo>
 
 #include <conpool/pool/endpoint.h>
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/detail/export.h>
+#include <conpool/runtime/error.h>
 #include <conpool/runtime/stream.h>
+#include <conpool/runtime/task.h>
 
 namespace conpool {
 
 namespace tls {
 class connection_info;
+class profile;
 }
 
 // What is known of a connection that was opened elsewhere (pool::adopt()). By default it has been
@@ -57,6 +61,20 @@ class CONPOOL_API connection : public stream {
   // Version, cipher, application protocol, whether the session was resumed and so on
   // (tls/connection_info.h). Null if the endpoint is not tls://, and once the connection is closed.
   const tls::connection_info* tls() const noexcept;
+
+  // Puts TLS on a connection that began in the clear, for protocols that ask the server for it
+  // first: SMTP's STARTTLS (RFC 3207), PostgreSQL's SSLRequest. Without a profile the host's name
+  // or address is verified against the system's roots. It takes at most connection_timeout. From
+  // then on reads and writes carry plain bytes, tls() is not null, and the connection goes back to
+  // the pool with its TLS: do it in on_connect, or look at tls() first. Statistics count it among
+  // handshakes.
+  //
+  // Errors: those of a handshake (tls/handshake.h), after which the connection is closed when it
+  // comes back; unsolicited_data if bytes in the clear wait behind the server's answer, since
+  // somebody on the way may have put them there; invalid_argument if it has TLS already, a read or
+  // write is under way, it has other leases, or it is of a Unix socket and there is no profile. Of
+  // these nothing was sent. The connection must not be given back until this returns.
+  task<result<void>> upgrade(std::shared_ptr<const tls::profile> as = nullptr);
 
   // What protocol P keeps for this connection. Precondition: it is of a pool that was made with a
   // P, which is asserted in builds without NDEBUG. In protocol.h.

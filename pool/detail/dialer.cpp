@@ -230,7 +230,7 @@ task<result<void>> dialer::greet(pooled_connection& fresh, time_point deadline) 
     // What the hello sent and read was no lease's; and if a read of it was in vain, the protocol
     // has gone on all the same.
     fresh.clear(stream::wrote_last | stream::interrupted);
-    if (upgrades && fresh.has_codec()) count_handshake(fresh);
+    if (upgrades && fresh.has_codec()) facts_->count_handshake(fresh);
     co_return done;
   }
   if (upgrades && is_of_handshake(done.error())) ++facts_->counts.handshakes_failed;

@@ -51,8 +51,6 @@ class dialer {
   // In tls_dial.cpp, or in no_tls.cpp in builds without TLS.
   task<result<void>> shake_hands(pooled_connection& fresh, time_point deadline,
                                  tls::resumption& earlier);
-  // Precondition: its handshake is done.
-  void count_handshake(const pooled_connection& secured) noexcept;
 
   endpoint_facts* facts_;
   std::optional<socket_address> fixed_address_;  // nothing to resolve

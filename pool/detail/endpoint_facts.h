@@ -65,6 +65,9 @@ struct endpoint_facts {
   // Connections that somebody has.
   std::uint32_t leased() const noexcept;
 
+  // Precondition: its handshake is done. In tls_dial.cpp, or in no_tls.cpp in builds without TLS.
+  void count_handshake(const pooled_connection& secured) noexcept;
+
   // Tells the pool's observer, if there is one.
   void tell(event_queue::record event) const noexcept;
   void tell(pool_event_kind kind, const pooled_connection* about = nullptr) const noexcept;

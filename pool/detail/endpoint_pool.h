@@ -124,6 +124,10 @@ class CONPOOL_API endpoint_pool final : private endpoint_reports, private cap_me
   // --- For its connections.
   void something_arrived(pooled_connection& source) noexcept;
   void lease_limit_changed(managed_connection& one, std::uint32_t most) noexcept;
+  void upgraded(const pooled_connection& one, bool well) noexcept {
+    if (well) facts_.count_handshake(one);
+    if (!well) ++facts_.counts.handshakes_failed;
+  }
 
  private:
   // --- endpoint_reports

@@ -34,10 +34,10 @@ bool dialer::supports(const endpoint&) noexcept {
   return true;
 }
 
-void dialer::count_handshake(const pooled_connection& secured) noexcept {
-  ++facts_->counts.handshakes;
-  if (secured.tls()->resumed()) ++facts_->counts.resumed;
-  if (secured.tls()->insecure()) ++facts_->counts.insecure;
+void endpoint_facts::count_handshake(const pooled_connection& secured) noexcept {
+  ++counts.handshakes;
+  if (secured.tls()->resumed()) ++counts.resumed;
+  if (secured.tls()->insecure()) ++counts.insecure;
 }
 
 // Within what is left of connection_timeout.
@@ -61,7 +61,7 @@ task<result<void>> dialer::shake_hands(pooled_connection& fresh, time_point dead
     co_return fail(error(errc::shard_stopped, phase::handshake).about(facts_->peer.text()));
   }
   if (!done) co_return fail(std::move(done.error()));
-  count_handshake(fresh);
+  facts_->count_handshake(fresh);
   // What came right behind the handshake may be tickets, or a greeting for the first lease.
   const bool came = (fresh.conditions() & stream::has_data) != 0;
   const idle_input verdict = came ? fresh.take_idle_input(true) : idle_input::nothing;

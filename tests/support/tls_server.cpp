@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
+#include <gtest/gtest.h>
 #include <sys/socket.h>
 
 #include <conpool/tls/detail/boringssl.h>
 #include <conpool/tls/detail/span_bio.h>
+
+#include <tests/support/expect.h>
 
 namespace conpool::test {
 namespace {
@@ -60,6 +64,13 @@ task<void> tls_server::serve(std::shared_ptr<session> one) {
   if (stalls_) {
     auto slept = co_await home_->sleep_for(1000h);
     static_cast<void>(slept);
+  }
+  if (!asked_.empty()) {
+    std::string asked(asked_.size(), '\0');
+    auto read = co_await one->peer->read_exactly(std::span<char>(asked));
+    EXPECT_TRUE(read && asked == asked_);
+    auto told = co_await one->peer->write(answer_);
+    EXPECT_OK(told);
   }
   auto secured = co_await tls::accept(*one->peer, profile_, home_->now() + 1000h);
   if (secured) {

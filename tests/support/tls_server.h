@@ -45,6 +45,11 @@ class tls_server {
 
   // While `on`, the server accepts and then says nothing.
   void stall(bool on) noexcept { stalls_ = on; }
+  // Begins in the clear: it waits for `asked`, says `answer`, and only then TLS begins.
+  void begin_in_the_clear(std::string asked, std::string answer) {
+    asked_ = std::move(asked);
+    answer_ = std::move(answer);
+  }
   // While `on`, the answer is not an echo but which client it saw: "name protocol certificate-size
   // resumed".
   void tell_whom(bool on) noexcept { tells_whom_ = on; }
@@ -81,6 +86,8 @@ class tls_server {
   endpoint at_;
   scope tasks_;
   std::vector<std::shared_ptr<session>> sessions_;
+  std::string asked_;
+  std::string answer_;
   std::string greeting_;
   std::string stray_;
   std::size_t accepted_ = 0;
