@@ -44,6 +44,12 @@ class embedding(unittest.TestCase):
     def expect_hello(self, program):
         self.assertEqual(run(program), "hello\n")
 
+    def test_the_readme_shows_the_same_recipes(self):
+        shown = (kit.ROOT / "README.md").read_text()
+        for name in ("meson", "pkg-config"):
+            self.assertIn(f"\n{kit.recipe(name)}```", shown)
+        self.assertIn("\n" + kit.recipe("cmake").split("\n\n", 1)[1] + "```", shown)
+
     # --- Meson
 
     def meson(self, *options, **more):

@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""Copies shared libraries and gives what they define names of its own.
+"""Copies a shared library and gives what it defines names of its own.
 
-  private_copy.py PREFIX FOLDER LIBRARY...
+  private_copy.py PREFIX OUTPUT LIBRARY...
 
 Debian has BoringSSL as shared libraries only, whose functions have the names of OpenSSL's and no
 versions. In a program that links both, the loader would bind some calls to the one and some to the
 other. In the copies SSL_new is PREFIX_SSL_new, and libssl.so.0 is libPREFIX_ssl.so.0, so they share
-a program with anything. FOLDER gets
+a program with anything. The LIBRARYs use each other, and are all named whatever is made:
 
-  lib/                                the copies, and links without the version
-  include/boringssl_prefix_symbols.h  what BoringSSL's headers include if BORINGSSL_PREFIX is defined
+- If OUTPUT ends in .h, it is what BoringSSL's headers include if BORINGSSL_PREFIX is defined.
+- Otherwise it is the copy of the library that has this name with the prefix, and beside it a link
+  without the version, for linkers.
 
-It prints the names of the copies. Nothing of the code changes, only the table of names: the longer
-one does not fit where the old one was, so it goes behind the rest of the file, into a segment that
-takes the place of the build's note in the table of segments. The System V hash table is made anew
-in place; GNU's, which demands another order of the symbols, is dropped.
+Nothing of the code changes, only the table of names: the longer one does not fit where the old one
+was, so it goes behind the rest of the file, into a segment that takes the place of the build's note
+in the table of segments. The System V hash table is made anew in place; GNU's, which demands
+another order of the symbols, is dropped.
 
 It knows 64-bit little-endian ELF, and refuses what it does not know.
 """
@@ -100,6 +101,12 @@ class shared_library:
         self.strings += text + b"\0"
         return at
 
+    def soname(self):
+        for tag, at in self.entries:
+            if tag == DT_SONAME:
+                return self.string(at)
+        return refuse(self.path, "it has no name of its own (DT_SONAME)")
+
     def defined(self):
         return {self.string(fields[0]) for _, fields in self.symbols
                 if fields[3] != 0 and fields[1] >> 4 != STB_LOCAL}
@@ -165,33 +172,32 @@ class shared_library:
         table = b"".join(DYNAMIC.pack(*entry) for entry in self.entries)
         self.bytes[self.dynamic_at:self.dynamic_at + self.dynamic_size] = (
             table.ljust(self.dynamic_size, b"\0"))
-        to.write_bytes(self.bytes)
-        to.chmod(0o644)
+        # Never into a file that a running program may have mapped.
+        fresh = to.with_name(to.name + ".part")
+        fresh.write_bytes(self.bytes)
+        fresh.replace(to)
 
 
-def main(prefix, folder, paths):
+def main(prefix, output, paths):
     libraries = [shared_library(pathlib.Path(path)) for path in paths]
-    names, files = {}, {}
+    names = {name: prefix.encode() + b"_" + name
+             for library in libraries for name in library.defined()}
+    if output.suffix == ".h":
+        # Those of C++ are in a namespace that has the prefix.
+        output.write_text("".join(f"#define {name} {prefix}_{name}\n" for name in sorted(
+            name.decode() for name in names if not name.startswith(b"_"))))
+        return
+    files = {name: b"lib" + prefix.encode() + b"_" + name.removeprefix(b"lib")
+             for name in (library.soname() for library in libraries)}
     for library in libraries:
-        for name in library.defined():
-            names[name] = prefix.encode() + b"_" + name
-        for tag, at in library.entries:
-            if tag == DT_SONAME:
-                old = library.string(at)
-                files[old] = b"lib" + prefix.encode() + b"_" + old.removeprefix(b"lib")
-    (folder / "lib").mkdir(parents=True, exist_ok=True)
-    (folder / "include").mkdir(exist_ok=True)
-    for library, new in zip(libraries, files.values()):
-        library.rename(names, files)
-        to = folder / "lib" / new.decode()
-        library.write(to)
-        link = to.with_name(to.name.split(".so")[0] + ".so")
-        link.unlink(missing_ok=True)
-        link.symlink_to(to.name)
-        print(to.name)
-    macros = sorted(name.decode() for name in names if not name.startswith(b"_"))
-    (folder / "include" / "boringssl_prefix_symbols.h").write_text(
-        "".join(f"#define {name} {prefix}_{name}\n" for name in macros))
+        if files[library.soname()] == output.name.encode():
+            library.rename(names, files)
+            library.write(output)
+            link = output.with_name(output.name.split(".so")[0] + ".so")
+            link.unlink(missing_ok=True)
+            link.symlink_to(output.name)
+            return
+    refuse(output, "no library has this name with the prefix")
 
 
 if __name__ == "__main__":
