@@ -6,6 +6,7 @@
 
 #include <bench/units.h>
 #include <conpool/pool/config.h>
+#include <conpool/runtime/version.h>
 
 namespace conpool::bench {
 namespace {
@@ -60,7 +61,7 @@ constexpr std::string_view row_format =
 }  // namespace
 
 std::string_view conpool_version() noexcept {
-  return CONPOOL_VERSION;
+  return version().text;
 }
 
 std::string table_title(const machine_info& machine, const run_plan& plan) {

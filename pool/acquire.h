@@ -48,10 +48,10 @@ struct acquire_options {
 // The waiter of one acquire; see detail/waiter.h.
 class CONPOOL_API acquire_waiter : public waiter {
  public:
-  acquire_waiter(endpoint_pool& from, acquire_priority priority, bool fresh,
-                 const std::source_location& where) noexcept
-      : waiter(*from.facts().home, &acquire_waiter::deliver, &acquire_waiter::interrupt, priority,
-               fresh, where),
+  acquire_waiter(endpoint_pool& from, acquire_priority rank, bool wants_fresh,
+                 const std::source_location& caller) noexcept
+      : waiter(*from.facts().home, &acquire_waiter::deliver, &acquire_waiter::interrupt, rank,
+               wants_fresh, caller),
         from_(&from) {}
 
   // Joins the queue. False if it must not wait: it was refused, or its context is cancelled.

@@ -148,6 +148,6 @@ class CONPOOL_API endpoint {
 template <>
 struct std::hash<conpool::endpoint> {
   std::size_t operator()(const conpool::endpoint& value) const noexcept {
-    return static_cast<std::size_t>(value.hash());
+    return value.hash();
   }
 };

@@ -48,7 +48,7 @@ namespace conpool {
 // An endpoint that was looked up in one pool: acquiring through a handle costs no look-up, and the
 // pool does not forget the endpoint while a handle exists. Handles can be copied. They keep the
 // pool's memory alive, but not the pool open. Used on the pool's shard only.
-class CONPOOL_API endpoint_handle {
+class endpoint_handle {
  public:
   endpoint_handle(const endpoint_handle& other) noexcept : core_(other.core_), at_(other.at_) {
     at_->add_handle();

@@ -10,7 +10,8 @@ install() {
 }
 
 # configure DIR OPTION...: makes the build folder. One that was made with the same
-# options is kept (ninja itself notices a changed meson.build); another is made anew.
+# options is kept (ninja itself notices a changed meson.build); another is made anew. BoringSSL is
+# Debian's, so that tests and figures do not depend on a network.
 configure() {
   local dir=$1 stamp=$1/conpool-options made_with
   shift
@@ -19,7 +20,7 @@ configure() {
     return
   fi
   rm -rf "$dir"
-  meson setup "$dir" "$root" "$@" ||
+  meson setup "$dir" "$root" -Dboringssl=debian "$@" ||
     failed "configuring" "Meson's message is above, its log is $dir/meson-logs/meson-log.txt."
   printf '%s\n' "$made_with" >"$stamp"
 }
@@ -29,7 +30,7 @@ configure() {
 # sanitizers add: so tests and benchmarks are compiled in units of eight files, and not optimized.
 configure_sanitized() {
   # -Db_lundef=false: the sanitizers' symbols come from the program, not the library.
-  configure "$1" --buildtype=debug --unity=on --unity-size=8 -Dwerror=true \
+  configure "$1" --buildtype=debug --unity=on --unity-size=8 -Dwerror=true -Ddefault_library=both \
     -Db_sanitize=address,undefined -Db_lundef=false \
     "-Dcpp_args=-D_GLIBCXX_ASSERTIONS -fno-sanitize-recover=all"
 }

@@ -28,7 +28,7 @@ README_LINES_MAX = 200
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n(?P<gap>\n?)"
                    r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$", re.M | re.S)
 MARK = re.compile(r"<!-- (examples/\S+) -->$")
-OTHER_LANGUAGES = ("text", "sh", "meson", "ini")
+OTHER_LANGUAGES = ("text", "sh", "meson", "ini", "cmake")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 FILE = re.compile(r"`((?:conpool|runtime|pool|tls|tests|bench|examples|scripts|docs)/[\w./-]+"
                   r"\.(?:h|cpp|py|txt|md|build))`")

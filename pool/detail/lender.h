@@ -61,7 +61,7 @@ class lender {
     taken.stage = connection_stage::leased;
     taken.count_from_here();
     ++counts.hits;
-    counts.reused += taken.times_lent++ > 0 ? 1 : 0;
+    counts.reused += taken.times_lent++ > 0 ? 1U : 0U;
   }
   // One more lease on a shared connection, wherever it was. True if it has room for another.
   bool add_lease(managed_connection& one) noexcept;

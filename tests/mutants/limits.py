@@ -2,7 +2,7 @@
 
 MUTANTS = [
     ("T1_", "pool/detail/lender.h",
-     "reused += taken.times_lent++ > 0 ? 1 : 0;", "reused += taken.times_lent > 0 ? 1 : 0;"),
+     "reused += taken.times_lent++ > 0 ? 1U : 0U;", "reused += taken.times_lent > 0 ? 1U : 0U;"),
     ("T2_", "pool/detail/idle_stack.h",
      "list_.push_front(clean);", "list_.push_back(clean);"),
     ("T3_", "pool/detail/intake.cpp",

@@ -34,7 +34,7 @@ MUTANTS = [
      "return look_at_socket || (memory.empty() && (one.conditions() & there) != 0);"),
     # A lease does not know that its connection was lent before.
     ("T27_", "pool/detail/lender.h",
-     "reused += taken.times_lent++ > 0 ? 1 : 0;", "reused += taken.times_lent > 0 ? 1 : 0;"),
+     "reused += taken.times_lent++ > 0 ? 1U : 0U;", "reused += taken.times_lent > 0 ? 1U : 0U;"),
     # Half a message on the wire does not matter.
     ("a_write_that_ended_in_the_middle", "runtime/detail/stream_write.cpp",
      "if (code != 0 && done_ > 0) source_->mark(stream::torn);", ";"),

@@ -30,8 +30,8 @@ const char* file_of(void* address, void*& base) noexcept {
 std::string clash(const char* name, const char* file, const char* anchor, const char* anchor_file) {
   return std::string(name) + " is bound to " + file + ", but " + anchor + " to " + anchor_file +
          ": the program also links OpenSSL, whose functions have the same names. Build conpool "
-         "with a BoringSSL whose names have a prefix (README, \"Which BoringSSL\"), or leave "
-         "OpenSSL out.";
+         "with a BoringSSL whose names have a prefix, as without -Dboringssl (docs/TLS.md, "
+         "\"Which BoringSSL\"), or leave OpenSSL out.";
 }
 
 // Whether a function comes from the file that has the one only BoringSSL has. Both ways of looking

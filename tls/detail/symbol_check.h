@@ -8,8 +8,8 @@
 //
 // May be called on any thread.
 //
-// The ways out: a BoringSSL whose names have a prefix (-Dboringssl and -Dboringssl_symbol_prefix),
-// or a program without OpenSSL.
+// The ways out: a BoringSSL whose names have a prefix, as those have that conpool takes by itself,
+// or a program without OpenSSL. So only a build with -Dboringssl=PREFIX can get here.
 #pragma once
 
 #include <conpool/runtime/error.h>
