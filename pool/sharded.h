@@ -59,7 +59,10 @@ class sharded {
   // On a shard: calls function(T&) on every shard and gathers what it returns, in the shards'
   // order. Errors: shard_stopped.
   template <typename F>
-  auto gather(F function) -> task<result<std::vector<std::invoke_result_t<F&, T&>>>>;
+  auto gather(F&& function) -> task<result<std::vector<std::invoke_result_t<F&, T&>>>> {
+    detail::check_beside_co_await<F>();
+    return gather_each<std::decay_t<F>>(std::forward<F>(function));
+  }
 
   // The sums over all shards. To be called from outside of the shards; it blocks. Throws
   // std::system_error after stop().
@@ -77,6 +80,8 @@ class sharded {
  private:
   explicit sharded(runtime& home) : home_(&home), stopped_(home.stopped_flag()) {}
 
+  template <typename F>
+  auto gather_each(F function) -> task<result<std::vector<std::invoke_result_t<F&, T&>>>>;
   template <typename F>
   static auto call(F function, T* instance) -> task<std::invoke_result_t<F&, T&>> {
     co_return std::invoke(function, *instance);
@@ -103,7 +108,8 @@ sharded<T>::~sharded() {
 
 template <typename T>
 template <typename F>
-auto sharded<T>::gather(F function) -> task<result<std::vector<std::invoke_result_t<F&, T&>>>> {
+auto sharded<T>::gather_each(F function)
+    -> task<result<std::vector<std::invoke_result_t<F&, T&>>>> {
   std::vector<std::invoke_result_t<F&, T&>> all;
   for (unsigned index = 0; index < instances_.size(); ++index) {
     T* const instance = instances_[index].get();

@@ -119,6 +119,10 @@ class installed(unittest.TestCase):
         compiler = os.environ.get("CXX", "c++")
         self.linked_and_run(compiler, self.compiled(compiler, "consumer.o"))
 
+    def test_the_checker_of_coroutines_is_a_program(self):
+        checker = self.prefix / self.options["bindir"] / "conpool-check-coroutines"
+        self.assertEqual(run(checker, CONSUMER), "")
+
     @unittest.skipUnless(shutil.which(CLANG), f"no {CLANG}")
     def test_a_program_is_built_with_clang(self):
         made = self.compiled(CLANG, "consumer_clang.o")
