@@ -3,9 +3,9 @@
 
   scripts/tidy.py [ROOT]     prints `file:line: message [rule]` and exits 1 if it found any
 
-It reads include/, runtime/, pool/, tls/, tests/, bench/ and examples/, the build files and scripts,
-and the C++ in the pages of the top level and of docs/. A line is excepted from a rule by a comment
-at its end, which must give a reason:
+It reads include/, runtime/, pool/, tls/, loops/, tests/, bench/ and examples/, the build files and
+scripts, and the C++ in the pages of the top level and of docs/. A line is excepted from a rule by a
+comment at its end, which must give a reason:
 
   // tidy: allow RULE (reason)
 
@@ -46,7 +46,7 @@ FUNCTION_LINES_MAX = 70
 PUBLIC_METHODS_MAX = 25
 METHODS_MAX = 40
 MEMBERS_MAX = 20
-LIBRARY_FOLDERS = ("include", "runtime", "pool", "tls")
+LIBRARY_FOLDERS = ("include", "runtime", "pool", "tls", "loops")
 SOURCE_FOLDERS = (*LIBRARY_FOLDERS, "tests", "bench", "examples")
 LIBRARY = rf"^({'|'.join(LIBRARY_FOLDERS)})/"
 
@@ -100,11 +100,15 @@ LARGE_TYPES = {
 INCLUDES = [
     ("layers", r"^runtime/", r"$^", r"conpool/(pool|tls)/|conpool/conpool\.h",
      "runtime/ knows nothing of pool/ and tls/"),
+    ("layers", r"^loops/", r"$^", r"conpool/(pool|tls)/|conpool/conpool\.h",
+     "loops/ knows nothing of pool/ and tls/"),
+    ("layers", r"^(include|runtime|pool|tls)/", r"$^", r"conpool/loops/|boost/|uv\.h",
+     "only programs that have the other loop include loops/"),
     ("layers", r"^tls/", r"$^", r"conpool/pool/|conpool/conpool\.h",
      "tls/ knows nothing of pool/"),
     ("layers", LIBRARY, r"$^", r"(tests|bench|examples)/",
      "the library knows nothing of what uses it"),
-    ("spelling", r"", r"$^", r"(\.\./)*(runtime|pool|tls)/",
+    ("spelling", r"", r"$^", r"(\.\./)*(runtime|pool|tls|loops)/",
      "a header of the library is <conpool/...> everywhere, also in the library"),
     ("liburing", LIBRARY, r"^runtime/detail/ring(\.cpp|_\w+\.(h|cpp))$", r"liburing",
      "the kernel is behind one door: only runtime/detail/ring.cpp and ring_* include liburing"),
