@@ -97,10 +97,8 @@ task<void> store_and_get(pool& backends, endpoint to, std::string key, std::stri
   record entry{.key = key, .value = value};
   auto stored = co_await store(backends, to, entry);
   if (!stored) co_return;
-  auto get_it = [&key](connection& peer) {
-    return get(peer, key);
-  };
-  auto found = co_await backends.with_connection(to, get_it);
+  auto found =
+      co_await backends.with_connection(to, [&key](connection& peer) { return get(peer, key); });
   if (found) use(*found);
 }
 

@@ -97,7 +97,7 @@ class [[nodiscard]] CONPOOL_API acquire_awaiter {
     new (&waiter_) acquire_waiter(*from_, priority_, fresh_, where_);
     return waiter_.begin(handle, context_of(handle), timeout_, try_only_);
   }
-  result<lease> await_resume() {
+  [[nodiscard]] result<lease> await_resume() {
     if (connection_ != nullptr) [[likely]]
       return lease(*connection_);
     if (state_ == state::refused) return fail(std::move(refused_));

@@ -38,6 +38,7 @@
 #include <conpool/pool/observer.h>
 #include <conpool/pool/protocol.h>
 #include <conpool/pool/stats.h>
+#include <conpool/runtime/detail/compiler_bugs.h>
 #include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/shard.h>
@@ -177,10 +178,13 @@ class CONPOOL_API pool {
 
   // Acquires a connection, runs function(connection&), a task<result<T>>, and releases it. If the
   // function fails or throws, the lease is discarded, since nobody knows what was left on its
-  // connection; others who share that keep theirs.
+  // connection; others who share that keep theirs. The function is copied or moved, and kept until
+  // its task has ended. Awaited in the same statement, a lambda may capture by reference what lives
+  // there; g++ 12 refuses a temporary one with captures that own something
+  // (detail/compiler_bugs.h).
   template <typename F>
-  auto with_connection(endpoint to, F function, location where = location::current())
-      -> task<typename std::invoke_result_t<F&, connection&>::value_type>;
+  auto with_connection(endpoint to, F&& function, location where = location::current())
+      -> task<typename std::invoke_result_t<std::decay_t<F>&, connection&>::value_type>;
 
   // --- Before and beside the load.
   // Opens connections until `count` of them stand, idle or leased, and waits for that for at most
@@ -271,16 +275,28 @@ result<pool> pool::create(shard& home, const pool_config& config, P speaks) {
   return create_with(home, config, &detail::hooks_of<P>, std::make_shared<P>(std::move(speaks)));
 }
 
+namespace detail {
+
 template <typename F>
-auto pool::with_connection(endpoint to, F function, location where)
+auto use_connection(pool& from, endpoint to, F function, std::source_location where)
     -> task<typename std::invoke_result_t<F&, connection&>::value_type> {
-  auto taken = co_await acquire(to, where);
+  auto taken = co_await from.acquire(to, where);
   if (!taken) co_return fail(std::move(taken.error()));
-  detail::discarding_lease held{std::move(*taken)};
+  discarding_lease held{std::move(*taken)};
   auto body = function(*held.taken);
   auto outcome = co_await body;
   held.is_good = outcome.has_value();
   co_return std::move(outcome);
+}
+
+}  // namespace detail
+
+template <typename F>
+auto pool::with_connection(endpoint to, F&& function, location where)
+    -> task<typename std::invoke_result_t<std::decay_t<F>&, connection&>::value_type> {
+  detail::check_beside_co_await<F>();
+  return detail::use_connection<std::decay_t<F>>(*this, std::move(to), std::forward<F>(function),
+                                                 where);
 }
 
 }  // namespace conpool

@@ -30,7 +30,7 @@ class [[nodiscard]] timeout_awaiter : private timer_node {
     work_.handle().promise().start_from(parent, &inner_);
     return work_.handle();
   }
-  T await_resume() {
+  [[nodiscard]] T await_resume() {
     home_->timers().cancel(*this);
     inner_.detach();
     return work_.handle().promise().take();

@@ -39,7 +39,7 @@ class event {
       source_->waiting_.push_back(*this);
       return true;
     }
-    result<void> await_resume() const noexcept {
+    [[nodiscard]] result<void> await_resume() const noexcept {
       if (interrupted()) return fail(error(interrupted_by()));
       return {};
     }

@@ -91,7 +91,7 @@ class listener::accept_awaiter : public wait_point, private operation {
     home().ring().accept(*this, door_->fd_);
     return true;
   }
-  result<socket> await_resume();
+  [[nodiscard]] result<socket> await_resume();
 
  private:
   // Between two tries, for want of a descriptor.

@@ -117,7 +117,7 @@ class resolver::resolve_awaiter : public wait_point, private list_hook<resolver>
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     return begin(handle, context_of(handle));
   }
-  result<std::vector<socket_address>> await_resume();
+  [[nodiscard]] result<std::vector<socket_address>> await_resume();
 
  private:
   friend class resolver;

@@ -184,7 +184,7 @@ class shard::sleep_awaiter : public wait_point {
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     return park(handle, context_of(handle), until_);
   }
-  result<void> await_resume() const noexcept {
+  [[nodiscard]] result<void> await_resume() const noexcept {
     if (interrupted()) return fail(error(interrupted_by()));
     return {};
   }

@@ -215,7 +215,7 @@ class stream::read_awaiter : public wait_point, private operation {
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     return begin(handle, context_of(handle));
   }
-  result<std::size_t> await_resume();
+  [[nodiscard]] result<std::size_t> await_resume();
 
  private:
   friend class stream;
@@ -259,7 +259,7 @@ class stream::readable_awaiter : private read_awaiter {
  public:
   using read_awaiter::await_ready;
   using read_awaiter::await_suspend;
-  result<void> await_resume() {
+  [[nodiscard]] result<void> await_resume() {
     auto count = read_awaiter::await_resume();
     if (!count) return fail(std::move(count.error()));
     return {};
@@ -281,7 +281,7 @@ class stream::write_awaiter : public wait_point, private operation {
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     return begin(handle, context_of(handle));
   }
-  result<void> await_resume();
+  [[nodiscard]] result<void> await_resume();
 
  private:
   friend class stream;
@@ -314,7 +314,7 @@ class stream::detach_awaiter : public wait_point {
  public:
   bool await_ready() noexcept;
   void await_suspend(std::coroutine_handle<> handle) noexcept;
-  result<detached> await_resume();
+  [[nodiscard]] result<detached> await_resume();
 
  private:
   friend class stream;
@@ -335,7 +335,7 @@ class stream::connect_awaiter : public wait_point, private operation {
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     return begin(handle, context_of(handle));
   }
-  result<void> await_resume();
+  [[nodiscard]] result<void> await_resume();
 
  private:
   friend class stream;

@@ -17,6 +17,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <conpool/runtime/detail/compiler_bugs.h>
 #include <conpool/runtime/detail/mailbox.h>
 #include <conpool/runtime/detail/wait_point.h>
 #include <conpool/runtime/error.h>
@@ -57,7 +58,7 @@ class remote_call : public wait_point {
     target_->post(request_);
     return true;
   }
-  outcome await_resume() {
+  [[nodiscard]] outcome await_resume() {
     if (exception_) std::rethrow_exception(exception_);
     return std::move(*value_);
   }
@@ -117,21 +118,37 @@ class remote_call : public wait_point {
 
 }  // namespace detail
 
+namespace detail {
+
 template <typename F, typename... Args>
-auto submit_to(shard& target, F function, Args... arguments) -> task<
-    typename detail::as_result<typename std::invoke_result_t<F&, Args...>::value_type>::type> {
-  using task_type = std::invoke_result_t<F&, Args...>;
-  std::move_only_function<task_type()> call_body(
-      [call = std::move(function),
-       with = std::tuple<Args...>(std::move(arguments)...)]() mutable -> task_type {
-        return std::apply(
-            [&call](Args&... each) -> task_type { return std::invoke(call, std::move(each)...); },
-            with);
-      });
-  detail::remote_call<typename task_type::value_type> call(*shard::current(), target,
-                                                           std::move(call_body));
+using submitted_task = std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>...>;
+
+template <typename Task>
+auto run_elsewhere(shard& target, std::move_only_function<Task()> body)
+    -> task<typename as_result<typename Task::value_type>::type> {
+  remote_call<typename Task::value_type> call(*shard::current(), target, std::move(body));
   auto outcome = co_await call;
   co_return std::move(outcome);
+}
+
+}  // namespace detail
+
+template <typename F, typename... Args>
+auto submit_to(shard& target, F&& function, Args&&... arguments) -> task<
+    typename detail::as_result<typename detail::submitted_task<F, Args...>::value_type>::type> {
+  detail::check_beside_co_await<F>();
+  using task_type = detail::submitted_task<F, Args...>;
+  std::move_only_function<task_type()> body(
+      [call = std::decay_t<F>(std::forward<F>(function)),
+       with = std::tuple<std::decay_t<Args>...>(
+           std::forward<Args>(arguments)...)]() mutable -> task_type {
+        return std::apply(
+            [&call](std::decay_t<Args>&... each) -> task_type {
+              return std::invoke(call, std::move(each)...);
+            },
+            with);
+      });
+  return detail::run_elsewhere<task_type>(target, std::move(body));
 }
 
 }  // namespace conpool

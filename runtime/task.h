@@ -13,7 +13,8 @@
 //
 // Frames come from the thread's frame pool. Control passes between tasks by symmetric transfer, at
 // most as often in a row as the shard's inline budget allows. Hazard: g++ 12 silently miscompiles
-// co_await inside larger expressions; write one co_await a statement (docs/COROUTINES.md).
+// some uses of co_await inside larger expressions; write one co_await a statement
+// (docs/COROUTINES.md), and let conpool-check-coroutines look at your files.
 #pragma once
 
 #include <coroutine>
@@ -43,7 +44,25 @@ class promise_base : public ready_node {
 
   promise_base() noexcept : ready_node(&promise_base::run_continuation) {}
 
-  std::suspend_always initial_suspend() const noexcept { return {}; }
+  // A task waits to be awaited. Here it is also seen whether its frame is laid out as its handle
+  // believes. With g++ 12 it is not if a co_await in a condition comes before any local variable,
+  // and such a task would not run.
+  class first_awaiter {
+   public:
+    explicit first_awaiter(const promise_base& of) noexcept : promise_(&of) {}
+    bool await_ready() const noexcept { return false; }
+    template <typename Promise>
+    void await_suspend([[maybe_unused]] std::coroutine_handle<Promise> self) const noexcept {
+      CONPOOL_ASSERT(&self.promise() == promise_,
+                     "g++ 12 compiled this coroutine wrongly, because of a co_await in a "
+                     "condition: give its result a name first (docs/COROUTINES.md, rule 1)");
+    }
+    void await_resume() const noexcept {}
+
+   private:
+    const promise_base* promise_;
+  };
+  first_awaiter initial_suspend() const noexcept { return first_awaiter(*this); }
 
   struct final_awaiter {
     bool await_ready() const noexcept { return false; }
@@ -139,7 +158,7 @@ class [[nodiscard]] task {
       handle_.promise().start_from(parent, context_of(parent));
       return handle_;
     }
-    T await_resume() { return handle_.promise().take(); }
+    [[nodiscard]] T await_resume() { return handle_.promise().take(); }
 
    private:
     handle_type handle_;
@@ -175,7 +194,7 @@ class [[nodiscard]] in_context {
     work_.handle().promise().start_from(parent, where_);
     return work_.handle();
   }
-  T await_resume() { return work_.handle().promise().take(); }
+  [[nodiscard]] T await_resume() { return work_.handle().promise().take(); }
 
  private:
   context* where_;

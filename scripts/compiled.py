@@ -15,7 +15,7 @@ import shlex
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDERS = ("include", "runtime", "pool", "tls", "bench", "examples", "tests")
+FOLDERS = ("include", "runtime", "pool", "tls", "loops", "bench", "examples", "tests")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:<((?:conpool|bench|tests)/[^>]+)>|"([^"]+)")', re.M)
 UNITY_INCLUDE = re.compile(r"^#include\s*[<\"]([^>\"]+)[>\"]", re.M)
 WITH_VALUE = ("-o", "-c", "-MF", "-MQ")

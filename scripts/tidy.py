@@ -3,15 +3,17 @@
 
   scripts/tidy.py [ROOT]     prints `file:line: message [rule]` and exits 1 if it found any
 
-It reads include/, runtime/, pool/, tls/, tests/, bench/ and examples/, the build files and scripts,
-and the C++ in the pages of the top level and of docs/. A line is excepted from a rule by a comment
-at its end, which must give a reason:
+It reads include/, runtime/, pool/, tls/, loops/, tests/, bench/ and examples/, the build files and
+scripts, and the C++ in the pages of the top level and of docs/. A line is excepted from a rule by a
+comment at its end, which must give a reason:
 
   // tidy: allow RULE (reason)
 
 tests/tidy_test.py shows each rule on tiny inputs.
 """
 
+import importlib.machinery
+import importlib.util
 import pathlib
 import re
 import sys
@@ -19,13 +21,32 @@ import sys
 sys.dont_write_bytecode = True
 import tidy_types  # noqa: E402
 
+
+def script(name):
+    """A script of this folder that has no .py, as a module."""
+    path = str(pathlib.Path(__file__).parent / name)
+    loader = importlib.machinery.SourceFileLoader(name.replace("-", "_"), path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+# Users have this one, too: it knows statements that await.
+check_coroutines = script("conpool-check-coroutines")
+AWAIT = check_coroutines.AWAIT
+awaiting_statements = check_coroutines.awaiting_statements
+blank, line_of, strip = check_coroutines.blank, check_coroutines.line_of, check_coroutines.strip
+strip_preprocessor = check_coroutines.strip_preprocessor
+without_control = check_coroutines.without_control
+without_lambdas = check_coroutines.without_lambdas
+
 COLUMNS_MAX = 100
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
 PUBLIC_METHODS_MAX = 25
 METHODS_MAX = 40
 MEMBERS_MAX = 20
-LIBRARY_FOLDERS = ("include", "runtime", "pool", "tls")
+LIBRARY_FOLDERS = ("include", "runtime", "pool", "tls", "loops")
 SOURCE_FOLDERS = (*LIBRARY_FOLDERS, "tests", "bench", "examples")
 LIBRARY = rf"^({'|'.join(LIBRARY_FOLDERS)})/"
 
@@ -79,11 +100,15 @@ LARGE_TYPES = {
 INCLUDES = [
     ("layers", r"^runtime/", r"$^", r"conpool/(pool|tls)/|conpool/conpool\.h",
      "runtime/ knows nothing of pool/ and tls/"),
+    ("layers", r"^loops/", r"$^", r"conpool/(pool|tls)/|conpool/conpool\.h",
+     "loops/ knows nothing of pool/ and tls/"),
+    ("layers", r"^(include|runtime|pool|tls)/", r"$^", r"conpool/loops/|boost/|uv\.h",
+     "only programs that have the other loop include loops/"),
     ("layers", r"^tls/", r"$^", r"conpool/pool/|conpool/conpool\.h",
      "tls/ knows nothing of pool/"),
     ("layers", LIBRARY, r"$^", r"(tests|bench|examples)/",
      "the library knows nothing of what uses it"),
-    ("spelling", r"", r"$^", r"(\.\./)*(runtime|pool|tls)/",
+    ("spelling", r"", r"$^", r"(\.\./)*(runtime|pool|tls|loops)/",
      "a header of the library is <conpool/...> everywhere, also in the library"),
     ("liburing", LIBRARY, r"^runtime/detail/ring(\.cpp|_\w+\.(h|cpp))$", r"liburing",
      "the kernel is behind one door: only runtime/detail/ring.cpp and ring_* include liburing"),
@@ -97,37 +122,6 @@ INCLUDES = [
 
 INCLUDE = re.compile(r"^\s*#\s*include\s*[<\"]([^>\"]+)[>\"]")
 ALLOW = re.compile(r"//.*\btidy: allow ([\w-]+) \([^)]+\)")
-TOKEN = re.compile(
-    r"""//[^\n]* | /\*.*?\*/ | R"(?P<d>[^\s()\\]{0,16})\(.*?\)(?P=d)"
-      | "(?:\\.|[^"\\\n])*" | (?<![0-9a-zA-Z_])'(?:\\.|[^'\\\n])+'""", re.S | re.X)
-
-
-def blank(text):
-    """Spaces for all but the line ends: positions stay what they were."""
-    return re.sub(r"[^\n]", " ", text)
-
-
-def strip(text):
-    """The code without comments and without what is in string and character literals."""
-
-    def replace(match):
-        found = match.group()
-        if found[0] == "/":
-            return blank(found)
-        return '"' + blank(found[1:-1]) + '"'
-
-    return TOKEN.sub(replace, text)
-
-
-def strip_preprocessor(code):
-    return re.sub(r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", lambda match: blank(match.group()), code,
-                  flags=re.M)
-
-
-def line_of(text, position):
-    return text.count("\n", 0, position) + 1
-
-
 # --- functions ------------------------------------------------------------------------------
 
 NOT_A_FUNCTION = re.compile(
@@ -179,91 +173,25 @@ def functions(code):
 
 # --- co_await -------------------------------------------------------------------------------
 
-AWAIT = re.compile(r"\bco_await\b")
 AWAIT_FORM = re.compile(
     r"^((const )?auto ?&{0,2} ?\w+ = |[\w.:*>\[\]-]+ = |co_return )?co_await\b")
-LAMBDA = re.compile(r"(?<![\w\])])\s*\[[^\[\]]*\]\s*(\(|\{|<|mutable\b)")
-BLOCK_BEFORE = re.compile(
-    r"([);{}:\]]|\b(else|do|try|noexcept|const|mutable|override|final)|\)[^;{}()]*->[^;{}]*|^)\s*$")
-CONTROL = re.compile(r"^(?:else\b|(?:if(?: constexpr)?|while|for|switch)\s*(?=\())\s*")
-
-
-def statement_start(code, position):
-    depth = 0
-    for at in range(position - 1, -1, -1):
-        here = code[at]
-        if here in ")}":
-            if here == "}" and depth == 0:
-                return at + 1
-            depth += 1
-        elif here == "(":
-            depth = max(depth - 1, 0)
-        elif here == "{":
-            if depth > 0:
-                depth -= 1
-            elif BLOCK_BEFORE.search(code[max(0, at - 400):at]):
-                return at + 1
-        elif here == ";" and depth == 0:
-            return at + 1
-    return 0
-
-
-def statement_end(code, start):
-    depth = 0
-    for at in range(start, len(code)):
-        here = code[at]
-        before = code[start:at]
-        if here == "{" and depth == 0 and before.strip() and BLOCK_BEFORE.search(before):
-            return at
-        if here in "({":
-            depth += 1
-        elif here in ")}":
-            depth -= 1
-            if depth < 0:
-                return at
-        elif here == ";" and depth == 0:
-            return at
-    return len(code)
-
-
-def without_control(statement):
-    """Without leading labels, `if (...)`, `else` and the like; None if a condition awaits."""
-    while True:
-        statement = statement.lstrip()
-        label = re.match(r"(case\b[^:;{}]*(::[^:;{}]*)*|default\s*):(?!:)", statement)
-        control = CONTROL.match(statement)
-        if label:
-            statement = statement[label.end():]
-        elif control:
-            rest = statement[control.end():]
-            if not rest.startswith("("):
-                statement = rest
-                continue
-            depth = 0
-            for at, here in enumerate(rest):
-                depth += {"(": 1, ")": -1}.get(here, 0)
-                if depth == 0:
-                    break
-            if AWAIT.search(rest[:at + 1]):
-                return None
-            statement = rest[at + 1:]
-        else:
-            return statement
 
 
 def await_error(statement):
-    """What is wrong with a statement that awaits, for g++ 12; None if nothing is."""
-    rest = without_control(statement)
-    if rest is None:
+    """What is wrong with a statement that awaits, by the rules of this repository, which are
+    stricter than what check_coroutines finds; None if nothing is."""
+    condition, rest = without_control(statement)
+    if condition is not None:
         return "co_await in a condition: bind the result to a local first"
     rest = re.sub(r"\[\[[^\[\]]*\]\]", "", rest)  # attributes
+    rest, copying = without_lambdas(rest)
     rest = re.sub(r"\s+", " ", rest).strip()
+    if copying:
+        return "co_await and a lambda that copies in one statement: name the lambda first"
     if len(AWAIT.findall(rest)) > 1:
         return "more than one co_await in a statement"
     if "?" in rest:
         return "co_await and a conditional operator in one statement: use if and else"
-    if LAMBDA.search(rest):
-        return "co_await and a lambda in one statement: name the lambda first"
     if "{" in rest:
         return "co_await and a braced initializer in one statement: name the object first"
     if not AWAIT_FORM.match(rest):
@@ -273,18 +201,10 @@ def await_error(statement):
 
 
 def await_errors(code):
-    code = strip_preprocessor(code)
-    seen = set()
-    for match in AWAIT.finditer(code):
-        if re.search(r"\boperator\s*$", code[:match.start()]):
-            continue
-        start = statement_start(code, match.start())
-        if start in seen:
-            continue
-        seen.add(start)
-        message = await_error(code[start:statement_end(code, start)])
+    for position, _, statement in awaiting_statements(code):
+        message = await_error(statement)
         if message:
-            yield line_of(code, match.start()), message
+            yield line_of(code, position), message
 
 
 # --- types ----------------------------------------------------------------------------------

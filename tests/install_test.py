@@ -39,9 +39,9 @@ class install_test(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.work)
         cls.built = kit.build_folder(BUILD, cls.work)
         cls.headers = cls.built.prefix("static") / cls.built.options["includedir"] / "conpool"
-        # What users include, each by itself.
+        # What users include, each by itself; what is in loops/ needs another library, too.
         cls.public = sorted(str(header.relative_to(cls.headers.parent))
-                            for header in cls.headers.rglob("*.h") if "detail" not in header.parts)
+                            for header in cls.headers.rglob("*.h") if not {"detail", "loops"} & set(header.parts))
 
     def pkg_config(self, *kinds):
         return run("pkg-config", *kinds, "conpool", env=self.built.environment("static")).split()
@@ -52,7 +52,7 @@ class headers(install_test):
         found = {str(file.relative_to(self.headers)) for file in self.headers.rglob("*")
                  if file.is_file()}
         self.assertIn("conpool.h", found)
-        for folder in ("runtime", "runtime/detail", "pool", "pool/detail"):
+        for folder in ("runtime", "runtime/detail", "pool", "pool/detail", "loops"):
             self.assertTrue(any(str(pathlib.Path(name).parent) == folder for name in found), folder)
         for name in found - {"conpool.h"}:
             self.assertTrue((ROOT / name).is_file(), f"{name} is not so called in the tree")
@@ -169,6 +169,10 @@ class pkg_config(install_test):
         self.assertLess(said.index("-lconpool"), said.index("-luring"))
         if "-lconpool_ssl" in said:
             self.assertLess(said.index("-lconpool"), said.index("-lconpool_ssl"))
+
+    def test_the_checker_of_coroutines_is_a_program(self):
+        checker = self.prefix / self.options["bindir"] / "conpool-check-coroutines"
+        self.assertEqual(run(checker, CONSUMER), "")
 
     @unittest.skipUnless(shutil.which(CLANG), f"no {CLANG}")
     def test_a_program_of_clang(self):

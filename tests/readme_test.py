@@ -30,11 +30,11 @@ BLOCK = re.compile(r"^(?P<before>[^\n]*)\n(?P<gap>\n?)"
 MARK = re.compile(r"<!-- (examples/\S+) -->$")
 OTHER_LANGUAGES = ("text", "sh", "meson", "ini", "cmake")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
-FILE = re.compile(r"`((?:conpool|runtime|pool|tls|tests|bench|examples|scripts|docs)/[\w./-]+"
+FILE = re.compile(r"`((?:conpool|runtime|pool|tls|loops|tests|bench|examples|scripts|docs)/[\w./-]+"
                   r"\.(?:h|cpp|py|txt|md|build))`")
 PARTS = re.compile(r"^\| part \|[^\n]*pool/detail/ \|\n(?P<rows>(?:\|[^\n]*\n)+)", re.M)
-HEADERS = re.compile(r"^(?P<layer>runtime|pool|tls)_headers = \[(?P<names>[^\]]*)\]", re.M)
-LAYERS = ("runtime", "pool", "tls")
+HEADERS = re.compile(r"^(?P<layer>runtime|pool|tls|loops)_headers = \[(?P<names>[^\]]*)\]", re.M)
+LAYERS = ("runtime", "pool", "tls", "loops")
 
 
 def is_part_of(block, text):

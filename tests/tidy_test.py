@@ -265,7 +265,8 @@ class await_rules(unittest.TestCase):
         self.bad("co_await f({1, 2});")
         self.bad("co_await f(options{.a = 1});")
         self.bad("co_await f([a] { return a; });")
-        self.bad("co_await f([&](int x) { return x; });")
+        self.bad("co_await f([=](int x) { return x; });")
+        self.good("co_await f([&](int x) { return x; });", "co_await f([&a] { co_await g(a); });")
         self.bad("auto x = point{co_await f(), 1};")
 
     def test_finds_an_await_within_an_expression(self):

@@ -34,6 +34,7 @@
 #include <conpool/runtime/submit.h>
 #include <conpool/runtime/task.h>
 #include <conpool/runtime/version.h>
+#include <conpool/runtime/when.h>
 #include <conpool/tls/connection_info.h>
 #include <conpool/tls/handshake.h>
 #include <conpool/tls/keylog.h>

@@ -3,8 +3,12 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <conpool/conpool.h>
 
@@ -129,6 +133,94 @@ TEST_F(sharded_pool, stopping_under_load_ends_every_caller) {
     EXPECT_EQ(sum.active + sum.idle + sum.connecting + sum.closing + sum.waiting, 0U) << index;
     EXPECT_EQ(sum.created, sum.closed()) << index;
   }
+}
+
+// What a service of a user's looks like: tasks of its own, on a pool of its own. It cannot be
+// moved.
+class service {
+ public:
+  service(shard& home, std::atomic<int>& running, unsigned fails_on)
+      : home_(&home), clients_(home), backends_(pool::create(home).value()), running_(&running) {
+    if (home.id() == fails_on) throw std::runtime_error("no service here");
+    clients_.spawn(&service::work, std::ref(*this));
+  }
+  ~service() { EXPECT_EQ(shard::current() == home_ || home_->stopped(), true); }
+  task<void> close() { co_await clients_.close(); }
+  unsigned id() const { return home_->id(); }
+
+ private:
+  static task<void> work(service& self) {
+    ++*self.running_;
+    while (true) {
+      auto slept = co_await self.home_->sleep_for(std::chrono::hours(1));
+      if (!slept) break;
+    }
+    --*self.running_;
+  }
+
+  shard* home_;
+  scope clients_;
+  pool backends_;
+  std::atomic<int>* running_;
+};
+
+TEST_F(sharded_pool, a_service_with_a_scope_is_made_in_place_and_closed_on_its_shard) {
+  std::atomic<int> running = 0;
+  {
+    auto services = sharded<service>::create(*threads_, std::ref(running), 9U).value();
+    threads_->run_on_all([](shard& home) -> task<void> { co_await home.yield(); });
+    EXPECT_EQ(running, 2);
+    threads_->run([&]() -> task<void> {
+      auto ids = co_await services.gather(&service::id);
+      CO_ASSERT_OK(ids);
+      EXPECT_EQ(*ids, (std::vector<unsigned>{0, 1}));
+    });
+  }
+  EXPECT_EQ(running, 0);
+}
+
+TEST_F(sharded_pool, a_service_that_outlives_its_stopped_shards_has_no_tasks_any_more) {
+  std::atomic<int> running = 0;
+  auto services = sharded<service>::create(*threads_, std::ref(running), 9U).value();
+  threads_->run_on_all([](shard& home) -> task<void> { co_await home.yield(); });
+  EXPECT_EQ(running, 2);
+  threads_->stop();
+  EXPECT_EQ(running, 0);
+}
+
+TEST_F(sharded_pool, what_a_constructor_throws_comes_out_and_the_others_are_closed) {
+  std::atomic<int> running = 0;
+  EXPECT_THROW(static_cast<void>(sharded<service>::create(*threads_, std::ref(running), 1U)),
+               std::runtime_error);
+  EXPECT_EQ(running, 0);
+}
+
+// One that says by a result what is wrong, and cannot be moved either.
+class stationary {
+ public:
+  static result<std::unique_ptr<stationary>> create(shard& home, unsigned fails_on) {
+    if (home.id() == fails_on) return fail(error(errc::invalid_config));
+    return std::unique_ptr<stationary>(new stationary(home));
+  }
+  bool at_home() const { return shard::current() == home_; }
+
+ private:
+  explicit stationary(shard& home) : home_(&home), tasks_(home) {}
+  shard* home_;
+  scope tasks_;
+};
+
+TEST_F(sharded_pool, a_create_may_return_a_pointer) {
+  auto refused = sharded<stationary>::create(*threads_, 1U);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), errc::invalid_config);
+  auto made = sharded<stationary>::create(*threads_, 9U);
+  ASSERT_OK(made);
+  threads_->run([&]() -> task<void> {
+    auto where = co_await made->gather(&stationary::at_home);
+    CO_ASSERT_OK(where);
+    EXPECT_EQ(*where, (std::vector<bool>{true, true}));
+  });
 }
 
 }  // namespace

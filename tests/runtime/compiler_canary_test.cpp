@@ -158,6 +158,42 @@ TEST_F(coroutine_forms, await_before_the_condition_runs_the_branch) {
   EXPECT_EQ(await_then_branch(3).run(), 1);
 }
 
+task<int> await_in_a_condition_that_declares(int wanted) {
+  if (const auto value = co_await add(wanted, 0); value == wanted) {  // tidy: allow co-await (safe)
+    co_return 1;
+  }
+  co_return 0;
+}
+
+TEST_F(coroutine_forms, await_in_a_condition_that_declares_a_variable) {
+  EXPECT_EQ(await_in_a_condition_that_declares(3).run(), 1);
+}
+
+task<int> await_with_a_lambda_of_references() {
+  const counted kept(4);
+  const auto call = [](const auto& function) -> task<int> {
+    co_return function();
+  };
+  const auto value = co_await call([&kept] { return kept.value; });
+  co_return value;
+}
+
+TEST_F(coroutine_forms, await_with_a_lambda_that_captures_by_reference) {
+  EXPECT_EQ(await_with_a_lambda_of_references().run(), 4);
+}
+
+task<int> await_with_a_conditional_of_variables(bool first) {
+  const counted one(1);
+  const counted two(2);
+  const auto value = co_await value_of(first ? one : two);  // tidy: allow co-await (it makes none)
+  co_return value;
+}
+
+TEST_F(coroutine_forms, await_with_a_conditional_between_variables) {
+  EXPECT_EQ(await_with_a_conditional_of_variables(true).run(), 1);
+  EXPECT_EQ(await_with_a_conditional_of_variables(false).run(), 2);
+}
+
 task<int> await_in_loop(int rounds) {
   int sum = 0;
   while (true) {
@@ -423,6 +459,23 @@ task<int> await_with_aggregate_prvalue() {
 TEST(compiler_bug, records_whether_an_aggregate_prvalue_beside_an_await_is_destroyed_twice) {
   owners_destroyed = 0;
   EXPECT_EQ(await_with_aggregate_prvalue().run(), 5);
+  EXPECT_GE(owners_destroyed, 1);
+  record(1);
+}
+
+// A lambda is made of its captures as an aggregate of its members.
+task<int> await_with_owning_lambda() {
+  const auto call = [](const auto& function) -> task<int> {
+    co_return function();
+  };
+  const auto value = co_await call(  // tidy: allow co-await (canary)
+      [held = token()] { return sizeof held == 1 ? 5 : 6; });
+  co_return value;
+}
+
+TEST(compiler_bug, records_whether_a_lambda_that_owns_beside_an_await_is_destroyed_twice) {
+  owners_destroyed = 0;
+  EXPECT_EQ(await_with_owning_lambda().run(), 5);
   EXPECT_GE(owners_destroyed, 1);
   record(1);
 }

@@ -7,10 +7,12 @@
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <conpool/runtime/listener.h>
 #include <conpool/runtime/runtime.h>
 #include <conpool/runtime/socket.h>
+#include <conpool/runtime/when.h>
 
 #include <tests/support/descriptors.h>
 #include <tests/support/expect.h>
@@ -53,6 +55,57 @@ TEST(runtime_memory, a_socket_that_cannot_be_made_closes_its_descriptor) {
   fail_each_allocation([&] {
     socket_pair pair = unix_pair();
     socket made(*home, pair.near.release(), "a name that is too long to be kept in the string");
+  });
+}
+
+// Counts the tasks that have begun and not ended.
+task<int> counted_task(shard& home, int& running) {
+  ++running;
+  for (int rounds = 0; rounds < 3; ++rounds) co_await home.yield();
+  --running;
+  co_return 1;
+}
+
+// Each of their allocations in turn fails; that of a task's own frame is among them.
+template <typename Together>
+void fail_each_allocation_of(Together together) {
+  auto home = shard::create({}).value();
+  ASSERT_TRUE(home->attach());
+  for (std::size_t number = 1; number < allocations_max; ++number) {
+    int running = 0;
+    bool failed = false;
+    bool ended = false;
+    home->spawn([&]() -> task<void> {
+      release_cached_frames();
+      failing_allocation = number;
+      try {
+        auto work = together(*home, running);
+        auto done = co_await work;
+        static_cast<void>(done);
+      } catch (const std::bad_alloc&) {
+        failed = true;
+      }
+      EXPECT_EQ(running, 0) << "allocation " << number;
+      ended = true;
+    });
+    ASSERT_TRUE(run_until(*home, [&] { return ended; }));
+    failing_allocation = 0;
+    if (!failed) return;
+  }
+  FAIL() << "it never went through";
+}
+
+TEST(runtime_memory, what_when_all_could_not_spawn_ends_with_what_had_begun) {
+  fail_each_allocation_of([](shard& home, int& running) {
+    return when_all(counted_task(home, running), counted_task(home, running));
+  });
+}
+
+TEST(runtime_memory, what_when_any_could_not_spawn_ends_with_what_had_begun) {
+  fail_each_allocation_of([](shard& home, int& running) {
+    std::vector<task<int>> work;
+    for (int each = 0; each < 3; ++each) work.push_back(counted_task(home, running));
+    return when_any(std::move(work));
   });
 }
 

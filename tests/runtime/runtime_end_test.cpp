@@ -106,9 +106,11 @@ TEST(runtime_end, submit_to_destroys_the_function_and_its_arguments_where_it_run
   unsigned function_died_on = 99;
   unsigned argument_died_on = 99;
   rt->run([&]() -> task<void> {
-    auto work = [own = witness(function_died_on)](const witness&) -> task<unsigned> {
-      co_return shard::current()->id();
-    };
+    // A lambda itself could not be moved from here: g++ 12 has detail/compiler_bugs.h.
+    std::move_only_function<task<unsigned>(const witness&)> work(
+        [own = witness(function_died_on)](const witness&) -> task<unsigned> {
+          co_return shard::current()->id();
+        });
     witness passed(argument_died_on);
     auto ran_on = co_await submit_to(all.at(1), std::move(work), std::move(passed));
     CO_ASSERT_OK(ran_on);
@@ -125,9 +127,8 @@ TEST(runtime_end, submit_to_a_stopped_shard_destroys_them_there_too) {
   rt->run_on(1, stop_here);
   unsigned died_on = 99;
   rt->run([&]() -> task<void> {
-    auto work = [own = witness(died_on)]() -> task<void> {
-      co_return;
-    };
+    std::move_only_function<task<void>()> work(
+        [own = witness(died_on)]() -> task<void> { co_return; });
     auto ran = co_await submit_to(all.at(1), std::move(work));
     EXPECT_FALSE(ran);
     EXPECT_NE(died_on, 0U);

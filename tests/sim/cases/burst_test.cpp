@@ -19,7 +19,8 @@ class sim_burst : public pool_fixture {
     while (!stop_) {
       auto lent = co_await backends().acquire(peer);
       CO_ASSERT_OK(lent);
-      co_await home().sleep_for(10ms);
+      auto used = co_await home().sleep_for(10ms);
+      CO_ASSERT_OK(used);
       ++*served;
     }
   }

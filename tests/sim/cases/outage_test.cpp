@@ -28,7 +28,8 @@ class sim_outage : public pool_fixture {
     while (!stop_) {
       auto lent = co_await backends().acquire(peer);
       if (!lent) {
-        co_await home().sleep_for(20ms);
+        auto rested = co_await home().sleep_for(20ms);
+        CO_ASSERT_OK(rested);
         continue;
       }
       auto sent = co_await (*lent)->write("ping");
