@@ -18,6 +18,7 @@
 #include <conpool/pool/sharded.h>
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/address.h>
+#include <conpool/runtime/buffers.h>
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/deadline.h>
 #include <conpool/runtime/detached.h>
