@@ -56,6 +56,8 @@ const char* describe_tls(errc code) noexcept {
 
 const char* describe(errc code) noexcept {
   switch (code) {
+    case errc::message_too_long:
+      return "the message is too long";
     case errc::forked:
       return "not usable in a child of fork()";
     case errc::too_many_threads:

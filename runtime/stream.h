@@ -25,6 +25,9 @@
 // first receive of whoever reads next. Those bytes are copied once, from the shard's buffer into
 // the reader's memory; further receives of the same response go straight into the reader's memory.
 //
+// To read message by message, see buffered_reader.h. What a buffered_reader has received and not
+// handed out is the stream's, and comes first in its reads.
+//
 // A probe asks the socket whether anything has come, without taking it, for streams that have no
 // receive posted. detach() ends the watch and hands the plain descriptor over.
 //
@@ -44,6 +47,7 @@
 
 #include <conpool/runtime/buffers.h>
 #include <conpool/runtime/detached.h>
+#include <conpool/runtime/detail/ahead_bytes.h>
 #include <conpool/runtime/detail/codec.h>
 #include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/held_bytes.h>
@@ -157,6 +161,12 @@ class CONPOOL_API stream : public stream_state,
   // these if nothing waits. The precondition is that of post_receive().
   void begin_probe() noexcept;
 
+  // Frees the memory of a buffered_reader in which no bytes are left. For the stream's owner, when
+  // nobody has a view of it any more.
+  void free_read_ahead() noexcept {
+    if (ahead_.empty() && (conditions_ & reading) == 0) ahead_.release();
+  }
+
   class detach_awaiter;
   // Awaits result<detached>: ends the posted receive and hands over the descriptor, with the bytes
   // that were received and not read. Afterwards the stream is closed, and `on_closed` has been
@@ -217,6 +227,7 @@ class CONPOOL_API stream : public stream_state,
   void end_operations() noexcept;
   void finish_close() noexcept;
   friend class open_streams;
+  friend class buffered_reader;
   void close_descriptor() noexcept;
   detached take_descriptor();  // detail/stream_detach.cpp
 
@@ -229,6 +240,7 @@ class CONPOOL_API stream : public stream_state,
   detach_awaiter* detacher_ = nullptr;
   std::unique_ptr<coded_state> coded_;
   held_bytes held_;
+  ahead_bytes ahead_;
   std::uint64_t receive_place_ = no_receive;  // of the receive in flight, among the ring's entries
   time_point looks_at_{};                     // when the timer fires, if it is armed
 };
@@ -245,8 +257,11 @@ class stream::read_awaiter : public wait_point, private operation {
 
  private:
   friend class stream;
+  friend class buffered_reader;
+  enum class purpose : std::uint8_t { read, take_nothing, fill_ahead };
+
   read_awaiter(stream& source, std::span<std::byte> into, std::size_t minimum, duration timeout,
-               bool ends_in_zero, bool takes_nothing = false) noexcept
+               bool ends_in_zero, purpose what = purpose::read) noexcept
       : wait_point(source.home(), &read_awaiter::interrupt, errc::read_timeout),
         operation(&read_awaiter::received),
         source_(&source),
@@ -254,12 +269,14 @@ class stream::read_awaiter : public wait_point, private operation {
         minimum_(std::min(minimum, into.size())),
         timeout_(timeout),
         ends_in_zero_(ends_in_zero),
-        takes_nothing_(takes_nothing) {}
+        takes_nothing_(what == purpose::take_nothing),
+        fills_ahead_(what == purpose::fill_ahead) {}
 
   friend class exchange_awaiter;
 
   bool begin(std::coroutine_handle<> handle, context* where) noexcept;
   void receive_more() noexcept;
+  void take_ahead() noexcept;
   bool has_enough() const noexcept { return filled_ >= minimum_ || filled_ == into_.size(); }
   void finish(int code) noexcept;
   static void received(operation& op) noexcept;
@@ -281,6 +298,7 @@ class stream::read_awaiter : public wait_point, private operation {
   int code_ = 0;              // 0, or the negative errno that ended it
   bool ends_in_zero_;         // the end before the first byte is a count of 0, and no error
   const bool takes_nothing_;  // only waits for something to read
+  const bool fills_ahead_;    // receives for a buffered_reader, behind what that has
   bool at_end_ = false;
   bool misused_ = false;
 };
@@ -299,7 +317,7 @@ class stream::readable_awaiter : private read_awaiter {
  private:
   friend class stream;
   readable_awaiter(stream& source, duration timeout) noexcept
-      : read_awaiter(source, {}, 0, timeout, true, true) {}
+      : read_awaiter(source, {}, 0, timeout, true, purpose::take_nothing) {}
 };
 
 // Suspends unless there is nothing to write. It is resumed when the kernel has taken all bytes.

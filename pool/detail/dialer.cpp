@@ -225,6 +225,12 @@ task<result<void>> dialer::greet(pooled_connection& fresh, time_point deadline) 
   if (done && (fresh.conditions() & stream::closing) != 0) {
     done = fail(error(errc::connection_closed, phase::handshake));
   }
+  // Its first user would take them for an answer. To run() they may be what it begins with.
+  const bool are_awaited = facts_->hooks()->run != nullptr || facts_->server_speaks_first();
+  if (done && !are_awaited && (fresh.conditions() & stream::read_ahead) != 0) {
+    done = fail(error(errc::unsolicited_data, phase::handshake)
+                    .with_detail("it left bytes unread that its buffered_reader had received"));
+  }
   // It may have put TLS on the connection, as protocols do that begin in the clear.
   const bool upgrades = facts_->peer.transport() != transport::tls;
   if (done) {

@@ -21,7 +21,8 @@ constexpr std::size_t encoded_pieces_max = 64;  // at a time
 
 void stream::use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early) {
   CONPOOL_ASSERT(made != nullptr && coded_ == nullptr, "a stream takes one codec");
-  CONPOOL_ASSERT(!held_.has_memory() && operations_ == 0, "a codec came too late");
+  CONPOOL_ASSERT(!held_.has_memory() && ahead_.empty() && operations_ == 0,
+                 "a codec came too late");
   CONPOOL_ASSERT((conditions_ & closing) == 0, "a closed stream takes no codec");
   coded_ = std::make_unique<coded_state>();
   coded_->coder = std::move(made);

@@ -16,9 +16,13 @@ bool stream::read_awaiter::await_ready() noexcept {
   }
   if (takes_nothing_) [[unlikely]]
     return is_readable();
+  if ((source.conditions_ & read_ahead) != 0 && !fills_ahead_) [[unlikely]]
+    take_ahead();
   if (source.coded_) [[unlikely]]
     return decode_ready();
-  if ((source.conditions_ & has_data) != 0) filled_ = source.take_unread(into_);
+  if ((source.conditions_ & has_data) != 0) {
+    filled_ += source.take_unread(into_.subspan(filled_));
+  }
   if (filled_ < minimum_ && filled_ < into_.size()) {
     if ((source.conditions_ & (ended | failed)) == 0 ||
         ((source.conditions_ & ended) == 0 && !source.read_failed_)) {
@@ -33,10 +37,16 @@ bool stream::read_awaiter::await_ready() noexcept {
   return queue == nullptr || queue->spend_inline_budget();
 }
 
+// What a buffered_reader has left comes first.
+void stream::read_awaiter::take_ahead() noexcept {
+  filled_ = source_->ahead_.take(into_);
+  if (source_->ahead_.empty()) source_->clear(read_ahead);
+}
+
 // For a wait that takes nothing: bytes, the end or a failure are there.
 bool stream::read_awaiter::is_readable() const noexcept {
   stream& source = *source_;
-  if ((source.conditions_ & (ended | failed)) != 0) return true;
+  if ((source.conditions_ & (ended | failed | read_ahead)) != 0) return true;
   return source.coded_ ? source.has_plain_for_reader() : (source.conditions_ & has_data) != 0;
 }
 

@@ -33,6 +33,7 @@ class stream_state {
     torn = 1U << 11,         // a write ended in the middle: its rest would be expected next
     codec_spent = 1U << 12,  // its codec asks not to be used much longer
     end_watch = 1U << 13,    // the operation in flight waits for the end behind unread bytes
+    read_ahead = 1U << 14,   // a buffered_reader has received bytes that nobody has consumed
   };
   // The upper half of the same word is its owner's, who keeps marks of their own there and so tests
   // both with one load. The stream neither sets nor reads them.
