@@ -32,6 +32,7 @@ close_reason reason_of(const pooled_connection& dirty) noexcept {
     return close_reason::unread_data;
   }
   if ((what & stream::ended) != 0) return close_reason::peer_closed;
+  if ((what & stream::owes_answers) != 0) return close_reason::unanswered;
   if ((what & stream::codec_spent) != 0) return close_reason::uses;
   return close_reason::unanswered;
 }

@@ -93,6 +93,7 @@ TEST_F(read_ahead, bytes_left_behind_by_a_reader_that_has_gone_close_the_connect
   lease held = hold();
   read_first_of_two(held);
   held.release();
+  ASSERT_TRUE(nothing_closing());
   EXPECT_EQ(closed(close_reason::unread_data), 1U);
   EXPECT_EQ(totals().idle, 0U);
 }
@@ -119,6 +120,7 @@ TEST_F(read_ahead, a_message_that_did_not_end_closes_the_connection) {
     EXPECT_TRUE(!line && line.error() == errc::message_too_long);
   }));
   held.release();
+  ASSERT_TRUE(nothing_closing());
   EXPECT_EQ(closed(close_reason::unread_data), 1U);
 }
 

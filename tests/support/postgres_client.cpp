@@ -77,7 +77,7 @@ task<result<postgres_rows>> rest_of_answer(connection& on, pg_state& own) {
         break;
       case 'Z':
         own.transaction = message->body.front();
-        own.unanswered = 0;
+        if (on.answers_owed() > 0) on.answered();  // none is for a login
         if (refused) co_return fail(std::move(*refused));
         co_return rows;
       default:
@@ -91,9 +91,9 @@ task<result<postgres_rows>> rest_of_answer(connection& on, pg_state& own) {
 task<result<postgres_rows>> postgres_query(connection& on, std::string sql) {
   pg_state& own = on.state<postgres_protocol>();
   const std::string message = spell_postgres('Q', sql);
+  on.expect_answers();
   auto sent = co_await on.write(message);
   if (!sent) co_return fail(std::move(sent.error()));
-  ++own.unanswered;
   auto reading = rest_of_answer(on, own);
   auto rows = co_await reading;
   co_return rows;
@@ -152,7 +152,7 @@ task<bool> postgres_protocol::cancel(shard& home, std::int32_t process, std::int
 
 task<bool> postgres_protocol::recover(connection& one, state& own, close_reason) const {
   const counted_round_trip counted(*seen);
-  if (own.unanswered > 0) {
+  if (one.answers_owed() > 0) {
     // A cancel request that overtakes its query is lost, as the server was idle then. So it is sent
     // again until the answer ends.
     bool answers = false;
@@ -166,7 +166,7 @@ task<bool> postgres_protocol::recover(connection& one, state& own, close_reason)
     auto reading = rest_of_answer(one, own);
     auto rest = co_await reading;
     // The server's own error says that it was cancelled; any other end is one of the connection.
-    if (!rest && own.unanswered > 0) co_return false;
+    if (!rest && one.answers_owed() > 0) co_return false;
   }
   ++seen->recovered;
   co_return true;

@@ -37,6 +37,7 @@ const std::vector<std::vector<telling>> by_precedence = {
      {stream::more_data, close_reason::unread_data},
      {stream::read_ahead, close_reason::unread_data}},
     {{stream::ended, close_reason::peer_closed}},
+    {{stream::owes_answers, close_reason::unanswered}},
     {{stream::codec_spent, close_reason::uses}},
     {{stream::wrote_last, close_reason::unanswered}},
 };
