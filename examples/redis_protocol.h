@@ -72,8 +72,7 @@ conpool::task<conpool::result<std::string>> redis_command(conpool::connection& o
 struct redis_protocol {
   struct state {
     redis_protocol* speaks = nullptr;
-    std::string unread;       // received and not consumed yet
-    unsigned unanswered = 0;  // commands whose replies have not been read
+    std::string unread;  // received and not consumed yet
   };
 
   unsigned database = 0;
@@ -106,9 +105,10 @@ struct redis_protocol {
     co_return conpool::result<void>{};
   }
 
-  // The next user of the connection would take an unread reply for its own.
+  // The next user of the connection would take an unread reply for its own. One that has not come
+  // yet is known to the pool: redis_command() expects it.
   bool on_release(conpool::connection&, state& own) const {
-    return own.unanswered == 0 && (own.unread.empty() || own.unread.front() == '>');
+    return own.unread.empty() || own.unread.front() == '>';
   }
 
   conpool::idle_data on_idle_data(conpool::connection&, state& own,
@@ -159,7 +159,7 @@ inline conpool::task<conpool::result<std::string>> redis_command(conpool::connec
   for (const std::string& word : words) {
     request += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
   }
-  ++own.unanswered;
+  on.expect_answers();
   auto sent = co_await on.write(request);
   if (!sent) co_return conpool::fail(std::move(sent.error()));
   std::vector<char> chunk(16 * 1024);
@@ -173,7 +173,7 @@ inline conpool::task<conpool::result<std::string>> redis_command(conpool::connec
       if (size != 0) {
         std::string reply = own.unread.substr(0, size);
         own.unread.erase(0, size);
-        --own.unanswered;
+        on.answered();
         co_return reply;
       }
     }

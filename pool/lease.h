@@ -6,9 +6,9 @@
 //
 // A lease can be moved and not copied. Its destructor gives the connection back without I/O. A
 // connection that is not clean is closed instead: it has unread bytes, its last write was not
-// followed by a read, a read or write is under way, or one failed, ran into its deadline or was
-// cancelled. A lease may outlive its pool and its shard; then the connection is closed when the
-// lease ends. A lease is used on its shard's thread only, as long as that runs.
+// followed by a read, answers are owed, a read or write is under way, or one failed, ran into its
+// deadline or was cancelled. A lease may outlive its pool and its shard; then the connection is
+// closed when the lease ends. A lease is used on its shard's thread only, as long as that runs.
 //
 // There are two other ways out: discard() closes the connection, and detach() takes its descriptor
 // out of the pool.

@@ -27,8 +27,9 @@ enum class close_reason : std::uint8_t {
   peer_closed,      // the peer ended it while it was idle, or in its last lease
   peer_reset,       // the peer or the network reset it
   unexpected_data,  // bytes came while it was idle
-  unread_data,      // it came back with bytes left to read
-  unanswered,       // it came back after a write without a read: an answer may be on its way
+  unread_data,      // it came back with bytes left to read, also by a buffered_reader
+  unanswered,       // it came back after a write without a read, or with answers owed: an answer
+                    // may be on its way
   busy,             // it came back with a read or write under way
   interrupted,      // a read or write was ended by its deadline or a cancellation
   io_error,         // any other error of a read or write

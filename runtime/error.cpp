@@ -69,6 +69,7 @@ constexpr description descriptions[] = {
     {errc::record_limit, "record_limit", "TLS limit reached"},
     {errc::forked, "forked", "not usable in a child of fork()"},
     {errc::too_many_threads, "too_many_threads", "too many threads"},
+    {errc::message_too_long, "message_too_long", "the message is too long"},
 };
 static_assert([] {
   int value = 0;

@@ -81,6 +81,8 @@ enum class errc : int {
   // Of the process.
   forked,            // made before a fork() and used in the child, where nothing of it works
   too_many_threads,  // the process or the system may have no more threads
+
+  message_too_long,  // a message is larger than its buffered_reader's limit
 };
 
 // What the operation was doing when it failed.

@@ -6,6 +6,11 @@
 //   if (!sent) co_return fail(sent.error());
 //   auto count = co_await peer->read(buffer);         // result<size_t>; 0 at the end of the stream
 //
+// What is written and read into is described in buffers.h. A request and the first bytes of its
+// answer are one call, which wakes its task once:
+//
+//   auto count = co_await peer->exchange(request, answer, 1);   // at least one byte of the answer
+//
 // A stream lives on the heap, because the kernel may use it after its owner has let go:
 // begin_close() returns at once, and `on_closed` is called when the descriptor is closed and
 // nothing is in flight any more. Only then may the memory be freed. A stream is used on its shard's
@@ -20,6 +25,9 @@
 // first receive of whoever reads next. Those bytes are copied once, from the shard's buffer into
 // the reader's memory; further receives of the same response go straight into the reader's memory.
 //
+// To read message by message, see buffered_reader.h. What a buffered_reader has received and not
+// handed out is the stream's, and comes first in its reads.
+//
 // A probe asks the socket whether anything has come, without taking it, for streams that have no
 // receive posted. detach() ends the watch and hands the plain descriptor over.
 //
@@ -31,11 +39,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 
+#include <sys/socket.h>
+
+#include <conpool/runtime/buffers.h>
 #include <conpool/runtime/detached.h>
+#include <conpool/runtime/detail/ahead_bytes.h>
 #include <conpool/runtime/detail/codec.h>
 #include <conpool/runtime/detail/export.h>
 #include <conpool/runtime/detail/held_bytes.h>
@@ -63,6 +75,8 @@ class CONPOOL_API stream : public stream_state,
   class read_awaiter;
   class readable_awaiter;
   class write_awaiter;
+  class gather_awaiter;
+  class exchange_awaiter;
   class connect_awaiter;
 
   // Awaits result<void>: connects. The address must stay valid until the co_await ends. Errors:
@@ -70,22 +84,38 @@ class CONPOOL_API stream : public stream_state,
   // context's: cancelled, deadline_exceeded, shard_stopped. After an error only a close is left.
   connect_awaiter connect(const sockaddr* address, socklen_t length, time_point deadline) noexcept;
 
+  // In what follows, `timeout` is for this one call, counted from its beginning; without it, that
+  // of io_timeouts counts.
+  using optional_timeout = std::optional<duration>;
+
   // Awaits result<size_t>: reads what is there, at least one byte, and returns how many; 0 at the
   // end of the stream. `into` must stay valid until the co_await ends. Errors: connection_reset,
   // connection_closed (on this side), read_timeout, io_failed, out_of_memory, invalid_argument
   // (another read is under way), the codec's failure, and the context's.
-  read_awaiter read(std::span<std::byte> into) noexcept;
-  read_awaiter read(std::span<char> into) noexcept;
+  read_awaiter read(mutable_buffer into, optional_timeout timeout = {}) noexcept;
   // Does the same but fills all of `into`; the end of the stream before that is an error,
   // connection_closed.
-  read_awaiter read_exactly(std::span<std::byte> into) noexcept;
-  read_awaiter read_exactly(std::span<char> into) noexcept;
+  read_awaiter read_exactly(mutable_buffer into, optional_timeout timeout = {}) noexcept;
   // Awaits result<void>: writes all of `from`, which must stay valid until the co_await ends. After
   // an error some of it may have been sent. Errors: connection_reset, connection_closed (on this
   // side), write_timeout, io_failed, out_of_memory, invalid_argument (another write is under way),
   // the codec's failure, and the context's.
-  write_awaiter write(std::span<const std::byte> from) noexcept;
-  write_awaiter write(std::string_view from) noexcept;
+  write_awaiter write(const_buffer from, optional_timeout timeout = {}) noexcept;
+  // Does the same with any number of pieces, one behind the other, and copies none of them. Over
+  // TLS small pieces share a record. The array must stay valid, too.
+  gather_awaiter write(std::span<const const_buffer> pieces,
+                       optional_timeout timeout = {}) noexcept;
+
+  // Awaits result<size_t>: writes all of `out` and reads at least `minimum` bytes, both at once,
+  // and returns how many it has read. It ends when both have, with one wake-up, so both memories
+  // are the caller's again. An answer is an answer: if the bytes have come, their number is the
+  // result, whatever became of the rest of `out`, and conditions() says `failed` or `torn`.
+  // Otherwise the errors are those of write() and read_exactly(); whichever part fails ends the
+  // other one. If the end of the stream, or a failure, is known before, nothing is sent.
+  exchange_awaiter exchange(const_buffer out, mutable_buffer in, std::size_t minimum,
+                            optional_timeout timeout = {}) noexcept;
+  exchange_awaiter exchange(std::span<const const_buffer> out, mutable_buffer in,
+                            std::size_t minimum, optional_timeout timeout = {}) noexcept;
 
   // Awaits result<void>: returns when there is something to read, or the end, and takes nothing of
   // it, within `timeout`. Unlike a read that runs into its deadline, this leaves the connection as
@@ -130,6 +160,12 @@ class CONPOOL_API stream : public stream_state,
   // `on_unread` is called, conditions() has the answer: more_data, ended or failed, or none of
   // these if nothing waits. The precondition is that of post_receive().
   void begin_probe() noexcept;
+
+  // Frees the memory of a buffered_reader in which no bytes are left. For the stream's owner, when
+  // nobody has a view of it any more.
+  void free_read_ahead() noexcept {
+    if (ahead_.empty() && (conditions_ & reading) == 0) ahead_.release();
+  }
 
   class detach_awaiter;
   // Awaits result<detached>: ends the posted receive and hands over the descriptor, with the bytes
@@ -191,6 +227,7 @@ class CONPOOL_API stream : public stream_state,
   void end_operations() noexcept;
   void finish_close() noexcept;
   friend class open_streams;
+  friend class buffered_reader;
   void close_descriptor() noexcept;
   detached take_descriptor();  // detail/stream_detach.cpp
 
@@ -203,6 +240,7 @@ class CONPOOL_API stream : public stream_state,
   detach_awaiter* detacher_ = nullptr;
   std::unique_ptr<coded_state> coded_;
   held_bytes held_;
+  ahead_bytes ahead_;
   std::uint64_t receive_place_ = no_receive;  // of the receive in flight, among the ring's entries
   time_point looks_at_{};                     // when the timer fires, if it is armed
 };
@@ -219,8 +257,11 @@ class stream::read_awaiter : public wait_point, private operation {
 
  private:
   friend class stream;
+  friend class buffered_reader;
+  enum class purpose : std::uint8_t { read, take_nothing, fill_ahead };
+
   read_awaiter(stream& source, std::span<std::byte> into, std::size_t minimum, duration timeout,
-               bool ends_in_zero, bool takes_nothing = false) noexcept
+               bool ends_in_zero, purpose what = purpose::read) noexcept
       : wait_point(source.home(), &read_awaiter::interrupt, errc::read_timeout),
         operation(&read_awaiter::received),
         source_(&source),
@@ -228,13 +269,19 @@ class stream::read_awaiter : public wait_point, private operation {
         minimum_(std::min(minimum, into.size())),
         timeout_(timeout),
         ends_in_zero_(ends_in_zero),
-        takes_nothing_(takes_nothing) {}
+        takes_nothing_(what == purpose::take_nothing),
+        fills_ahead_(what == purpose::fill_ahead) {}
+
+  friend class exchange_awaiter;
 
   bool begin(std::coroutine_handle<> handle, context* where) noexcept;
   void receive_more() noexcept;
+  void take_ahead() noexcept;
+  bool has_enough() const noexcept { return filled_ >= minimum_ || filled_ == into_.size(); }
   void finish(int code) noexcept;
   static void received(operation& op) noexcept;
   static void interrupt(wait_point& self, errc why) noexcept;
+  void stop() noexcept;
   bool is_readable() const noexcept;
   bool breaks_off() const noexcept;
   // --- detail/stream_codec.cpp
@@ -242,6 +289,7 @@ class stream::read_awaiter : public wait_point, private operation {
   bool decode_ready() noexcept;
 
   stream* source_;  // null once the stream may be gone
+  exchange_awaiter* part_of_ = nullptr;
   std::span<std::byte> into_;
   std::size_t minimum_;
   std::size_t filled_ = 0;
@@ -250,6 +298,7 @@ class stream::read_awaiter : public wait_point, private operation {
   int code_ = 0;              // 0, or the negative errno that ended it
   bool ends_in_zero_;         // the end before the first byte is a count of 0, and no error
   const bool takes_nothing_;  // only waits for something to read
+  const bool fills_ahead_;    // receives for a buffered_reader, behind what that has
   bool at_end_ = false;
   bool misused_ = false;
 };
@@ -268,7 +317,7 @@ class stream::readable_awaiter : private read_awaiter {
  private:
   friend class stream;
   readable_awaiter(stream& source, duration timeout) noexcept
-      : read_awaiter(source, {}, 0, timeout, true, true) {}
+      : read_awaiter(source, {}, 0, timeout, true, purpose::take_nothing) {}
 };
 
 // Suspends unless there is nothing to write. It is resumed when the kernel has taken all bytes.
@@ -285,6 +334,8 @@ class stream::write_awaiter : public wait_point, private operation {
 
  private:
   friend class stream;
+  friend class gather_awaiter;
+  friend class exchange_awaiter;
   write_awaiter(stream& sink, std::span<const std::byte> from, duration timeout) noexcept
       : wait_point(sink.home(), &write_awaiter::interrupt, errc::write_timeout),
         operation(&write_awaiter::sent),
@@ -293,20 +344,78 @@ class stream::write_awaiter : public wait_point, private operation {
         timeout_(timeout) {}
 
   bool begin(std::coroutine_handle<> handle, context* where) noexcept;
+  void send_more() noexcept;
+  bool over() const noexcept { return done_ == from_.size() && behind_.empty(); }
+  void advance(std::size_t sent) noexcept;
+  std::size_t bytes_in_all() const noexcept;
+  // Nobody has asked it to end.
+  bool may_go_on() const noexcept {
+    return !wait_point::interrupted() && !operation::cancel_requested() &&
+           (source_->conditions_ & closing) == 0;
+  }
   void finish(int code) noexcept;
   static void sent(operation& op) noexcept;
   static void interrupt(wait_point& self, errc why) noexcept;
+  void stop() noexcept;
   // --- detail/stream_codec.cpp
   void send_encoded() noexcept;
   void encoded_sent(int code) noexcept;
 
   stream* source_;
-  std::span<const std::byte> from_;
+  exchange_awaiter* part_of_ = nullptr;
+  std::span<const std::byte> from_;  // the piece that is being sent, and how much of it was
   std::size_t done_ = 0;
+  std::span<const const_buffer> behind_;  // pieces that follow; only a gather_awaiter has any
+  std::size_t passed_ = 0;                // bytes in the pieces before
   duration timeout_;
   time_point deadline_{};
   int code_ = 0;
   bool misused_ = false;
+};
+
+// A write of several pieces.
+class stream::gather_awaiter : public write_awaiter {
+ private:
+  friend class stream;
+  friend class write_awaiter;
+  friend class exchange_awaiter;
+  gather_awaiter(stream& sink, const_buffer single, std::span<const const_buffer> pieces,
+                 duration timeout) noexcept
+      : write_awaiter(sink, single.bytes(), timeout) {
+    behind_ = pieces;
+    advance(0);  // past what is empty
+  }
+
+  msghdr message_{};  // the kernel's, until it has taken the submission
+};
+
+// Suspends until both parts have ended.
+class stream::exchange_awaiter {
+ public:
+  bool await_ready() noexcept;
+  template <typename Promise>
+  bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+    return begin(handle, context_of(handle));
+  }
+  result<std::size_t> await_resume();
+
+ private:
+  friend class stream;
+  friend class read_awaiter;
+  friend class write_awaiter;
+  exchange_awaiter(stream& peer, const_buffer single, std::span<const const_buffer> pieces,
+                   std::span<std::byte> in, std::size_t minimum, duration write_timeout,
+                   duration read_timeout) noexcept
+      : out_(peer, single, pieces, write_timeout), in_(peer, in, minimum, read_timeout, false) {}
+
+  bool begin(std::coroutine_handle<> handle, context* where) noexcept;
+  void read_over() noexcept;
+  void write_over() noexcept;
+
+  gather_awaiter out_;
+  read_awaiter in_;
+  unsigned under_way_ = 0;    // parts
+  bool out_stopped_ = false;  // because the read has failed
 };
 
 // Suspends if a receive is posted, until that has ended.
@@ -366,23 +475,31 @@ inline stream::read_awaiter stream::read_some(std::span<std::byte> into, std::si
 inline stream::readable_awaiter stream::wait_readable(duration timeout) noexcept {
   return readable_awaiter(*this, timeout);
 }
-inline stream::read_awaiter stream::read(std::span<std::byte> into) noexcept {
-  return read_awaiter(*this, into, 1, timeouts_->read, true);
+inline stream::read_awaiter stream::read(mutable_buffer into, optional_timeout timeout) noexcept {
+  return read_awaiter(*this, into.bytes(), 1, timeout.value_or(timeouts_->read), true);
 }
-inline stream::read_awaiter stream::read(std::span<char> into) noexcept {
-  return read(std::as_writable_bytes(into));
+inline stream::read_awaiter stream::read_exactly(mutable_buffer into,
+                                                 optional_timeout timeout) noexcept {
+  return read_awaiter(*this, into.bytes(), into.size(), timeout.value_or(timeouts_->read), false);
 }
-inline stream::read_awaiter stream::read_exactly(std::span<std::byte> into) noexcept {
-  return read_awaiter(*this, into, into.size(), timeouts_->read, false);
+inline stream::write_awaiter stream::write(const_buffer from, optional_timeout timeout) noexcept {
+  return write_awaiter(*this, from.bytes(), timeout.value_or(timeouts_->write));
 }
-inline stream::read_awaiter stream::read_exactly(std::span<char> into) noexcept {
-  return read_exactly(std::as_writable_bytes(into));
+inline stream::gather_awaiter stream::write(std::span<const const_buffer> pieces,
+                                            optional_timeout timeout) noexcept {
+  return gather_awaiter(*this, {}, pieces, timeout.value_or(timeouts_->write));
 }
-inline stream::write_awaiter stream::write(std::span<const std::byte> from) noexcept {
-  return write_awaiter(*this, from, timeouts_->write);
+inline stream::exchange_awaiter stream::exchange(const_buffer out, mutable_buffer in,
+                                                 std::size_t minimum,
+                                                 optional_timeout timeout) noexcept {
+  return exchange_awaiter(*this, out, {}, in.bytes(), minimum, timeout.value_or(timeouts_->write),
+                          timeout.value_or(timeouts_->read));
 }
-inline stream::write_awaiter stream::write(std::string_view from) noexcept {
-  return write(std::as_bytes(std::span<const char>(from)));
+inline stream::exchange_awaiter stream::exchange(std::span<const const_buffer> out,
+                                                 mutable_buffer in, std::size_t minimum,
+                                                 optional_timeout timeout) noexcept {
+  return exchange_awaiter(*this, {}, out, in.bytes(), minimum, timeout.value_or(timeouts_->write),
+                          timeout.value_or(timeouts_->read));
 }
 inline stream::connect_awaiter stream::connect(const sockaddr* address, socklen_t length,
                                                time_point deadline) noexcept {

@@ -96,9 +96,9 @@ def print_hit_instructions(program):
 
 def print_requests(program):
     pooled, held = "request_pooled/64", "request_held/64"
-    bare = "floor_request_bare_ring/64"
-    runs = alternate(program, REQUEST_ITERATIONS, [pooled, held, bare])
-    for name in (pooled, held, bare):
+    exchanged, bare = "request_exchanged/64", "floor_request_bare_ring/64"
+    runs = alternate(program, REQUEST_ITERATIONS, [pooled, held, exchanged, bare])
+    for name in (pooled, held, exchanged, bare):
         row(f"{name}: client CPU", f"{cpu_ns(runs[name]):.0f}", "ns")
         row("  entries in a request", f"{mean(runs[name], 'sqes_per_request'):.3f}")
         row("  io_uring_enter calls in a request",
@@ -107,7 +107,7 @@ def print_requests(program):
     pairs = [a["cpu_time"] / b["cpu_time"] for a, b in zip(runs[pooled], runs[bare])]
     row("ratio of the two, median of pairs", f"{statistics.median(pairs):.3f}")
     totals = {}
-    for name in (pooled, bare):
+    for name in (pooled, exchanged, bare):
         counted = difference(program, name, 4_000, 24_000)
         totals[name] = counted.total
         row(f"user-space instructions of {name}", f"{counted.total:.0f}")

@@ -50,6 +50,7 @@ const entry entries[] = {
     {"miss_at_cap", &miss_at_cap, endpoint_counts},
     {"request_pooled", &request_pooled, request_connections},
     {"request_held", &request_held, request_connections},
+    {"request_exchanged", &request_exchanged, request_connections},
     {"floor_request_bare_ring", &floor_request_bare_ring, request_connections},
 #ifdef CONPOOL_MICRO_TLS
     {"acquire_hit_tls", &acquire_hit_tls, none},

@@ -31,6 +31,7 @@ void dial_batch(benchmark::State& state);
 // range(0) connections that work side by side.
 void request_pooled(benchmark::State& state);
 void request_held(benchmark::State& state);
+void request_exchanged(benchmark::State& state);
 void floor_request_bare_ring(benchmark::State& state);
 
 // Builds without TLS leave out the rest.

@@ -3,6 +3,8 @@
 //
 // request_held/N does the same and keeps each lease for a turn after its last read, as a service
 // does that awaits something else before it is done.
+//
+// request_exchanged/N makes one call of the send and the read: stream::exchange().
 
 #include <functional>
 #include <vector>
@@ -56,13 +58,35 @@ task<void> keep_asking(pool_client& client, const endpoint_handle& to, exchange&
   if (--work.clients_running == 0) client.end_run();
 }
 
-void run_requests(pool_client& client, const endpoint_handle& to, std::vector<exchange>& exchanges,
-                  workload& work, std::int64_t requests) {
+// The same with one call for both.
+task<void> keep_exchanging(pool_client& client, const endpoint_handle& to, exchange& one,
+                           workload& work) {
+  while (work.to_begin > 0 && work.failure.empty()) {
+    --work.to_begin;
+    auto backend = co_await client.pool().acquire(to);
+    if (!backend) {
+      work.failure = backend.error().message();
+      break;
+    }
+    fill(one.out, ++one.sequence);
+    auto count = co_await (*backend)->exchange(one.out, one.in, one.in.size());
+    if (!count) {
+      work.failure = count.error().message();
+    } else if (one.in != one.out) {
+      work.failure = "the answer is not the echo of the request";
+    }
+  }
+  if (--work.clients_running == 0) client.end_run();
+}
+
+using client_fn = task<void> (*)(pool_client&, const endpoint_handle&, exchange&, workload&);
+
+void run_requests(client_fn ask, pool_client& client, const endpoint_handle& to,
+                  std::vector<exchange>& exchanges, workload& work, std::int64_t requests) {
   work.to_begin = requests;
   work.clients_running = exchanges.size();
   for (exchange& one : exchanges) {
-    client.home().spawn(keep_asking, std::ref(client), std::cref(to), std::ref(one),
-                        std::ref(work));
+    client.home().spawn(ask, std::ref(client), std::cref(to), std::ref(one), std::ref(work));
   }
   client.run();
 }
@@ -71,7 +95,7 @@ void run_requests(pool_client& client, const endpoint_handle& to, std::vector<ex
 
 namespace {
 
-void measure_requests(benchmark::State& state, bool holds) {
+void measure_requests(benchmark::State& state, client_fn ask, bool holds = false) {
   const auto connections = static_cast<std::size_t>(state.range(0));
   echo_peer peer;
   pool_config config;
@@ -82,13 +106,13 @@ void measure_requests(benchmark::State& state, bool holds) {
   std::vector<exchange> exchanges(connections);
   workload work;
   work.holds = holds;
-  run_requests(client, to, exchanges, work, warm_up_requests(connections));
+  run_requests(ask, client, to, exchanges, work, warm_up_requests(connections));
   const std::uint64_t hits_before = client.pool().totals().hits;
 
   measured_run run(state);
   run.count_ring(client.home().ring(), "request");
   run.begin();
-  run_requests(client, to, exchanges, work, run.iterations());
+  run_requests(ask, client, to, exchanges, work, run.iterations());
   run.end();
   if (!work.failure.empty()) return run.fail(work.failure);
   const std::uint64_t hits = client.pool().totals().hits - hits_before;
@@ -99,11 +123,15 @@ void measure_requests(benchmark::State& state, bool holds) {
 }  // namespace
 
 void request_pooled(benchmark::State& state) {
-  measure_requests(state, false);
+  measure_requests(state, keep_asking);
 }
 
 void request_held(benchmark::State& state) {
-  measure_requests(state, true);
+  measure_requests(state, keep_asking, true);
+}
+
+void request_exchanged(benchmark::State& state) {
+  measure_requests(state, keep_exchanging);
 }
 
 }  // namespace conpool::micro

@@ -18,11 +18,14 @@
 #include <conpool/pool/sharded.h>
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/address.h>
+#include <conpool/runtime/buffered_reader.h>
+#include <conpool/runtime/buffers.h>
 #include <conpool/runtime/clock.h>
 #include <conpool/runtime/deadline.h>
 #include <conpool/runtime/detached.h>
 #include <conpool/runtime/error.h>
 #include <conpool/runtime/event.h>
+#include <conpool/runtime/frames.h>
 #include <conpool/runtime/kernel.h>
 #include <conpool/runtime/listener.h>
 #include <conpool/runtime/resolver.h>

@@ -49,6 +49,7 @@ void connection_watch::begin(pooled_connection& unused) const noexcept {
   // A protocol's run() may read for itself; whether it does is known when it is lent.
   if (unused.managed && as_managed(unused).running && unused.times_lent == 0) return;
   if (return_verdict::read_by_run(unused)) return;
+  unused.free_read_ahead();
   // A peek cannot tell what a codec keeps for itself from data, so such a connection is watched
   // under every policy.
   const bool probes = facts_->config().validation == validation_policy::probe;

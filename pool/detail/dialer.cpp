@@ -224,6 +224,7 @@ task<result<void>> dialer::greet(pooled_connection& fresh, time_point deadline) 
   if (done && (fresh.conditions() & stream::closing) != 0) {
     done = fail(error(errc::connection_closed, phase::handshake));
   }
+  if (done) done = check_greeted(fresh);
   // It may have put TLS on the connection, as protocols do that begin in the clear.
   const bool upgrades = facts_->peer.transport() != transport::tls;
   if (done) {
@@ -235,6 +236,21 @@ task<result<void>> dialer::greet(pooled_connection& fresh, time_point deadline) 
   }
   if (upgrades && is_of_handshake(done.error())) ++facts_->counts.handshakes_failed;
   co_return fail(said_by_protocol(done.error()));
+}
+
+// What a hello leaves would be taken for an answer by the first user. To run() it may be what that
+// begins with.
+result<void> dialer::check_greeted(const pooled_connection& fresh) const {
+  if (facts_->hooks()->run != nullptr) return {};
+  if ((fresh.conditions() & stream::read_ahead) != 0 && !facts_->server_speaks_first()) {
+    return fail(error(errc::unsolicited_data, phase::handshake)
+                    .with_detail("it left bytes unread that its buffered_reader had received"));
+  }
+  if ((fresh.conditions() & stream::owes_answers) != 0) {
+    return fail(error(errc::unsolicited_data, phase::handshake)
+                    .with_detail("it left answers owed, or read more than it had expected"));
+  }
+  return {};
 }
 
 // The kind, the errno and the text are the protocol's own, so that a caller can tell a wrong

@@ -47,6 +47,7 @@ class dialer {
   task<result<int>> open_socket(int family);
   error not_opened(int code) const;
   task<result<void>> greet(pooled_connection& fresh, time_point deadline);
+  result<void> check_greeted(const pooled_connection& fresh) const;
   error said_by_protocol(const error& cause) const;
   // In tls_dial.cpp, or in no_tls.cpp in builds without TLS.
   task<result<void>> shake_hands(pooled_connection& fresh, time_point deadline,

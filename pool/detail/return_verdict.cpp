@@ -28,8 +28,11 @@ close_reason reason_of(const pooled_connection& dirty) noexcept {
     return dirty.failure() == ECONNRESET || dirty.failure() == EPIPE ? close_reason::peer_reset
                                                                      : close_reason::io_error;
   }
-  if ((what & (stream::has_data | stream::more_data)) != 0) return close_reason::unread_data;
+  if ((what & (stream::has_data | stream::more_data | stream::read_ahead)) != 0) {
+    return close_reason::unread_data;
+  }
   if ((what & stream::ended) != 0) return close_reason::peer_closed;
+  if ((what & stream::owes_answers) != 0) return close_reason::unanswered;
   if ((what & stream::codec_spent) != 0) return close_reason::uses;
   return close_reason::unanswered;
 }

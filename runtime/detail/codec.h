@@ -50,10 +50,11 @@ class codec {
   // Why nothing can be read or written any more; null while it can.
   virtual const error* failure() const noexcept = 0;
 
-  // Encodes at least one byte from the front of `plain` and returns how many; 0 if it failed, see
-  // failure(). The result is in wire(), and stays in place until wire_sent() has been told that all
-  // of it was sent. Precondition: wire() is empty.
-  virtual std::size_t encode(const_bytes plain) noexcept = 0;
+  // Encodes at least one byte from the front of `pieces`, one behind the other, and returns how
+  // many; 0 if it failed, see failure(). The result is in wire(), and stays in place until
+  // wire_sent() has been told that all of it was sent. Precondition: wire() is empty, and the first
+  // piece is not.
+  virtual std::size_t encode(std::span<const const_bytes> pieces) noexcept = 0;
   virtual const_bytes wire() const noexcept = 0;
   virtual void wire_sent(std::size_t count) noexcept = 0;
   // Ends this side and returns the last bytes to be sent. There are none when only a part of what

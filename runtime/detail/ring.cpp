@@ -165,6 +165,15 @@ void ring::send(operation& op, int fd, std::span<const std::byte> memory) noexce
   entry->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
 }
 
+void ring::send_gathered(operation& op, int fd, const msghdr& message) noexcept {
+  io_uring_sqe* entry = prepare(op);
+  entry->opcode = IORING_OP_SENDMSG;
+  entry->fd = fd;
+  entry->addr = reinterpret_cast<std::uint64_t>(&message);
+  entry->len = 1;
+  entry->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+}
+
 void ring::poll(operation& op, int fd, unsigned events) noexcept {
   io_uring_sqe* entry = prepare(op);
   entry->opcode = IORING_OP_POLL_ADD;

@@ -87,6 +87,9 @@ class CONPOOL_API ring : public socket_calls {
   // Sends with MSG_NOSIGNAL, and at most send_max bytes at once. The kernel retries short sends,
   // but the result may still be short.
   void send(operation& op, int fd, std::span<const std::byte> memory) noexcept;
+  // Does the same with what `message` lists, as sendmsg(2) does. The message and its list must stay
+  // valid, too, and list at most send_max bytes.
+  void send_gathered(operation& op, int fd, const msghdr& message) noexcept;
   // The kernel gives a send that it has to take up more than 128 times to a thread of its own,
   // which then sits in it until the peer has taken all. With this bound, a socket that has room for
   // 4 KiB at a time does not get there.

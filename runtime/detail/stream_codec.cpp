@@ -3,6 +3,7 @@
 // The only receive is the posted one. It has no memory of the reader's, so a read that ends early
 // just goes, and what arrives later waits. When no receive buffer is free, the bytes are fetched at
 // once into memory of the stream's own, the spill.
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <new>
@@ -14,12 +15,14 @@ namespace conpool {
 namespace {
 
 constexpr std::size_t spill_bytes = 4096;
+constexpr std::size_t encoded_pieces_max = 64;  // at a time
 
 }  // namespace
 
 void stream::use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early) {
   CONPOOL_ASSERT(made != nullptr && coded_ == nullptr, "a stream takes one codec");
-  CONPOOL_ASSERT(!held_.has_memory() && operations_ == 0, "a codec came too late");
+  CONPOOL_ASSERT(!held_.has_memory() && ahead_.empty() && operations_ == 0,
+                 "a codec came too late");
   CONPOOL_ASSERT((conditions_ & closing) == 0, "a closed stream takes no codec");
   coded_ = std::make_unique<coded_state>();
   coded_->coder = std::move(made);
@@ -193,7 +196,14 @@ void stream::write_awaiter::send_encoded() noexcept {
   stream& sink = *source_;
   codec& coder = *sink.coded_->coder;
   if (coder.wire().empty()) {
-    sink.coded_->encoded = coder.encode(from_.subspan(done_));
+    std::array<std::span<const std::byte>, encoded_pieces_max> pieces;
+    pieces[0] = from_.subspan(done_);
+    std::size_t count = 1;
+    for (const const_buffer& piece : behind_) {
+      if (count == pieces.size()) break;
+      pieces[count++] = piece.bytes();
+    }
+    sink.coded_->encoded = coder.encode(std::span(pieces).first(count));
     if (sink.coded_->encoded == 0) {
       sink.note_codec_failure();
       finish(codec_failed);
@@ -212,14 +222,14 @@ void stream::write_awaiter::encoded_sent(int code) noexcept {
     if (coder.retire_due()) sink.mark(codec_spent);
     // The plain bytes count as sent as soon as the peer may have some of them.
     const std::size_t taken = std::exchange(sink.coded_->encoded, 0);
-    done_ += taken;
+    advance(taken);
     sink.bytes_sent_ += taken;
-    const bool over = coder.wire().empty() && done_ == from_.size();
-    if (!over && !wait_point::interrupted() && (sink.conditions_ & closing) == 0) {
+    const bool all_sent = coder.wire().empty() && over();
+    if (!all_sent && may_go_on()) {
       send_encoded();
       return;
     }
-    finish(over ? 0 : -ECANCELED);
+    finish(all_sent ? 0 : -ECANCELED);
   } else {
     if (code != -ECANCELED) sink.fail_with(code == 0 ? -EPIPE : code);
     // What was encoded cannot be taken back, even if nothing of it was sent: it comes before

@@ -60,7 +60,9 @@ result<detached> stream::detach_awaiter::await_resume() {
 
 detached stream::take_descriptor() {
   const std::span<const std::byte> held = held_.bytes();
-  std::vector<std::byte> unread(held.begin(), held.end());
+  const auto ahead = std::as_bytes(std::span(ahead_.view()));
+  std::vector<std::byte> unread(ahead.begin(), ahead.end());
+  unread.insert(unread.end(), held.begin(), held.end());
   drop_unread();
   mark(closing);  // from here on nothing can be done with the stream
   home_->timers().cancel(*this);

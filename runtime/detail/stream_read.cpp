@@ -16,9 +16,13 @@ bool stream::read_awaiter::await_ready() noexcept {
   }
   if (takes_nothing_) [[unlikely]]
     return is_readable();
+  if ((source.conditions_ & read_ahead) != 0 && !fills_ahead_) [[unlikely]]
+    take_ahead();
   if (source.coded_) [[unlikely]]
     return decode_ready();
-  if ((source.conditions_ & has_data) != 0) filled_ = source.take_unread(into_);
+  if ((source.conditions_ & has_data) != 0) {
+    filled_ += source.take_unread(into_.subspan(filled_));
+  }
   if (filled_ < minimum_ && filled_ < into_.size()) {
     if ((source.conditions_ & (ended | failed)) == 0 ||
         ((source.conditions_ & ended) == 0 && !source.read_failed_)) {
@@ -33,10 +37,16 @@ bool stream::read_awaiter::await_ready() noexcept {
   return queue == nullptr || queue->spend_inline_budget();
 }
 
+// What a buffered_reader has left comes first.
+void stream::read_awaiter::take_ahead() noexcept {
+  filled_ = source_->ahead_.take(into_);
+  if (source_->ahead_.empty()) source_->clear(read_ahead);
+}
+
 // For a wait that takes nothing: bytes, the end or a failure are there.
 bool stream::read_awaiter::is_readable() const noexcept {
   stream& source = *source_;
-  if ((source.conditions_ & (ended | failed)) != 0) return true;
+  if ((source.conditions_ & (ended | failed | read_ahead)) != 0) return true;
   return source.coded_ ? source.has_plain_for_reader() : (source.conditions_ & has_data) != 0;
 }
 
@@ -59,7 +69,7 @@ bool stream::read_awaiter::begin(std::coroutine_handle<> handle, context* where)
   source.watch_deadline(deadline_);
   source.mark(reading);
   source.reader_ = this;
-  if (!takes_nothing_ && (filled_ >= minimum_ || filled_ == into_.size())) {
+  if (!takes_nothing_ && has_enough()) {
     finish(0);
   } else if (!source.receive_posted()) {
     receive_more();
@@ -92,7 +102,7 @@ void stream::read_awaiter::received(operation& op) noexcept {
     } else {
       source.clear(more_data);
     }
-    if (self.filled_ < self.minimum_ && !self.wait_point::interrupted() &&
+    if (self.filled_ < self.minimum_ && !self.wait_point::interrupted() && !op.cancel_requested() &&
         (source.conditions_ & closing) == 0) {
       --source.operations_;
       self.receive_more();
@@ -125,23 +135,30 @@ void stream::read_awaiter::finish(int code) noexcept {
     source_->mark(stream::interrupted);
   }
   if ((source_->conditions_ & closing) != 0) source_ = nullptr;
-  wake();
+  if (part_of_ != nullptr) {
+    part_of_->read_over();
+  } else {
+    wake();
+  }
 }
 
 void stream::read_awaiter::interrupt(wait_point& waiting, errc) noexcept {
-  auto& self = static_cast<read_awaiter&>(waiting);
-  if (self.operation::in_flight()) {
+  static_cast<read_awaiter&>(waiting).stop();
+}
+
+void stream::read_awaiter::stop() noexcept {
+  if (operation::in_flight()) {
     // The kernel may be writing into the caller's memory: wait for its answer.
-    self.source_->home_->ring().cancel(self);
+    source_->home_->ring().cancel(*this);
   } else {
     // The posted receive stays: it has no memory of the caller's.
-    self.finish(-ECANCELED);
+    finish(-ECANCELED);
   }
 }
 
 result<std::size_t> stream::read_awaiter::await_resume() {
   if (code_ == 0 && takes_nothing_) return std::size_t{0};
-  if (!takes_nothing_ && (filled_ >= minimum_ || filled_ == into_.size())) return filled_;
+  if (!takes_nothing_ && has_enough()) return filled_;
   if (at_end_ && ends_in_zero_) return std::size_t{0};
   if (code_ == codec_failed) [[unlikely]]
     return fail(codec_failure(source_, phase::read));

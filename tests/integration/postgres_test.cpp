@@ -147,11 +147,10 @@ TEST_F(postgres, an_answer_that_was_not_read_is_read_away_and_the_connection_is_
   const std::string session = answer(held_[0], "select pg_backend_pid()");
   ASSERT_TRUE(run([this]() -> task<void> {
     lease one = std::move(held_[0]);
-    auto& own = one->state<postgres_protocol>();
+    one->expect_answers();
     const std::string query = spell_postgres('Q', "select 1");
     auto sent = co_await one->write(query);
     CO_ASSERT_OK(sent);
-    own.unanswered = 1;
   }));
   held_.clear();
   hold(1);

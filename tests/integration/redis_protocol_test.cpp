@@ -153,9 +153,9 @@ TEST_F(redis_pool, what_was_not_asked_for_and_is_no_push_is_dirt) {
 
 TEST_F(redis_pool, a_reply_that_was_not_read_keeps_the_connection_from_being_lent_again) {
   hold(1);
-  held_[0]->state<redis_protocol>().unanswered = 1;
+  held_[0]->expect_answers();
   held_.clear();
-  ASSERT_TRUE(until([&] { return totals().closed(close_reason::vetoed) == 1; }));
+  ASSERT_TRUE(until([&] { return totals().closed(close_reason::unanswered) == 1; }));
 }
 
 TEST_F(redis_pool, a_server_that_is_killed_takes_the_tracked_keys_with_it_and_comes_back) {

@@ -154,7 +154,7 @@ MUTANTS = [
      "const bool left_something = reason == close_reason::discarded ||"),
     # --- return_verdict
     ("return_verdict.of_two_conditions", "pool/detail/return_verdict.cpp",
-     "(what & (stream::has_data | stream::more_data)) != 0",
+     "(what & (stream::has_data | stream::more_data | stream::read_ahead)) != 0",
      "(what & (stream::has_data | stream::more_data)) != 0 && (what & stream::ended) == 0"),
     ("return_verdict.each_condition_alone", "pool/detail/return_verdict.cpp",
      "stream::interrupted | stream::torn)", "stream::interrupted | stream::interrupted)"),

@@ -37,7 +37,7 @@ MUTANTS = [
      "reused += taken.times_lent++ > 0 ? 1U : 0U;", "reused += taken.times_lent > 0 ? 1U : 0U;"),
     # Half a message on the wire does not matter.
     ("a_write_that_ended_in_the_middle", "runtime/detail/stream_write.cpp",
-     "if (code != 0 && done_ > 0) source_->mark(stream::torn);", ";"),
+     "if (code != 0 && passed_ + done_ > 0) source_->mark(stream::torn);", ";"),
     # run() outlives its connection.
     ("everything_may_end_while_a_hook_is_suspended", "pool/detail/retirement.cpp",
      "  if (unwanted.managed) as_managed(unwanted).life.cancel(errc::connection_closed);\n", ""),

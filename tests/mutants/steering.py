@@ -27,7 +27,7 @@ MUTANTS = [
     ("T49_", "pool/lease.h",
      "connection_->mark(connection::discarded);", ";"),
     ("T49_unread_bytes_come_along_with_a_detached_descriptor", "runtime/detail/stream_detach.cpp",
-     "std::vector<std::byte> unread(held.begin(), held.end());", "std::vector<std::byte> unread;"),
+     "unread.insert(unread.end(), held.begin(), held.end());", ";"),
     ("T50_", "pool/detail/return_verdict.cpp",
      "if (at.standing() > config.max_connections_per_endpoint || at.pool->cap().over_limit()) {",
      "if (at.total() > config.max_connections_per_endpoint || at.pool->cap().over_limit()) {"),

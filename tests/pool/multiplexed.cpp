@@ -1,8 +1,6 @@
 #include <tests/pool/multiplexed.h>
 
-#include <array>
 #include <chrono>
-#include <span>
 #include <string_view>
 #include <utility>
 
@@ -11,16 +9,12 @@ namespace conpool::test {
 task<void> multiplexed::run(connection& to, state& own) {
   scope writer(to.home());
   writer.spawn(&multiplexed::write_all, std::ref(to), std::ref(own));
-  std::array<std::byte, 1024> buffer;
-  std::string received;
+  const reader_options patient{.timeout = std::chrono::hours(10'000)};
+  buffered_reader in(to, patient);
   for (;;) {
-    auto count = co_await to.read_some(buffer, 1, std::chrono::hours(10'000));
-    if (!count || *count == 0) break;
-    received.append(reinterpret_cast<const char*>(buffer.data()), *count);
-    for (std::size_t end = 0; (end = received.find('\n')) != received.npos;) {
-      take_line(to, own, received.substr(0, end));
-      received.erase(0, end + 1);
-    }
+    auto line = co_await in.read_until("\n");
+    if (!line) break;
+    take_line(to, own, std::string(*line));
   }
   own.over = true;
   for (auto& [id, one] : own.calls) one->done.set();

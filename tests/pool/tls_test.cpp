@@ -64,6 +64,72 @@ TEST_F(pool_tls, messages_of_a_megabyte_go_both_ways) {
   EXPECT_EQ(totals().idle, 1U);
 }
 
+TEST_F(pool_tls, a_buffered_reader_over_tls_leaves_a_connection_clean_or_dirty) {
+  const endpoint there = to();
+  for (const bool all : {true, false}) {
+    ASSERT_TRUE(run([&]() -> task<void> {
+      auto lease = co_await backends().acquire(there);
+      CO_ASSERT_OK(lease);
+      const std::array<const_buffer, 3> pieces{"one\n", "two", "\n"};
+      auto sent = co_await (*lease)->write(pieces);
+      CO_ASSERT_OK(sent);
+      buffered_reader in(**lease);
+      auto first = co_await in.read_until("\n");
+      CO_ASSERT_OK(first);
+      EXPECT_EQ(*first, "one");
+      auto second = co_await in.peek(4);
+      CO_ASSERT_OK(second);
+      EXPECT_EQ(*second, "two\n");
+      if (all) in.consume(4);
+    }));
+    settle();
+    EXPECT_EQ(totals().idle, all ? 1U : 0U);
+  }
+  EXPECT_EQ(closed(close_reason::unread_data), 1U);
+}
+
+TEST_F(pool_tls, an_exchange_over_tls_is_one_call) {
+  const endpoint there = to();
+  const std::string text(200'000, 'x');
+  std::string answer(text.size(), '\0');
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto lease = co_await backends().acquire(there);
+    CO_ASSERT_OK(lease);
+    auto got = co_await (*lease)->exchange(text, answer, answer.size());
+    CO_ASSERT_OK(got);
+  }));
+  EXPECT_TRUE(answer == text);
+  EXPECT_EQ(totals().idle, 1U);
+}
+
+// What was peeked at belongs to the handshake, which reads it first.
+TEST_F(pool_tls, a_server_may_look_at_the_first_byte_before_it_begins_tls) {
+  socket_pair pair = tcp_pair();
+  conpool::socket server = adopt(pair.far);
+  conpool::socket client = adopt(pair.near);
+  std::shared_ptr<tls::server_profile> identity =
+      tls::server_profile::make(home(), server_options()).value();
+  const tls::profile_ptr as = tls::profile::make(client_options()).value();
+  bool served = false;
+  start(
+      [&]() -> task<void> {
+        buffered_reader in(*server);
+        auto first = co_await in.peek();
+        CO_ASSERT_OK(first);
+        EXPECT_EQ(first->front(), '\x16') << "a handshake record";
+        auto accepting = tls::accept(*server, std::move(identity), home().now() + 5s);
+        auto accepted = co_await accepting;
+        CO_ASSERT_OK(accepted);
+      },
+      served);
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto connecting = tls::connect(*client, as, home().now() + 5s);
+    auto connected = co_await connecting;
+    CO_ASSERT_OK(connected);
+  }));
+  EXPECT_TRUE(until([&] { return served; }));
+}
+
 TEST_F(pool_tls, the_next_connection_resumes_the_session_of_the_last) {
   const endpoint there = to();
   for (int i = 0; i < 10; ++i) {

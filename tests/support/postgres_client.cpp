@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include <conpool/runtime/buffered_reader.h>
 #include <conpool/runtime/socket.h>
 
 #include <tests/support/postgres_wire.h>
@@ -41,16 +42,17 @@ error server_error(std::string_view body) {
   return is_refusal ? std::move(made).permanent() : made;
 }
 
-// What is received goes into the state at once, so that a reader that is cancelled loses nothing.
-task<result<postgres_message>> next_message(connection& on, pg_state& own) {
-  for (;;) {
-    if (auto whole = take_postgres_message(own.unread)) co_return std::move(*whole);
-    char some[4096];
-    auto count = co_await on.read(std::span<char>(some));
-    if (!count) co_return fail(std::move(count.error()));
-    if (*count == 0) co_return fail(error(errc::connection_closed, phase::read));
-    own.unread.append(some, *count);
-  }
+constexpr frame_format message_format{
+    .header_bytes = 5, .length_at = 1, .length_bytes = 4, .uncounted_bytes = 1};
+
+task<result<postgres_message>> next_message(connection& on) {
+  buffered_reader in(on);
+  auto whole = co_await in.read_frame<message_format>();
+  if (!whole) co_return fail(std::move(whole.error()));
+  postgres_message made;
+  made.kind = whole->front();
+  made.body = whole->substr(message_format.header_bytes);
+  co_return made;
 }
 
 // Reads up to and with ReadyForQuery.
@@ -58,7 +60,7 @@ task<result<postgres_rows>> rest_of_answer(connection& on, pg_state& own) {
   postgres_rows rows;
   std::optional<error> refused;
   for (;;) {
-    auto reading = next_message(on, own);
+    auto reading = next_message(on);
     auto message = co_await reading;
     // A fatal error is the last that the server says.
     if (!message) co_return fail(refused ? std::move(*refused) : std::move(message.error()));
@@ -75,7 +77,7 @@ task<result<postgres_rows>> rest_of_answer(connection& on, pg_state& own) {
         break;
       case 'Z':
         own.transaction = message->body.front();
-        own.unanswered = 0;
+        if (on.answers_owed() > 0) on.answered();  // none is for a login
         if (refused) co_return fail(std::move(*refused));
         co_return rows;
       default:
@@ -89,9 +91,9 @@ task<result<postgres_rows>> rest_of_answer(connection& on, pg_state& own) {
 task<result<postgres_rows>> postgres_query(connection& on, std::string sql) {
   pg_state& own = on.state<postgres_protocol>();
   const std::string message = spell_postgres('Q', sql);
+  on.expect_answers();
   auto sent = co_await on.write(message);
   if (!sent) co_return fail(std::move(sent.error()));
-  ++own.unanswered;
   auto reading = rest_of_answer(on, own);
   auto rows = co_await reading;
   co_return rows;
@@ -102,7 +104,7 @@ task<result<void>> postgres_protocol::on_connect(connection& to, state& own) con
   auto sent = co_await to.write(hello);
   if (!sent) co_return fail(std::move(sent.error()));
   for (;;) {
-    auto reading = next_message(to, own);
+    auto reading = next_message(to);
     auto message = co_await reading;
     if (!message) co_return fail(std::move(message.error()));
     if (message->kind == 'E') co_return fail(server_error(message->body));
@@ -130,7 +132,7 @@ task<bool> postgres_protocol::on_release(connection& one, state& own) const {
   auto done = co_await asked;
   if (!done) co_return false;
   ++seen->rolled_back;
-  co_return own.transaction == 'I' && own.unread.empty();
+  co_return own.transaction == 'I';
 }
 
 // The server closes the cancel request's connection once it has signalled the session. So no cancel
@@ -150,7 +152,7 @@ task<bool> postgres_protocol::cancel(shard& home, std::int32_t process, std::int
 
 task<bool> postgres_protocol::recover(connection& one, state& own, close_reason) const {
   const counted_round_trip counted(*seen);
-  if (own.unanswered > 0) {
+  if (one.answers_owed() > 0) {
     // A cancel request that overtakes its query is lost, as the server was idle then. So it is sent
     // again until the answer ends.
     bool answers = false;
@@ -164,10 +166,10 @@ task<bool> postgres_protocol::recover(connection& one, state& own, close_reason)
     auto reading = rest_of_answer(one, own);
     auto rest = co_await reading;
     // The server's own error says that it was cancelled; any other end is one of the connection.
-    if (!rest && own.unanswered > 0) co_return false;
+    if (!rest && one.answers_owed() > 0) co_return false;
   }
   ++seen->recovered;
-  co_return own.unread.empty();
+  co_return true;
 }
 
 task<void> postgres_protocol::farewell(connection& one, state&) const {

@@ -27,9 +27,7 @@ using postgres_rows = std::vector<std::string>;
 
 struct postgres_protocol {
   struct state {
-    std::string unread;       // received and not consumed yet
-    unsigned unanswered = 0;  // queries that the server is not done with, as far as is known
-    char transaction = 'I';   // 'I' for none, 'T' for an open one, 'E' for one that failed
+    char transaction = 'I';  // 'I' for none, 'T' for an open one, 'E' for one that failed
     std::int32_t process = 0;
     std::int32_t secret = 0;
   };

@@ -56,11 +56,14 @@ class toy_codec final : public codec {
   }
   const error* failure() const noexcept override { return failure_ ? &*failure_ : nullptr; }
 
-  std::size_t encode(const_bytes plain) noexcept override {
+  std::size_t encode(std::span<const const_bytes> pieces) noexcept override {
     if (refuses_to_write) failure_.emplace(errc::record_limit, phase::write);
     if (failure_) return 0;
-    const std::string_view text(reinterpret_cast<const char*>(plain.data()),
-                                std::min(plain.size(), 2 * body_max));
+    std::string text;
+    for (const const_bytes& piece : pieces) {
+      const std::size_t room = 2 * body_max - text.size();
+      text.append(reinterpret_cast<const char*>(piece.data()), std::min(piece.size(), room));
+    }
     wire_ = frames(text);
     sent_ = 0;
     return text.size();

@@ -29,14 +29,16 @@ void connection_codec::end_of_input() noexcept {
   [[maybe_unused]] const result<void> ended = channel_.end_of_input();
 }
 
-std::size_t connection_codec::encode(const_bytes plain) noexcept {
+std::size_t connection_codec::encode(std::span<const const_bytes> pieces) noexcept {
   CONPOOL_ASSERT(filled_ == sent_, "a record was encoded over another one");
   if (failure() != nullptr) return 0;
-  const bool fits = plain.size() <= small_record_max;
+  std::size_t bytes = 0;
+  for (const const_bytes& piece : pieces) bytes += piece.size();
+  const bool fits = bytes <= small_record_max;
   memory_ = home_->memory().take(fits ? record_memory::small_bytes : record_buffer_size);
   if (!memory_) return 0;
   record_buffer out(memory_.bytes());
-  const auto taken = channel_.write(plain, out);
+  const auto taken = channel_.write(pieces, out);
   if (!taken) return 0;  // what waited inside goes with the farewell
   welcome_bytes_ = 0;
   filled_ = static_cast<std::uint32_t>(out.size());

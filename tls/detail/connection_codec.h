@@ -43,7 +43,7 @@ class connection_codec final : public codec {
   const error* failure() const noexcept override {
     return channel_.state() == channel_state::failed ? &channel_.failure() : nullptr;
   }
-  std::size_t encode(const_bytes plain) noexcept override;
+  std::size_t encode(std::span<const const_bytes> pieces) noexcept override;
   const_bytes wire() const noexcept override {
     return memory_.bytes().subspan(sent_, filled_ - sent_);
   }

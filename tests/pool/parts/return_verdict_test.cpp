@@ -33,8 +33,11 @@ const std::vector<std::vector<telling>> by_precedence = {
     {{stream::reading, close_reason::busy}, {stream::writing, close_reason::busy}},
     {{stream::interrupted, close_reason::interrupted}, {stream::torn, close_reason::interrupted}},
     {{stream::failed, close_reason::io_error}},
-    {{stream::has_data, close_reason::unread_data}, {stream::more_data, close_reason::unread_data}},
+    {{stream::has_data, close_reason::unread_data},
+     {stream::more_data, close_reason::unread_data},
+     {stream::read_ahead, close_reason::unread_data}},
     {{stream::ended, close_reason::peer_closed}},
+    {{stream::owes_answers, close_reason::unanswered}},
     {{stream::codec_spent, close_reason::uses}},
     {{stream::wrote_last, close_reason::unanswered}},
 };

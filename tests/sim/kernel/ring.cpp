@@ -176,6 +176,16 @@ void ring::send(operation& op, int fd, std::span<const std::byte> memory) noexce
   kernel_->start(*this, op, on_memory(opcode::send, fd, bytes, std::min(memory.size(), send_max)));
 }
 
+void ring::send_gathered(operation& op, int fd, const msghdr& message) noexcept {
+  entry wanted{.what = opcode::send, .user_data = 0, .fd = fd};
+  for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
+    const iovec& piece = message.msg_iov[i];
+    wanted.pieces.emplace_back(static_cast<const std::byte*>(piece.iov_base), piece.iov_len);
+    wanted.length += piece.iov_len;
+  }
+  kernel_->start(*this, op, wanted);
+}
+
 void ring::poll(operation& op, int fd, unsigned events) noexcept {
   kernel_->start(
       *this, op,

@@ -297,15 +297,32 @@ std::optional<uring::outcome> uring::receive_posted(int fd) {
 std::optional<uring::outcome> uring::send(request& one) {
   const entry& wanted = one.what;
   if (net_.chance(net_.faults().send_fails)) net_.sockets().break_off(wanted.fd);
-  std::span<const std::byte> rest(wanted.memory + one.done, wanted.length - one.done);
-  const bool partial = rest.size() > 1 && net_.chance(net_.faults().partial_send);
-  if (partial) rest = rest.first(1 + net_.below(rest.size() - 1));
-  const int sent = net_.sockets().send(wanted.fd, rest);
+  std::size_t rest = wanted.length - one.done;
+  const bool partial = rest > 1 && net_.chance(net_.faults().partial_send);
+  if (partial) rest = 1 + net_.below(rest - 1);
+  const int sent = send_pieces(one, rest);
   if (sent == -EAGAIN) return std::nullopt;
   if (sent < 0) return outcome{one.done > 0 ? static_cast<int>(one.done) : sent};
   one.done += static_cast<std::size_t>(sent);
   if (one.done < wanted.length && !partial) return std::nullopt;
   return outcome{static_cast<int>(one.done)};
+}
+
+// Sends at most so much of what was not sent yet, its pieces as one segment.
+int uring::send_pieces(const request& one, std::size_t most) {
+  const entry& wanted = one.what;
+  if (wanted.pieces.empty()) {
+    return net_.sockets().send(wanted.fd, {wanted.memory + one.done, most});
+  }
+  std::vector<std::byte> together;
+  std::size_t skip = one.done;
+  for (std::span<const std::byte> piece : wanted.pieces) {
+    const std::size_t before = std::min(skip, piece.size());
+    skip -= before;
+    piece = piece.subspan(before, std::min(piece.size() - before, most - together.size()));
+    together.insert(together.end(), piece.begin(), piece.end());
+  }
+  return net_.sockets().send(wanted.fd, together);
 }
 
 void uring::changed(int fd) {

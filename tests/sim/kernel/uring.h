@@ -53,9 +53,10 @@ struct entry {
   std::size_t length = 0;
   const sockaddr* address = nullptr;
   socklen_t address_length = 0;
-  int value = 0;             // the result of a nop, the events of a poll
-  std::uint64_t target = 0;  // the user_data that a cancel is aimed at
-  std::uint64_t number = 0;  // given by prepare()
+  int value = 0;                                     // the result of a nop, the events of a poll
+  std::uint64_t target = 0;                          // the user_data that a cancel is aimed at
+  std::vector<std::span<const std::byte>> pieces{};  // of a send; without any, its memory
+  std::uint64_t number = 0;                          // given by prepare()
 };
 
 struct completion {
@@ -137,6 +138,7 @@ class uring {
   outcome receive(int fd, std::span<std::byte> into);
   std::optional<outcome> receive_posted(int fd);
   std::optional<outcome> send(request& one);
+  int send_pieces(const request& one, std::size_t most);
   void mark(std::uint64_t number);
   void decide(std::uint64_t number, int result);
   void finish(std::uint64_t number, outcome how);
