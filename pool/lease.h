@@ -16,6 +16,7 @@
 // May a request be repeated after an error? If reused() is true and bytes_received() is 0, the
 // server may have closed the connection before it saw the request, which can happen however well a
 // pool looks. If bytes_sent() is 0 as well, the server has certainly seen nothing.
+// retry_if_stale() decides by this (retry.h).
 #pragma once
 
 #include <utility>

@@ -11,9 +11,8 @@
 //
 // A reader is a view of its stream, and owns nothing. The bytes that it has received and not handed
 // out belong to the stream:
-//   - A connection with such bytes in it is not lent again; it is closed with `unread_data`, or
-//   goes
-//     to its protocol's recover(). It makes no difference which goes first, the reader or the
+//   - A connection with such bytes in it is not lent again: it is closed with `unread_data`, or it
+//     goes to its protocol's recover(). It makes no difference which goes first, the reader or the
 //     lease.
 //   - Another reader of the stream finds them, and so do the stream's own read(), wait_readable(),
 //     detach() and the handshake of TLS.

@@ -15,6 +15,7 @@
 #include <conpool/pool/observer.h>
 #include <conpool/pool/pool.h>
 #include <conpool/pool/protocol.h>
+#include <conpool/pool/retry.h>
 #include <conpool/pool/sharded.h>
 #include <conpool/pool/stats.h>
 #include <conpool/runtime/address.h>

@@ -40,9 +40,36 @@ class tiny_http_server {
 
   // Returns the request.
   std::string serve_one() const {
+    const int peer = accept();
+    std::string request = request_of(peer);
+    answer(peer, "HTTP/1.0 200 OK\r\n\r\n" + std::string(page));
+    ::close(peer);
+    return request;
+  }
+  // Keeps its first connection for a second request, and ends it when that has come.
+  void serve_three() const {
+    int peer = accept();
+    EXPECT_TRUE(request_of(peer).starts_with("GET /one HTTP/1.1\r\n"));
+    answer(peer, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none");
+    EXPECT_TRUE(request_of(peer).starts_with("GET /two HTTP/1.1\r\n"));
+    ::close(peer);
+    peer = accept();
+    EXPECT_TRUE(request_of(peer).starts_with("GET /two HTTP/1.1\r\n")) << "again";
+    answer(peer,
+           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+           "5\r\nin tw\r\na\r\no pieces!!\r\n0\r\n\r\n");
+    EXPECT_TRUE(request_of(peer).starts_with("GET /three HTTP/1.1\r\n"));
+    answer(peer, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    ::close(peer);
+  }
+
+ private:
+  int accept() const {
     const int peer = ::accept(door_, nullptr, nullptr);
     EXPECT_GE(peer, 0) << "nobody came";
-    if (peer < 0) return "";
+    return peer;
+  }
+  static std::string request_of(int peer) {
     std::string request;
     std::array<char, 1024> chunk;
     while (request.find("\r\n\r\n") == request.npos) {
@@ -50,14 +77,13 @@ class tiny_http_server {
       if (count <= 0) break;
       request.append(chunk.data(), static_cast<std::size_t>(count));
     }
-    const std::string answer = "HTTP/1.0 200 OK\r\n\r\n" + std::string(page);
-    EXPECT_EQ(::send(peer, answer.data(), answer.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(answer.size()));
-    ::close(peer);
     return request;
   }
+  static void answer(int peer, const std::string& bytes) {
+    EXPECT_EQ(::send(peer, bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+  }
 
- private:
   int door_;
   std::uint16_t port_ = 0;
 };
@@ -112,6 +138,16 @@ TEST(examples, own_loop_has_every_request_answered) {
   EXPECT_EQ(own_loop.finish(), 0) << own_loop.printed();
   EXPECT_TRUE(own_loop.prints("1000 answered, 0 failed")) << own_loop.printed();
   EXPECT_TRUE(own_loop.prints(" 4 connections, hit ratio 1.00")) << own_loop.printed();
+}
+
+TEST(examples, http_client_keeps_its_connection_and_asks_again_when_that_was_over) {
+  const tiny_http_server server;
+  program client("http_client", {server.at(), "/one", "/two", "/three"});
+  server.serve_three();
+  EXPECT_EQ(client.finish(), 0) << client.printed();
+  EXPECT_EQ(client.printed(),
+            "/one: HTTP/1.1 200 OK, 3 bytes\n/two: HTTP/1.1 200 OK, 15 bytes\n"
+            "/three: HTTP/1.1 404 Not Found, 0 bytes\n2 connection(s)\n");
 }
 
 TEST(examples, http_get_prints_the_page) {

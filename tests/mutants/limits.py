@@ -187,4 +187,10 @@ MUTANTS = [
     ("probes_of_many_broken_endpoints", "pool/detail/connect_gate.h",
      "bool may_dial(time_point now) const noexcept { return now >= next_attempt(); }",
      "bool may_dial(time_point now) const noexcept { return now >= next_attempt() && !open_; }"),
+    ("retry.what_may_reach", "pool/retry.cpp", "kind == request::repeatable ||", "true ||"),
+    ("retry.a_new_connection", "pool/retry.cpp", "used.uses() <= 1 || ", ""),
+    ("retry.nothing_is_asked_again", "pool/retry.cpp", " || used.bytes_received() > 0", ""),
+    ("retry.another_failure", "pool/retry.cpp",
+     "why != errc::connection_closed && why", "why != errc::io_failed && why"),
+    ("retry.it_is_asked_once_more", "pool/retry.h", "|| how.fresh ||", "||"),
 ]
