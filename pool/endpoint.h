@@ -147,7 +147,5 @@ class CONPOOL_API endpoint {
 
 template <>
 struct std::hash<conpool::endpoint> {
-  std::size_t operator()(const conpool::endpoint& value) const noexcept {
-    return value.hash();
-  }
+  std::size_t operator()(const conpool::endpoint& value) const noexcept { return value.hash(); }
 };

@@ -9,11 +9,11 @@
 
 #if __cplusplus <= 202002L
 #error conpool needs C++23: compile with -std=c++23, or later
-#include <conpool/needs-c++23>
+#include <conpool-needs-c++23>
 #elif !defined(__cpp_exceptions)
 #error conpool needs exceptions: compile without -fno-exceptions
-#include <conpool/needs-exceptions>
+#include <conpool-needs-exceptions>
 #elif !defined(__cpp_lib_expected)
 #error conpool needs std::expected: compile with g++ 12 or clang++ 19, or later
-#include <conpool/needs-std-expected>
+#include <conpool-needs-std-expected>
 #endif

@@ -21,6 +21,7 @@ It knows 64-bit little-endian ELF, and refuses what it does not know.
 """
 
 import pathlib
+import re
 import struct
 import sys
 
@@ -178,9 +179,40 @@ class shared_library:
         fresh.replace(to)
 
 
+def renamed(name, prefix):
+    """The name that a function or object has with the prefix.
+
+    Those of C++ get it as a namespace within bssl, as BoringSSL's headers declare it; what such a
+    name says again by its number (S_, S0_, in base 36) then has the number that follows.
+    """
+    if not name.startswith(b"_ZN4bssl"):
+        return prefix.encode() + b"_" + name
+    rest = name.removeprefix(b"_ZN4bssl").decode()
+    out = f"_ZN4bssl{len(prefix)}{prefix}"
+    while rest:
+        word = re.match(r"\d+", rest)
+        again = re.match(r"S([0-9A-Z]*)_", rest)
+        if word:
+            size = len(word[0]) + int(word[0])
+            piece = rest[:size]
+        elif again:
+            size = len(again[0])
+            piece = f"S{base_36(int(again[1], 36) + 1 if again[1] else 0)}_"
+        else:
+            size, piece = 1, rest[0]
+        out += piece
+        rest = rest[size:]
+    return out.encode()
+
+
+def base_36(value):
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return (base_36(value // 36) if value >= 36 else "") + digits[value % 36]
+
+
 def main(prefix, output, paths):
     libraries = [shared_library(pathlib.Path(path)) for path in paths]
-    names = {name: prefix.encode() + b"_" + name
+    names = {name: renamed(name, prefix)
              for library in libraries for name in library.defined()}
     if output.suffix == ".h":
         # Those of C++ are in a namespace that has the prefix.
