@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include <conpool/runtime/detail/descriptor_failure.h>
 #include <conpool/runtime/detail/descriptor_guard.h>
 
 namespace conpool {
@@ -15,8 +16,7 @@ result<listener> listener::open(shard& home, const socket_address& at,
   ring& kernel = home.ring();
   const int fd = kernel.open_socket(at.family());
   if (fd < 0) {
-    const errc why = fd == -EMFILE || fd == -ENFILE ? errc::too_many_files : errc::io_failed;
-    return fail(error(why, phase::accept, fd).about(at.to_string()));
+    return fail(descriptor_failure(fd, errc::io_failed, phase::accept).about(at.to_string()));
   }
   listener made(home, fd, at, options);
   int code = 0;

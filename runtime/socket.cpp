@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include <conpool/runtime/detail/descriptor_failure.h>
 #include <conpool/runtime/detail/descriptor_guard.h>
 
 namespace conpool {
@@ -87,8 +88,8 @@ task<result<socket>> connect_socket(shard& home, socket_address to, socket_optio
   const time_point deadline = saturating_add(home.now(), timeout);
   const int fd = kernel.open_socket(to.family());
   if (fd < 0) {
-    const errc why = fd == -EMFILE || fd == -ENFILE ? errc::too_many_files : errc::connect_failed;
-    co_return fail(error(why, phase::connect, fd).about(to.to_string()));
+    co_return fail(
+        descriptor_failure(fd, errc::connect_failed, phase::connect).about(to.to_string()));
   }
   descriptor_guard opened(fd);
   std::string name = to.to_string();

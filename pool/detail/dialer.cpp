@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <conpool/runtime/deadline.h>
+#include <conpool/runtime/detail/descriptor_failure.h>
 #include <conpool/runtime/resolver.h>
 #include <conpool/runtime/socket.h>
 #include <conpool/tls/detail/resumption.h>
@@ -103,10 +104,7 @@ task<result<int>> dialer::open_socket(int family) {
 
 // Why no socket could be opened, or set up.
 error dialer::not_opened(int code) const {
-  errc kind = errc::connect_failed;
-  if (code == -EMFILE || code == -ENFILE) kind = errc::too_many_files;
-  if (code == -ENOMEM || code == -ENOBUFS) kind = errc::out_of_memory;
-  return error(kind, phase::connect, code).about(facts_->peer.text());
+  return descriptor_failure(code, errc::connect_failed, phase::connect).about(facts_->peer.text());
 }
 
 // Its state's constructor is the protocol's, and may throw.

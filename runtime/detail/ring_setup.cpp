@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <conpool/runtime/detail/descriptor_failure.h>
 #include <conpool/runtime/detail/ring.h>
 #include <conpool/runtime/detail/ring_failure.h>
 #include <conpool/runtime/detail/ring_kernel.h>
@@ -59,7 +60,8 @@ result<std::unique_ptr<ring>> ring::create(const ring_options& options) {
   io_uring& uring = made->kernel_->uring;
   io_uring_ring_dontfork(&uring);  // a child of fork() must not share the queues
   const int event = open_event();
-  if (event < 0) return fail(error(errc::too_many_files, phase::start, event).about("eventfd"));
+  if (event < 0)
+    return fail(descriptor_failure(event, errc::ring_unavailable, phase::start).about("eventfd"));
   made->target_ = new (std::nothrow) wake_target(uring.ring_fd, event);
   if (made->target_ == nullptr) {
     close(event);

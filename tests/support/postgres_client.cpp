@@ -99,7 +99,26 @@ task<result<postgres_rows>> postgres_query(connection& on, std::string sql) {
   co_return rows;
 }
 
+// PostgreSQL 15, 55.2.10: the server answers with one byte, and nothing may be behind it.
+task<result<void>> postgres_protocol::secure(connection& to) const {
+  const std::string please("\0\0\0\x08\x04\xd2\x16\x2f", 8);
+  auto sent = co_await to.write(please);
+  if (!sent) co_return fail(std::move(sent.error()));
+  buffered_reader in(to);
+  auto answer = co_await in.read_exactly(1);
+  if (!answer) co_return fail(std::move(answer.error()));
+  if (*answer != "S") co_return fail(error(errc::unsupported).with_detail("no TLS there"));
+  auto work = to.upgrade(secured_as);
+  auto done = co_await work;
+  co_return done;
+}
+
 task<result<void>> postgres_protocol::on_connect(connection& to, state& own) const {
+  if (secured_as != nullptr) {
+    auto securing = secure(to);
+    auto secured = co_await securing;
+    if (!secured) co_return fail(std::move(secured.error()));
+  }
   const std::string hello = postgres_startup(user, database, "pooled");
   auto sent = co_await to.write(hello);
   if (!sent) co_return fail(std::move(sent.error()));

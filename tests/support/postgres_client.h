@@ -20,6 +20,7 @@
 #include <conpool/pool/pool.h>
 #include <conpool/pool/protocol.h>
 #include <conpool/runtime/task.h>
+#include <conpool/tls/profile.h>
 
 namespace conpool::test {
 
@@ -44,6 +45,8 @@ struct postgres_protocol {
   std::string user = "conpool";
   std::string password;
   std::string database = "postgres";
+  // Asks for TLS first, and puts it on the connection; null for none.
+  std::shared_ptr<const tls::profile> secured_as{};
   std::shared_ptr<figures> seen = std::make_shared<figures>();
 
   task<result<void>> on_connect(connection& to, state& own) const;
@@ -53,6 +56,7 @@ struct postgres_protocol {
   task<void> farewell(connection& one, state& own) const;
 
  private:
+  task<result<void>> secure(connection& to) const;
   task<bool> cancel(shard& home, std::int32_t process, std::int32_t secret) const;
 };
 

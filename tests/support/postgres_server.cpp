@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <tests/support/postgres_wire.h>
@@ -111,7 +112,8 @@ bool postgres_server::is_installed() {
   return !programs().empty();
 }
 
-postgres_server::postgres_server() {
+postgres_server::postgres_server(const std::string& certificate, const std::string& key)
+    : has_tls_(!key.empty()) {
   if (!is_installed()) throw std::runtime_error("not installed: scripts/deps test");
   if (const passwd* const own = unprivileged_user()) {
     if (::chown(files_.path().c_str(), own->pw_uid, own->pw_gid) != 0) {
@@ -129,6 +131,16 @@ postgres_server::postgres_server() {
     throw std::runtime_error("initdb failed: " + why.str());
   }
   files_.file("hba", "host all locked 127.0.0.1/32 password\nhost all all 127.0.0.1/32 trust\n");
+  if (has_tls_) {
+    files_.file("certificate", certificate);
+    // It takes only a key that nobody else can read.
+    const std::string secret = files_.file("key", key);
+    const passwd* const own = unprivileged_user();
+    if (::chmod(secret.c_str(), S_IRUSR) != 0 ||
+        (own != nullptr && ::chown(secret.c_str(), own->pw_uid, own->pw_gid) != 0)) {
+      throw std::runtime_error("no key for PostgreSQL's user");
+    }
+  }
   start();
   static_cast<void>(ask("create role locked login password 'right'"));
 }
@@ -174,6 +186,14 @@ void postgres_server::start() {
         std::string("autovacuum=off"), std::string("shared_buffers=4MB")}) {
     words.emplace_back("-c");
     words.push_back(setting);
+  }
+  if (has_tls_) {
+    for (const std::string& setting :
+         {std::string("ssl=on"), "ssl_cert_file=" + folder + "/certificate",
+          "ssl_key_file=" + folder + "/key"}) {
+      words.emplace_back("-c");
+      words.push_back(setting);
+    }
   }
   for (int looks = 0; looks < looks_max; ++looks) {
     // One that finds sessions of its killed forerunner ends at once.

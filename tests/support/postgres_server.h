@@ -33,7 +33,9 @@ class postgres_server {
  public:
   static bool is_installed();
 
-  postgres_server();
+  postgres_server() : postgres_server({}, {}) {}
+  // One that offers TLS: PEM texts.
+  postgres_server(const std::string& certificate, const std::string& key);
   ~postgres_server();
   postgres_server(const postgres_server&) = delete;
   postgres_server& operator=(const postgres_server&) = delete;
@@ -63,6 +65,7 @@ class postgres_server {
 
   const std::uint16_t port_ = free_port();
   const temporary_folder files_;
+  bool has_tls_ = false;
   std::unique_ptr<server_process> server_;
 };
 
