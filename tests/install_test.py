@@ -41,7 +41,8 @@ class install_test(unittest.TestCase):
         cls.headers = cls.built.prefix("static") / cls.built.options["includedir"] / "conpool"
         # What users include, each by itself; what is in loops/ needs another library, too.
         cls.public = sorted(str(header.relative_to(cls.headers.parent))
-                            for header in cls.headers.rglob("*.h") if not {"detail", "loops"} & set(header.parts))
+                            for header in cls.headers.rglob("*.h")
+                            if not {"detail", "loops"} & set(header.parts))
 
     def pkg_config(self, *kinds):
         return run("pkg-config", *kinds, "conpool", env=self.built.environment("static")).split()
@@ -171,8 +172,9 @@ class pkg_config(install_test):
             self.assertLess(said.index("-lconpool"), said.index("-lconpool_ssl"))
 
     def test_the_checker_of_coroutines_is_a_program(self):
-        checker = self.prefix / self.options["bindir"] / "conpool-check-coroutines"
-        self.assertEqual(run(checker, CONSUMER), "")
+        checker = (self.built.prefix("static") / self.built.options["bindir"] /
+                   "conpool-check-coroutines")
+        self.assertEqual(run(checker, kit.SOURCES / "consumer.cpp"), "")
 
     @unittest.skipUnless(shutil.which(CLANG), f"no {CLANG}")
     def test_a_program_of_clang(self):
