@@ -93,9 +93,12 @@ class headers(install_test):
             sources += [ROOT / f"examples/{name}.cpp"
                         for name in ("coroutine_rules", "own_loop", "redis_protocol")]
         includes = [word for header in self.public for word in ("-include", header)]
-        useless = ["-Wuseless-cast"] if compiler == "g++" else []
+        own = []
+        if compiler == "g++":
+            # g++ 12 warns wrongly of `"text" + string`, which an example has (GCC's bug 105651).
+            own = ["-Wuseless-cast", "-Wno-restrict"]
         for source in sources:
-            run(compiler, STANDARD, *WARNINGS, *useless, *flags, "-foptimize-sibling-calls",
+            run(compiler, STANDARD, *WARNINGS, *own, *flags, "-foptimize-sibling-calls",
                 "-I", self.headers.parent, *includes, "-c", source, "-o", self.work / "warned.o")
 
     def test_they_give_no_warning(self):
