@@ -21,6 +21,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include <conpool/runtime/detail/requirements.h>
+
 namespace conpool {
 
 namespace detail {

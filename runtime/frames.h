@@ -23,6 +23,8 @@
 #include <string_view>
 #include <type_traits>
 
+#include <conpool/runtime/detail/requirements.h>
+
 namespace conpool {
 
 // The integer whose first byte is at `at`; 0 if not all of its bytes are there.

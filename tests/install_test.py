@@ -41,7 +41,8 @@ class install_test(unittest.TestCase):
         cls.headers = cls.built.prefix("static") / cls.built.options["includedir"] / "conpool"
         # What users include, each by itself; what is in loops/ needs another library, too.
         cls.public = sorted(str(header.relative_to(cls.headers.parent))
-                            for header in cls.headers.rglob("*.h") if not {"detail", "loops"} & set(header.parts))
+                            for header in cls.headers.rglob("*.h")
+                            if not {"detail", "loops"} & set(header.parts))
 
     def pkg_config(self, *kinds):
         return run("pkg-config", *kinds, "conpool", env=self.built.environment("static")).split()
@@ -92,9 +93,12 @@ class headers(install_test):
             sources += [ROOT / f"examples/{name}.cpp"
                         for name in ("coroutine_rules", "own_loop", "redis_protocol")]
         includes = [word for header in self.public for word in ("-include", header)]
-        useless = ["-Wuseless-cast"] if compiler == "g++" else []
+        own = []
+        if compiler == "g++":
+            # g++ 12 warns wrongly of `"text" + string`, which an example has (GCC's bug 105651).
+            own = ["-Wuseless-cast", "-Wno-restrict"]
         for source in sources:
-            run(compiler, STANDARD, *WARNINGS, *useless, *flags, "-foptimize-sibling-calls",
+            run(compiler, STANDARD, *WARNINGS, *own, *flags, "-foptimize-sibling-calls",
                 "-I", self.headers.parent, *includes, "-c", source, "-o", self.work / "warned.o")
 
     def test_they_give_no_warning(self):
@@ -171,8 +175,9 @@ class pkg_config(install_test):
             self.assertLess(said.index("-lconpool"), said.index("-lconpool_ssl"))
 
     def test_the_checker_of_coroutines_is_a_program(self):
-        checker = self.prefix / self.options["bindir"] / "conpool-check-coroutines"
-        self.assertEqual(run(checker, CONSUMER), "")
+        checker = (self.built.prefix("static") / self.built.options["bindir"] /
+                   "conpool-check-coroutines")
+        self.assertEqual(run(checker, kit.SOURCES / "consumer.cpp"), "")
 
     @unittest.skipUnless(shutil.which(CLANG), f"no {CLANG}")
     def test_a_program_of_clang(self):
