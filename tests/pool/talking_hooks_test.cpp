@@ -159,7 +159,12 @@ TEST_F(talking_hooks, close_returns_when_the_last_hook_has_ended_and_on_close_ha
   held_.clear();
   settle();
   bool ended = false;
-  start([this]() -> task<void> { co_await backends().close(); }, ended);
+  start(
+      [this]() -> task<void> {
+        auto closed = co_await backends().close();
+        EXPECT_OK(closed);
+      },
+      ended);
   settle();
   EXPECT_FALSE(ended);
   pass(config_.release_timeout + 1ms);
@@ -267,7 +272,10 @@ TEST_F(talking_hooks, a_healthy_connection_says_farewell_before_the_pool_closes_
   lease held = hold();
   held.release();
   ASSERT_TRUE(until([&] { return totals().idle == 1; }));
-  ASSERT_TRUE(run([this]() -> task<void> { co_await backends().close(); }));
+  ASSERT_TRUE(run([this]() -> task<void> {
+    auto closed = co_await backends().close();
+    EXPECT_OK(closed);
+  }));
   EXPECT_EQ(said, "bye bye bye ") << "close() ends after the last farewell";
   EXPECT_EQ(does_.closed, 3U);
 }
@@ -292,13 +300,18 @@ TEST_F(talking_hooks, a_peer_that_does_not_listen_to_a_farewell_holds_nobody_up_
   configure(config_, talker());
   does_.farewell = [&](connection& one) -> task<void> {
     auto work = hang(one);
-    co_await work;
+    [[maybe_unused]] auto hung = co_await work;
   };
   hold(4);
   held_.clear();
   ASSERT_TRUE(until([&] { return totals().idle == 4; }));
   bool ended = false;
-  start([this]() -> task<void> { co_await backends().close(); }, ended);
+  start(
+      [this]() -> task<void> {
+        auto closed = co_await backends().close();
+        EXPECT_OK(closed);
+      },
+      ended);
   for (unsigned i = 0; i < 2; ++i) {
     settle();
     EXPECT_FALSE(ended);
