@@ -30,7 +30,7 @@ namespace conpool {
 namespace tls {
 class connection_info;
 class profile;
-}
+}  // namespace tls
 
 // What is known of a connection that was opened elsewhere (pool::adopt()). By default it has been
 // used, just now. Trivially destructible, so it may be written in braces beside a co_await.
