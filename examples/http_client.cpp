@@ -1,10 +1,10 @@
 // Fetches pages over connections that are kept open: http_client ENDPOINT PATH...
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <string>
 #include <string_view>
-
-#include <strings.h>
 
 #include <conpool/conpool.h>
 
@@ -19,12 +19,15 @@ error malformed(connection& peer) {
   return error(errc::io_failed, phase::read).about(peer.peer().text()).with_detail("no HTTP/1.1");
 }
 
-// The value of a header; empty if it is not there.
+// The value of a header, whose name is given in lower case; empty if it is not there.
 std::string_view value_of(std::string_view head, std::string_view name) {
   for (std::size_t at = head.find("\r\n"); at != head.npos; at = head.find("\r\n", at + 2)) {
     const std::string_view line = head.substr(at + 2, head.find("\r\n", at + 2) - at - 2);
     if (line.size() <= name.size() || line[name.size()] != ':') continue;
-    if (::strncasecmp(line.data(), name.data(), name.size()) != 0) continue;
+    const auto same = [](unsigned char c, unsigned char lower) {
+      return std::tolower(c) == lower;
+    };
+    if (!std::ranges::equal(line.substr(0, name.size()), name, same)) continue;
     const std::size_t begin = line.find_first_not_of(" \t", name.size() + 1);
     return begin == line.npos ? std::string_view() : line.substr(begin);
   }
