@@ -28,7 +28,8 @@ namespace conpool {
 enum class validation_policy : std::uint8_t {
   // A receive is posted on each idle connection; its end, its reset or a stray byte completes that
   // receive, and the pool sees this before it lends, without a system call. The kernel gets the
-  // receive when a turn ends: what is lent again in the turn of its return is peeked at.
+  // receive when a turn ends: what is lent again in the turn of its return, or of a push that was
+  // kept, is peeked at.
   watch,
   // Nothing is posted on idle connections. An acquire peeks at the sockets of up to
   // probe_candidates of them in one submission; the first healthy one is lent, the others go back,

@@ -11,7 +11,8 @@
 // runtime. It keeps the connections of each endpoint apart and learns of an endpoint at its first
 // use. An acquire that finds an idle connection takes no system call, lock, allocation or
 // suspension, and that includes the check that the connection is alive. Only for a connection that
-// came back in this very turn that check is a system call (detail/connection_watch.h).
+// came back in this very turn, or got a push that was kept, that check is a system call
+// (detail/connection_watch.h).
 //
 // Destroying a pool closes idle connections and fails waiting callers; it returns at once. Leases
 // may outlive it. When its shard stops, the pool is closed with errc::shard_stopped. To end without

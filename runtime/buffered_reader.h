@@ -56,29 +56,30 @@ namespace detail {
 // What a reader knows of the message at the front of what is there.
 enum class look : std::uint8_t { missing, whole, too_long, malformed };
 
+// Each kind of message has look_at(), and consumed(): how many bytes go away with a whole one.
 struct sought {
-  std::size_t size = 0;      // once it is whole: of the view that is handed out
-  std::size_t consumed = 0;  // and how many bytes that takes away
-  std::size_t least = 1;     // while it is not: no look is of use before so many bytes are there
   std::size_t limit = 0;
+  std::size_t least = 1;  // while it is not whole: no look is of use before so many bytes are there
+  std::size_t size = 0;   // once it is whole: of the view that is handed out
 };
 
 struct sought_bytes : sought {
   look look_at(std::string_view there) noexcept {
     if (least > limit) return look::too_long;
     if (there.size() < least) return look::missing;
-    size = consumed = least;
+    size = least;
     return look::whole;
   }
+  std::size_t consumed() const noexcept { return size; }
 };
 
 struct sought_peek : sought_bytes {
   look look_at(std::string_view there) noexcept {
     const look found = sought_bytes::look_at(there);
     size = there.size();
-    consumed = 0;
     return found;
   }
+  std::size_t consumed() const noexcept { return 0; }
 };
 
 struct sought_delimiter : sought {
@@ -89,7 +90,6 @@ struct sought_delimiter : sought {
     const std::size_t at = there.find(delimiter, searched);
     if (at != there.npos && at + delimiter.size() <= limit) {
       size = at;
-      consumed = at + delimiter.size();
       return look::whole;
     }
     if (at != there.npos || there.size() >= limit) return look::too_long;
@@ -97,6 +97,7 @@ struct sought_delimiter : sought {
     least = there.size() + 1;
     return look::missing;
   }
+  std::size_t consumed() const noexcept { return size + delimiter.size(); }
 };
 
 template <frame_format Format>
@@ -111,9 +112,12 @@ struct sought_frame : sought {
     const std::uint64_t bytes = Format.size_of(there);
     if (bytes > limit) return look::too_long;
     if (bytes < Format.header_bytes) return look::malformed;
-    least = size = consumed = static_cast<std::size_t>(bytes);
-    return there.size() < least ? look::missing : look::whole;
+    size = static_cast<std::size_t>(bytes);
+    if (there.size() >= size) return look::whole;
+    least = size;
+    return look::missing;
   }
+  std::size_t consumed() const noexcept { return size; }
 };
 
 }  // namespace detail
@@ -137,31 +141,32 @@ class CONPOOL_API buffered_reader {
     from_->ahead_.drop(count);
     if (from_->ahead_.empty()) from_->clear(stream::read_ahead);
   }
-  // Puts bytes in front of buffered(), to be read next. Errors: out_of_memory; invalid_argument
-  // while a read is under way.
+  // Puts bytes in front of buffered(), to be read next; also such as it has handed out. Errors:
+  // out_of_memory; invalid_argument while a read is under way.
   result<void> put_back(std::string_view bytes);
 
-  // Each of these awaits result<std::string_view>. Errors: those of stream::read(); the end of the
-  // stream before the message is whole (connection_closed; buffered() is empty if it ended between
-  // two messages); message_too_long. After an error the bytes that had come are in buffered().
+  // The reader must live until the co_await ends. Each of these awaits result<std::string_view>.
+  // Errors: those of stream::read(); the end of the stream before the message is whole
+  // (connection_closed; buffered() is empty if it ended between two messages); message_too_long.
+  // After an error the bytes that had come are in buffered().
   //
   // The bytes in front of the delimiter, which is consumed with them. `delimiter` is not empty and
   // must stay valid until the co_await ends. With `limit`, this message with its delimiter may not
   // be larger than so many bytes.
-  reading<detail::sought_delimiter> read_until(std::string_view delimiter) noexcept;
+  reading<detail::sought_delimiter> read_until(std::string_view delimiter) & noexcept;
   reading<detail::sought_delimiter> read_until(std::string_view delimiter,
-                                               std::size_t limit) noexcept;
+                                               std::size_t limit) & noexcept;
   // So many bytes.
-  reading<detail::sought_bytes> read_exactly(std::size_t count) noexcept;
+  reading<detail::sought_bytes> read_exactly(std::size_t count) & noexcept;
   // All that is there, at least so many bytes, of which none is consumed.
-  reading<detail::sought_peek> peek(std::size_t count = 1) noexcept;
+  reading<detail::sought_peek> peek(std::size_t count = 1) & noexcept;
   // A whole frame, header included (frames.h). A length that is smaller than the header is an
   // error, io_failed.
   template <frame_format Format>
-  reading<detail::sought_frame<Format>> read_frame() noexcept;
+  reading<detail::sought_frame<Format>> read_frame() & noexcept;
   // Awaits result<T>: an unsigned integer in network byte order.
   template <std::unsigned_integral T>
-  reading_number<T> read_big_endian() noexcept;
+  reading_number<T> read_big_endian() & noexcept;
 
  private:
   class receiving;
@@ -172,6 +177,12 @@ class CONPOOL_API buffered_reader {
     Sought made;
     made.limit = std::min(limit, limit_);
     return made;
+  }
+  // The message at the front, which is whole, and drops so many bytes.
+  std::string_view hand_out(std::size_t size, std::size_t consumed) noexcept {
+    const std::string_view message = from_->ahead_.hand_out(size, consumed);
+    if (from_->ahead_.empty()) from_->clear(stream::read_ahead);
+    return message;
   }
   // Receives until the message is whole.
   static task<result<void>> fill(buffered_reader from, detail::sought& what, look_fn look);
@@ -187,33 +198,30 @@ template <typename Sought>
 class [[nodiscard]] buffered_reader::reading {
  public:
   bool await_ready() noexcept {
-    found_ = what_.look_at(from_.buffered());
+    found_ = what_.look_at(from_->buffered());
     return found_ != detail::look::missing;
   }
   template <typename Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> handle) {
-    filling_.emplace(fill(from_, what_, [](detail::sought& what, std::string_view there) noexcept {
+    filling_.emplace(fill(*from_, what_, [](detail::sought& what, std::string_view there) noexcept {
       return static_cast<Sought&>(what).look_at(there);
     }));
     return filling_->operator co_await().await_suspend(handle);
   }
   [[nodiscard]] result<std::string_view> await_resume() {
-    if (filling_) {
+    if (found_ != detail::look::whole) [[unlikely]] {
+      if (!filling_) return fail(failure(*from_->from_, found_, what_));
       auto filled = filling_->handle().promise().take();
       if (!filled) return fail(std::move(filled.error()));
-    } else if (found_ != detail::look::whole) {
-      return fail(failure(*from_.from_, found_, what_));
     }
-    const std::string_view message = from_.buffered().substr(0, what_.size);
-    from_.consume(what_.consumed);
-    return message;
+    return from_->hand_out(what_.size, what_.consumed());
   }
 
  private:
   friend class buffered_reader;
-  reading(const buffered_reader& from, const Sought& what) noexcept : from_(from), what_(what) {}
+  reading(buffered_reader& from, const Sought& what) noexcept : from_(&from), what_(what) {}
 
-  buffered_reader from_;
+  buffered_reader* from_;
   Sought what_;
   detail::look found_ = detail::look::missing;
   std::optional<task<result<void>>> filling_;
@@ -239,34 +247,34 @@ class [[nodiscard]] buffered_reader::reading_number
 };
 
 inline buffered_reader::reading<detail::sought_delimiter> buffered_reader::read_until(
-    std::string_view delimiter, std::size_t limit) noexcept {
+    std::string_view delimiter, std::size_t limit) & noexcept {
   CONPOOL_ASSERT(!delimiter.empty(), "a delimiter has at least one byte");
   auto what = seek<detail::sought_delimiter>(limit);
   what.delimiter = delimiter;
   return {*this, what};
 }
 inline buffered_reader::reading<detail::sought_delimiter> buffered_reader::read_until(
-    std::string_view delimiter) noexcept {
+    std::string_view delimiter) & noexcept {
   return read_until(delimiter, limit_);
 }
 inline buffered_reader::reading<detail::sought_bytes> buffered_reader::read_exactly(
-    std::size_t count) noexcept {
+    std::size_t count) & noexcept {
   auto what = seek<detail::sought_bytes>(limit_);
   what.least = count;
   return {*this, what};
 }
 inline buffered_reader::reading<detail::sought_peek> buffered_reader::peek(
-    std::size_t count) noexcept {
+    std::size_t count) & noexcept {
   auto what = seek<detail::sought_peek>(limit_);
   what.least = count;
   return {*this, what};
 }
 template <frame_format Format>
-buffered_reader::reading<detail::sought_frame<Format>> buffered_reader::read_frame() noexcept {
+buffered_reader::reading<detail::sought_frame<Format>> buffered_reader::read_frame() & noexcept {
   return {*this, seek<detail::sought_frame<Format>>(limit_)};
 }
 template <std::unsigned_integral T>
-buffered_reader::reading_number<T> buffered_reader::read_big_endian() noexcept {
+buffered_reader::reading_number<T> buffered_reader::read_big_endian() & noexcept {
   auto what = seek<detail::sought_bytes>(limit_);
   what.least = sizeof(T);
   return {*this, what};

@@ -127,9 +127,10 @@ class CONPOOL_API stream : public stream_state,
   // those of read().
   read_awaiter read_some(std::span<std::byte> into, std::size_t minimum, duration timeout) noexcept;
 
-  // Puts a codec between the user and the wire, for good. `early` are the bytes that were received
-  // behind whatever set the codec up; they are copied. Precondition: the stream is connected, no
-  // read or write is under way, no receive is posted, and no received bytes wait.
+  // Puts a codec between the user and the wire, for good. `early` are bytes that were read behind
+  // whatever set the codec up; they are copied. Those that have been received and wait to be read,
+  // here or in a buffered_reader, go through the codec behind them. Precondition: the stream is
+  // connected, no read or write is under way, and no receive is posted.
   void use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early = {});
   bool has_codec() const noexcept { return coded_ != nullptr; }
   // The codec; null without one, and once the stream is closed.

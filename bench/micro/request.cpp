@@ -30,6 +30,14 @@ struct workload {
   std::size_t clients_running = 0;
   bool holds = false;  // each lease for a turn after its last read
   std::string failure;
+
+  void look_at(const result<std::size_t>& count, const exchange& done) {
+    if (!count) {
+      failure = count.error().message();
+    } else if (done.in != done.out) {
+      failure = "the answer is not the echo of the request";
+    }
+  }
 };
 
 task<void> keep_asking(pool_client& client, const endpoint_handle& to, exchange& one,
@@ -48,11 +56,7 @@ task<void> keep_asking(pool_client& client, const endpoint_handle& to, exchange&
       break;
     }
     auto count = co_await (*backend)->read_exactly(std::span<char>(one.in));
-    if (!count) {
-      work.failure = count.error().message();
-    } else if (one.in != one.out) {
-      work.failure = "the answer is not the echo of the request";
-    }
+    work.look_at(count, one);
     if (work.holds) co_await client.home().yield();
   }
   if (--work.clients_running == 0) client.end_run();
@@ -70,11 +74,7 @@ task<void> keep_exchanging(pool_client& client, const endpoint_handle& to, excha
     }
     fill(one.out, ++one.sequence);
     auto count = co_await (*backend)->exchange(one.out, one.in, one.in.size());
-    if (!count) {
-      work.failure = count.error().message();
-    } else if (one.in != one.out) {
-      work.failure = "the answer is not the echo of the request";
-    }
+    work.look_at(count, one);
   }
   if (--work.clients_running == 0) client.end_run();
 }

@@ -42,8 +42,9 @@ std::optional<error> bytes_behind(const connection& clear) {
   if ((clear.conditions() & stream::closing) != 0) {
     return error(errc::connection_closed, phase::handshake).about(clear.peer().text());
   }
+  constexpr std::uint32_t received = stream::has_data | stream::read_ahead;
   const int there = kernel.peek(clear.fd());
-  if ((clear.conditions() & stream::has_data) == 0 && there <= 0) return std::nullopt;
+  if ((clear.conditions() & received) == 0 && there <= 0) return std::nullopt;
   return error(errc::unsolicited_data, phase::handshake)
       .about(clear.peer().text())
       .with_detail("bytes in the clear wait behind the server's answer; TLS was not begun");

@@ -6,13 +6,11 @@ bool ahead_bytes::make_room(std::size_t count) noexcept {
   const std::string_view there = view();
   CONPOOL_ASSERT(count > there.size() && count <= most_bytes, "there is no room to be made");
   const std::size_t had = block_ == nullptr ? 0 : block_->capacity;
-  // The block with its head is a power of two, as allocators like it.
-  std::size_t wanted = std::bit_ceil(count + sizeof(block)) - sizeof(block);
-  wanted = std::max({wanted, had, least_bytes - sizeof(block)});
+  std::size_t wanted = count;
   if (block_ != nullptr && block_->filled && had < bulk_bytes - sizeof(block)) {
-    wanted = std::max(wanted, 2 * (had + sizeof(block)) - sizeof(block));
+    wanted = std::max(wanted, had + 1);  // the next size
   }
-  if (wanted == had) {
+  if (wanted <= had) {
     // A little room at the end would only mean many small reads.
     if (block_->begin > 0) {
       std::memmove(block_->memory(), there.data(), there.size());
@@ -21,11 +19,10 @@ bool ahead_bytes::make_room(std::size_t count) noexcept {
     }
     return true;
   }
-  void* const memory = ::operator new(sizeof(block) + wanted, std::nothrow);
-  if (memory == nullptr) return false;
-  auto* const made = new (memory)
-      block{static_cast<std::uint32_t>(wanted), 0, static_cast<std::uint32_t>(there.size()), false};
+  block* const made = make_block(wanted);
+  if (made == nullptr) return false;
   if (!there.empty()) std::memcpy(made->memory(), there.data(), there.size());
+  made->end = static_cast<std::uint32_t>(there.size());
   release();
   block_ = made;
   return true;
@@ -33,13 +30,31 @@ bool ahead_bytes::make_room(std::size_t count) noexcept {
 
 bool ahead_bytes::put_back(std::string_view bytes) noexcept {
   if (bytes.empty()) return true;
-  const std::size_t there = view().size();
-  if (bytes.size() > most_bytes - there || !make_room(bytes.size() + there)) return false;
-  std::memmove(block_->memory() + bytes.size(), block_->memory() + block_->begin, there);
-  std::memcpy(block_->memory(), bytes.data(), bytes.size());
-  block_->begin = 0;
-  block_->end = static_cast<std::uint32_t>(bytes.size() + there);
+  // Whoever puts back what was handed out puts it where it lay.
+  if (block_ != nullptr && block_->begin >= bytes.size()) {
+    block_->begin -= static_cast<std::uint32_t>(bytes.size());
+    std::memmove(block_->memory() + block_->begin, bytes.data(), bytes.size());
+    return true;
+  }
+  const std::string_view there = view();
+  if (bytes.size() > most_bytes - there.size()) return false;
+  block* const made = make_block(bytes.size() + there.size());
+  if (made == nullptr) return false;
+  std::memcpy(made->memory(), bytes.data(), bytes.size());
+  if (!there.empty()) std::memcpy(made->memory() + bytes.size(), there.data(), there.size());
+  made->end = static_cast<std::uint32_t>(bytes.size() + there.size());
+  release();  // only now: the bytes may lie there
+  block_ = made;
   return true;
+}
+
+// Empty. Null without memory for it.
+ahead_bytes::block* ahead_bytes::make_block(std::size_t count) noexcept {
+  // With its head it is a power of two, as allocators like it.
+  const std::size_t bytes = std::max(std::bit_ceil(count + sizeof(block)), least_bytes);
+  void* const memory = ::operator new(bytes, std::nothrow);
+  if (memory == nullptr) return nullptr;
+  return new (memory) block{static_cast<std::uint32_t>(bytes - sizeof(block)), 0, 0, false};
 }
 
 }  // namespace conpool

@@ -48,6 +48,14 @@ class ahead_bytes {
     const std::size_t most = block_->end - block_->begin;
     block_->begin += static_cast<std::uint32_t>(std::min(count, most));
   }
+  // The same, for who has seen what is there: the bytes at the front, of which so many go away.
+  std::string_view hand_out(std::size_t size, std::size_t consumed) noexcept {
+    CONPOOL_ASSERT(size <= view().size() && consumed <= view().size(), "it is not all there");
+    if (block_ == nullptr) return {};
+    const std::uint32_t at = block_->begin;
+    block_->begin += static_cast<std::uint32_t>(consumed);
+    return {block_->memory() + at, size};
+  }
   // Copies from the front and drops it; how much that was.
   std::size_t take(std::span<std::byte> into) noexcept {
     const std::string_view front = view().substr(0, into.size());
@@ -68,7 +76,8 @@ class ahead_bytes {
   // Makes room behind what is there, so that it can become `count` bytes in all. Moves what is
   // there. Returns false without memory for it; then nothing has changed.
   bool make_room(std::size_t count) noexcept;
-  // Puts bytes in front of what is there. Returns false as make_room() does.
+  // Puts bytes in front of what is there, which may be bytes that were handed out or are there.
+  // Returns false as make_room() does.
   bool put_back(std::string_view bytes) noexcept;
   void release() noexcept {
     if (block_ != nullptr) ::operator delete(std::exchange(block_, nullptr));
@@ -84,6 +93,7 @@ class ahead_bytes {
 
     char* memory() noexcept { return reinterpret_cast<char*>(this + 1); }
   };
+  static block* make_block(std::size_t count) noexcept;
 
   block* block_ = nullptr;
 };

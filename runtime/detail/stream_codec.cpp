@@ -3,9 +3,9 @@
 // The only receive is the posted one. It has no memory of the reader's, so a read that ends early
 // just goes, and what arrives later waits. When no receive buffer is free, the bytes are fetched at
 // once into memory of the stream's own, the spill.
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -21,19 +21,26 @@ constexpr std::size_t encoded_pieces_max = 64;  // at a time
 
 void stream::use_codec(std::unique_ptr<codec> made, std::span<const std::byte> early) {
   CONPOOL_ASSERT(made != nullptr && coded_ == nullptr, "a stream takes one codec");
-  CONPOOL_ASSERT(!held_.has_memory() && ahead_.empty() && operations_ == 0,
-                 "a codec came too late");
+  CONPOOL_ASSERT(operations_ == 0, "a codec came too late");
   CONPOOL_ASSERT((conditions_ & closing) == 0, "a closed stream takes no codec");
-  coded_ = std::make_unique<coded_state>();
-  coded_->coder = std::move(made);
+  auto state = std::make_unique<coded_state>();
+  state->coder = std::move(made);
+  const std::size_t waiting = early.size() + ahead_.view().size() + held_.bytes().size();
+  if (waiting > 0) {
+    state->spill = std::make_unique<std::byte[]>(waiting);
+    const std::span<std::byte> all(state->spill.get(), waiting);
+    std::ranges::copy(early, all.begin());
+    const std::size_t ahead = ahead_.take(all.subspan(early.size()));
+    held_.take(all.subspan(early.size() + ahead));
+  }
+  ahead_.release();
+  drop_unread();
+  coded_ = std::move(state);
   // The bytes of the set-up are no user's, so the count starts over.
   count_from_here();
-  clear(wrote_last);
-  clear(more_data);
-  if (early.empty()) return;
-  coded_->spill = std::make_unique<std::byte[]>(early.size());
-  std::memcpy(coded_->spill.get(), early.data(), early.size());
-  held_.hold(held_bytes::own_memory, {coded_->spill.get(), early.size()});
+  clear(wrote_last | more_data | read_ahead);
+  if (waiting == 0) return;
+  held_.hold(held_bytes::own_memory, {coded_->spill.get(), waiting});
   mark(has_data);
 }
 

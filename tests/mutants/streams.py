@@ -38,4 +38,10 @@ MUTANTS = [
      "    if (answers_owed_ != 0) conditions_ |= owes_answers;\n", ""),
     ("owed_answers.whose_lease_has_read_them_all", "runtime/detail/stream_state.h",
      "    conditions_ &= ~std::uint32_t{owes_answers};\n", ""),
+    ("stream_codec.bytes_that_wait", "runtime/detail/stream_codec.cpp",
+     "    held_.take(all.subspan(early.size() + ahead));\n", ""),
+    ("tls_upgrade.a_server_finds_in_its_reader", "runtime/detail/stream_read.cpp",
+     "    take_ahead();\n", "    ;\n"),
+    ("buffered.what_was_handed_out", "runtime/detail/ahead_bytes.cpp",
+     "    std::memmove(block_->memory() + block_->begin, bytes.data(), bytes.size());\n", ""),
 ]

@@ -26,6 +26,10 @@ class tls_upgrade : public pool_tls {
     pool_tls::SetUp();
     peer().begin_in_the_clear(please, agreed);
   }
+  void TearDown() override {
+    silent_.far.reset();
+    pool_tls::TearDown();
+  }
 
   // The server of the test, as it begins.
   endpoint in_the_clear() {
@@ -54,6 +58,19 @@ class tls_upgrade : public pool_tls {
     }));
     return done;
   }
+  // Begins one with a server that says nothing more.
+  void begin_in_silence() {
+    silent_ = tcp_pair();
+    ASSERT_OK(backends().adopt(in_the_clear(), silent_.near.release()));
+    held_.push_back(hold(in_the_clear()));
+    start(
+        [this]() -> task<void> {
+          auto work = held_.front()->upgrade(verifying());
+          done_ = co_await work;
+        },
+        ended_);
+    settle();
+  }
   result<void> upgrade_at_once(lease& held, tls::profile_ptr as) {
     result<void> done = fail(error(errc::cancelled));
     EXPECT_TRUE(run([&]() -> task<void> {
@@ -62,6 +79,10 @@ class tls_upgrade : public pool_tls {
     }));
     return done;
   }
+
+  socket_pair silent_;
+  std::optional<result<void>> done_;
+  bool ended_ = false;
 };
 
 TEST_F(tls_upgrade, a_lease_asks_in_the_clear_and_goes_on_in_secret) {
@@ -104,6 +125,18 @@ TEST_F(tls_upgrade, an_idle_connection_is_upgraded_whose_receive_is_posted) {
   EXPECT_TRUE(works(held));
 }
 
+// As behind a PROXY line: what a reader has received is the handshake's.
+TEST_F(tls_upgrade, a_server_finds_in_its_reader_what_came_behind_the_words_in_the_clear) {
+  peer().begin_in_the_clear(please, "");
+  lease held = hold(in_the_clear());
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto sent = co_await held->write(please);
+    EXPECT_OK(sent);
+  }));
+  ASSERT_OK(upgrade_at_once(held, verifying()));
+  EXPECT_TRUE(works(held));
+}
+
 TEST_F(tls_upgrade, a_wrong_certificate_fails_it_is_counted_and_the_connection_is_closed) {
   lease held = hold(in_the_clear());
   const auto done = upgrade(held, verifying("another.example.com"));
@@ -139,6 +172,26 @@ TEST_F(tls_upgrade, bytes_in_the_clear_behind_the_answer_refuse_it) {
   EXPECT_EQ(peer().handshakes(), 0U);
   EXPECT_EQ(totals().handshakes_failed, 0U) << "none was begun";
   ASSERT_TRUE(until([&] { return closed(close_reason::unread_data) == 2; }));
+}
+
+TEST_F(tls_upgrade, bytes_that_a_reader_has_received_refuse_it) {
+  peer().begin_in_the_clear(please, agreed + "250 injected\r\n");
+  lease held = hold(in_the_clear());
+  ASSERT_TRUE(run([&]() -> task<void> {
+    auto sent = co_await held->write(please);
+    CO_ASSERT_OK(sent);
+    buffered_reader in(*held);
+    auto line = co_await in.read_until("\r\n");
+    CO_ASSERT_OK(line);
+    EXPECT_EQ(*line, "220 go ahead");
+    EXPECT_FALSE(in.buffered().empty());
+  }));
+  const auto done = upgrade_at_once(held, verifying());
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error(), errc::unsolicited_data);
+  EXPECT_EQ(totals().handshakes_failed, 0U) << "none was begun";
+  held.release();
+  ASSERT_TRUE(until([&] { return closed(close_reason::unread_data) == 1; }));
 }
 
 TEST_F(tls_upgrade, bytes_that_wait_in_the_socket_refuse_it) {
@@ -199,45 +252,23 @@ TEST_F(tls_upgrade, a_server_that_agrees_and_says_nothing_more_ends_within_conne
   pool_config config;
   config.connection_timeout = 500ms;
   configure(config);
-  socket_pair pair = tcp_pair();
-  ASSERT_OK(backends().adopt(in_the_clear(), pair.near.release()));
-  lease held = hold(in_the_clear());
-  std::optional<result<void>> done;
-  bool ended = false;
-  start(
-      [&]() -> task<void> {
-        auto work = held->upgrade(verifying());
-        done = co_await work;
-      },
-      ended);
-  settle();
+  begin_in_silence();
   pass(400ms);
-  EXPECT_FALSE(ended);
+  EXPECT_FALSE(ended_);
   pass(200ms);
-  ASSERT_TRUE(until([&] { return ended; }));
-  EXPECT_EQ(done->error(), errc::handshake_timeout);
+  ASSERT_TRUE(until([&] { return ended_; }));
+  EXPECT_EQ(done_->error(), errc::handshake_timeout);
   EXPECT_EQ(totals().handshakes_failed, 1U);
-  held.release();
+  held_.clear();
   ASSERT_TRUE(until([&] { return totals().closed() == 1; }));
 }
 
-TEST_F(tls_upgrade, a_pool_that_closes_during_it_ends_it) {
-  socket_pair pair = tcp_pair();
-  ASSERT_OK(backends().adopt(in_the_clear(), pair.near.release()));
-  lease held = hold(in_the_clear());
-  std::optional<result<void>> done;
-  bool ended = false;
-  start(
-      [&]() -> task<void> {
-        auto work = held->upgrade(verifying());
-        done = co_await work;
-      },
-      ended);
-  settle();
+TEST_F(tls_upgrade, a_connection_that_is_broken_off_meanwhile_ends_it) {
+  begin_in_silence();
   backends().clear_all(leased::break_off);
-  ASSERT_TRUE(until([&] { return ended; }));
-  EXPECT_EQ(done->error(), errc::connection_closed);
-  held.release();
+  ASSERT_TRUE(until([&] { return ended_; }));
+  EXPECT_EQ(done_->error(), errc::connection_closed);
+  held_.clear();
   ASSERT_TRUE(until([&] { return totals().closed() == 1; }));
 }
 

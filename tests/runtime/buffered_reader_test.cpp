@@ -366,6 +366,41 @@ TEST_P(buffered, bytes_that_were_put_back_come_next) {
   }));
 }
 
+// A message that somebody else is to read: the bytes are the reader's own.
+TEST_P(buffered, what_was_handed_out_may_be_put_back_itself) {
+  for (const std::size_t behind : {std::size_t{0}, std::size_t{10}, std::size_t{5000}}) {
+    SCOPED_TRACE(behind);
+    connect();
+    const std::string rest = pattern(behind);
+    far_sends("one\r\ntwo\r\n" + rest);
+    EXPECT_EQ(line().value(), "one");
+    ASSERT_TRUE(until([&] {
+      settle();
+      return reader().buffered().size() >= 5;
+    }));
+    buffered_reader in = reader();
+    auto reading = in.read_until("\r\n");
+    ASSERT_TRUE(reading.await_ready());
+    const std::string_view two = reading.await_resume().value();
+    ASSERT_EQ(two, "two");
+    EXPECT_TRUE(in.put_back("\r\n"));
+    EXPECT_TRUE(in.put_back(two));
+    EXPECT_EQ(line().value(), "two");
+    EXPECT_EQ(bytes(behind).value(), rest);
+  }
+}
+
+TEST_P(buffered, what_is_there_may_be_put_back_twice) {
+  far_sends("abcdef");
+  EXPECT_EQ(bytes(1).value(), "a");
+  buffered_reader in = reader();
+  ASSERT_EQ(in.buffered(), "bcdef");
+  EXPECT_TRUE(in.put_back(in.buffered()));
+  EXPECT_EQ(in.buffered(), "bcdefbcdef");
+  EXPECT_TRUE(in.put_back(in.buffered().substr(2, 7)));
+  EXPECT_EQ(in.buffered(), "defbcdebcdefbcdef");
+}
+
 TEST_P(buffered, what_it_has_goes_along_with_a_detached_descriptor) {
   if (has_codec()) GTEST_SKIP() << "a descriptor carries no codec";
   far_sends("line\r\nahead, ");

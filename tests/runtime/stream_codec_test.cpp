@@ -9,11 +9,12 @@
 #include <string>
 #include <utility>
 
+#include <conpool/runtime/buffered_reader.h>
 #include <conpool/runtime/scope.h>
 #include <conpool/runtime/socket.h>
 
+#include <tests/support/pair_fixture.h>
 #include <tests/support/raw_sockets.h>
-#include <tests/support/shard_fixture.h>
 #include <tests/support/toy_codec.h>
 
 namespace conpool::test {
@@ -21,27 +22,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class stream_codec : public shard_fixture {
+class stream_codec : public pair_fixture {
  protected:
-  void SetUp() override {
-    shard_fixture::SetUp();
-    connect();
-  }
-  void TearDown() override {
-    near_.reset();
-    far_.reset();
-    shard_fixture::TearDown();
-  }
-
-  void connect(bool small_buffer = false) {
-    socket_pair pair = tcp_pair();
-    if (small_buffer) {
-      const int bytes = 4096;
-      ::setsockopt(pair.near.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-      ::setsockopt(pair.far.get(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    }
-    far_ = std::move(pair.far);
-    near_.emplace(adopt(pair.near));
+  void connect(bool small_buffers = false) override {
+    pair_fixture::connect(small_buffers);
+    if (small_buffers) make_small(far(), SO_RCVBUF);
     use_codec();
   }
   void use_codec(std::string_view early = {}) {
@@ -51,12 +36,9 @@ class stream_codec : public shard_fixture {
   }
   // A shard with one receive buffer, which another stream holds.
   void take_the_buffers() {
-    near_.reset();
-    settle();
     shard_options options;
     options.ring.receive_buffers = 1;
-    create(options);
-    connect();
+    connect_on(options);
     socket_pair pair = tcp_pair();
     hoarder_far_ = std::move(pair.far);
     hoarder_.emplace(adopt(pair.near));
@@ -70,8 +52,6 @@ class stream_codec : public shard_fixture {
     settle();
   }
 
-  socket& near() { return *near_; }
-  unique_fd& far() { return far_; }
   toy_codec& coder() { return *codec_; }
 
   static task<result<std::string>> read_text(socket& from, std::size_t bytes, std::size_t minimum) {
@@ -110,7 +90,7 @@ class stream_codec : public shard_fixture {
     std::string all;
     std::array<char, 65536> memory;
     for (;;) {
-      const ssize_t count = ::recv(far_.get(), memory.data(), memory.size(), MSG_DONTWAIT);
+      const ssize_t count = ::recv(far().get(), memory.data(), memory.size(), MSG_DONTWAIT);
       if (ended != nullptr) *ended = count == 0;
       if (count <= 0) return all;
       all.append(memory.data(), static_cast<std::size_t>(count));
@@ -118,8 +98,6 @@ class stream_codec : public shard_fixture {
   }
 
  private:
-  std::optional<socket> near_;
-  unique_fd far_;
   std::optional<socket> hoarder_;
   unique_fd hoarder_far_;
   toy_codec* codec_ = nullptr;
@@ -172,6 +150,40 @@ TEST_F(stream_codec, bytes_from_behind_the_setup_are_read_first) {
   const auto got = run_on(home(), read_text(peer, 11, 11));
   ASSERT_TRUE(got);
   EXPECT_EQ(got->value(), "greetingand");
+}
+
+// What the codec is for may have come with the words in the clear that agreed on it.
+TEST_F(stream_codec, bytes_that_wait_in_the_stream_or_in_a_reader_go_through_it) {
+  for (const bool posted : {false, true}) {
+    for (const bool reads_ahead : {false, true}) {
+      SCOPED_TRACE(posted);
+      SCOPED_TRACE(reads_ahead);
+      socket_pair pair = tcp_pair();
+      socket peer = adopt(pair.near);
+      if (posted) peer->post_receive();
+      send_all(pair.far, "go ahead\n" + toy_codec::frames("first"));
+      ASSERT_TRUE(until([&] { return !posted || (peer->conditions() & stream::has_data) != 0; }));
+      ASSERT_TRUE(run([&]() -> task<void> {
+        buffered_reader in(*peer);
+        if (reads_ahead) {
+          auto line = co_await in.read_until("\n");
+          CO_ASSERT_OK(line);
+        } else {
+          std::array<char, 9> words{};
+          auto read = co_await peer->read_exactly(words);
+          CO_ASSERT_OK(read);
+        }
+        peer->use_codec(std::make_unique<toy_codec>(),
+                        std::as_bytes(std::span(std::string_view(toy_codec::frames("early")))));
+        EXPECT_TRUE(in.buffered().empty());
+        send_all(pair.far, toy_codec::frames("last"));
+        std::string plain(14, '\0');
+        auto read = co_await peer->read_exactly(plain);
+        CO_ASSERT_OK(read);
+        EXPECT_EQ(plain, "earlyfirstlast");
+      }));
+    }
+  }
 }
 
 TEST_F(stream_codec, an_end_in_its_own_words_is_the_end) {

@@ -13,60 +13,23 @@
 #include <conpool/runtime/scope.h>
 #include <conpool/runtime/socket.h>
 
+#include <tests/support/pair_fixture.h>
 #include <tests/support/raw_sockets.h>
-#include <tests/support/shard_fixture.h>
 
 namespace conpool::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-// Text of `bytes` that repeats nowhere soon: a piece in the wrong place is noticed.
-std::string pattern(std::size_t bytes) {
-  std::string text(bytes, '\0');
-  std::uint32_t state = 1;
-  for (char& each : text) {
-    state = state * 1664525U + 1013904223U;
-    each = static_cast<char>(state >> 24);
-  }
-  return text;
-}
-
-class streams : public shard_fixture {
+class streams : public pair_fixture {
  protected:
-  void SetUp() override {
-    shard_fixture::SetUp();
-    connect();
-  }
-  void TearDown() override {
-    near_.reset();
-    far_.reset();
-    shard_fixture::TearDown();
-  }
-
-  // Another pair; with a small buffer, large writes leave in many pieces.
-  void connect(bool small_buffer = false) {
-    socket_pair pair = tcp_pair();
-    if (small_buffer) {
-      const int bytes = 4096;
-      ::setsockopt(pair.near.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-    }
-    far_ = std::move(pair.far);
-    near_.emplace(adopt(pair.near));
-  }
   // A shard whose posted receives have few, small buffers.
   void use_buffers(unsigned count, unsigned bytes) {
-    near_.reset();
-    settle();
     shard_options options;
     options.ring.receive_buffers = count;
     options.ring.receive_buffer_bytes = bytes;
-    create(options);
-    connect();
+    connect_on(options);
   }
-
-  socket& near() { return *near_; }
-  unique_fd& far() { return far_; }
 
   // What one read of at most `bytes_max` gives, or how it failed.
   std::shared_ptr<std::optional<result<std::string>>> start_read(std::size_t bytes_max = 16) {
@@ -103,10 +66,6 @@ class streams : public shard_fixture {
     near()->post_receive();
     settle();
   }
-
- private:
-  std::optional<socket> near_;
-  unique_fd far_;
 };
 
 TEST_F(streams, reads_what_is_there) {

@@ -8,41 +8,21 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
-#include <conpool/runtime/socket.h>
-
+#include <tests/support/pair_fixture.h>
 #include <tests/support/raw_sockets.h>
-#include <tests/support/shard_fixture.h>
 #include <tests/support/toy_codec.h>
 
 namespace conpool::test {
 
-class wire_fixture : public shard_fixture, public ::testing::WithParamInterface<bool> {
+class wire_fixture : public pair_fixture, public ::testing::WithParamInterface<bool> {
  protected:
-  void SetUp() override {
-    shard_fixture::SetUp();
-    connect();
-  }
-  void TearDown() override {
-    near_.reset();
-    far_.reset();
-    shard_fixture::TearDown();
-  }
-
   static bool has_codec() { return GetParam(); }
 
-  // Another pair; with a small buffer, large writes leave in many pieces.
-  void connect(bool small_buffer = false) {
-    socket_pair pair = tcp_pair();
-    if (small_buffer) {
-      const int bytes = 4096;
-      ::setsockopt(pair.near.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-    }
-    far_ = std::move(pair.far);
-    near_.emplace(adopt(pair.near));
+  void connect(bool small_buffer = false) override {
+    pair_fixture::connect(small_buffer);
     received_.clear();
     framed_.clear();
     if (!has_codec()) return;
@@ -51,8 +31,6 @@ class wire_fixture : public shard_fixture, public ::testing::WithParamInterface<
     near()->use_codec(std::move(made));
   }
 
-  socket& near() { return *near_; }
-  unique_fd& far() { return far_; }
   toy_codec& coder() { return *codec_; }
 
   void far_sends(std::string_view text) {
@@ -74,17 +52,6 @@ class wire_fixture : public shard_fixture, public ::testing::WithParamInterface<
     return until([&] { return far_received().size() >= bytes; });
   }
 
-  // Text that repeats nowhere soon: a piece in the wrong place is noticed.
-  static std::string pattern(std::size_t bytes) {
-    std::string text(bytes, '\0');
-    std::uint32_t state = 1;
-    for (char& each : text) {
-      state = state * 1664525U + 1013904223U;
-      each = static_cast<char>(state >> 24);
-    }
-    return text;
-  }
-
  private:
   void unframe(std::string_view more) {
     framed_ += more;
@@ -101,8 +68,6 @@ class wire_fixture : public shard_fixture, public ::testing::WithParamInterface<
     framed_.erase(0, framed_.size() - wire.size());
   }
 
-  std::optional<socket> near_;
-  unique_fd far_;
   std::string received_;
   std::string framed_;  // of which the rest has not come
   toy_codec* codec_ = nullptr;

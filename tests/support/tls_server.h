@@ -45,7 +45,8 @@ class tls_server {
 
   // While `on`, the server accepts and then says nothing.
   void stall(bool on) noexcept { stalls_ = on; }
-  // Begins in the clear: it waits for `asked`, says `answer`, and only then TLS begins.
+  // Begins in the clear: it waits for `asked`, says `answer`, and only then TLS begins. Without an
+  // answer, the client's hello has been read ahead by then.
   void begin_in_the_clear(std::string asked, std::string answer) {
     asked_ = std::move(asked);
     answer_ = std::move(answer);
