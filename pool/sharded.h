@@ -55,8 +55,9 @@ class sharded {
   sharded(sharded&&) noexcept = default;
   sharded& operator=(sharded&&) = delete;
   // To be called from outside of the shards; it blocks until each instance is destroyed on its
-  // shard. If T has a close() that is a task<void>, it is awaited first. A shard that has stopped
-  // has ended all tasks, and then the instances are only destroyed.
+  // shard. If T has a close() that is a task<void>, it is awaited first, and what it throws is
+  // dropped. A shard that has stopped has ended all tasks, and then the instances are only
+  // destroyed.
   ~sharded();
 
   std::size_t size() const noexcept { return instances_.size(); }
@@ -130,8 +131,11 @@ sharded<T>::~sharded() {
     if (stopped_->load(std::memory_order_acquire)) continue;
     home_->run_on(index, [&one]() -> task<void> {
       if constexpr (requires { requires std::same_as<decltype(one->close()), task<void>>; }) {
-        auto closing = one->close();
-        co_await closing;
+        try {
+          auto closing = one->close();
+          co_await closing;
+        } catch (...) {  // NOLINT(bugprone-empty-catch): a destructor has nobody to throw to
+        }
       }
       one.reset();
       co_return;

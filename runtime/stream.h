@@ -398,7 +398,7 @@ class stream::exchange_awaiter {
   bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
     return begin(handle, context_of(handle));
   }
-  result<std::size_t> await_resume();
+  [[nodiscard]] result<std::size_t> await_resume();
 
  private:
   friend class stream;

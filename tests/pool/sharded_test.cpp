@@ -210,6 +210,24 @@ class stationary {
   scope tasks_;
 };
 
+// A destructor has nobody to throw to.
+TEST_F(sharded_pool, what_a_close_throws_is_dropped_and_the_others_are_closed) {
+  struct fails_to_close {
+    explicit fails_to_close(shard&, std::atomic<int>& closed) : closed_(&closed) {}
+    task<void> close() {
+      ++*closed_;
+      throw std::runtime_error("not today");
+      co_return;
+    }
+    std::atomic<int>* closed_;
+  };
+  std::atomic<int> closed = 0;
+  {
+    auto services = sharded<fails_to_close>::create(*threads_, std::ref(closed)).value();
+  }
+  EXPECT_EQ(closed, 2);
+}
+
 TEST_F(sharded_pool, a_create_may_return_a_pointer) {
   auto refused = sharded<stationary>::create(*threads_, 1U);
   ASSERT_FALSE(refused);
